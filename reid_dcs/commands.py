@@ -1,0 +1,71 @@
+"""What the commands in tools/ share: flags, layers of configuration, one-line errors."""
+
+import argparse
+import sys
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+from omegaconf import OmegaConf
+
+from reid_dcs.config import parse_overrides, read_config
+from reid_dcs.errors import InputError
+
+# flag, the setting it is short for, what --help says of it
+_SHORT = (
+    ("--model", "model.name", "network, such as mobilenetv2_dcs or torchreid's osnet_x1_0"),
+    ("--dataset", "data.name", "data set, such as synthetic or market1501"),
+    ("--root", "data.root", "folder that holds the data set"),
+    ("--output-dir", "output_dir", "folder for what the run writes"),
+)
+
+
+class Command(argparse.ArgumentParser):
+    """A parser whose errors are one line and whose flags become a layer of configuration.
+
+    Args:
+        description: first line of ``--help``.
+        short: more flags that are short for a setting: ``(flag, setting, help)``.
+    """
+
+    def __init__(
+        self, description: str, short: Sequence[tuple[str, str, str]] = (), **options: Any
+    ) -> None:
+        super().__init__(description=description, allow_abbrev=False, **options)
+        self.add_argument("--config-file", metavar="FILE", help="YAML file of settings")
+        for flag, setting, text in (*short, *_SHORT):
+            self.add_argument(flag, dest=setting, metavar="VALUE", help=f"{text} ({setting})")
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+        self.add_argument(
+            "overrides",
+            nargs="*",
+            metavar="key=value",
+            help="any setting of reid_dcs/config.py, such as train.epochs=20",
+        )
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see --help\n")
+
+    def run(self, action: Callable[[dict[str, Any]], object]) -> None:
+        """Parse, call ``action`` with the layer, and turn a user's mistake into status 2."""
+        arguments = self.parse_intermixed_args()
+        try:
+            action(_layer(vars(arguments)))
+        except InputError as error:
+            if arguments.debug:
+                traceback.print_exc()
+            self.exit(2, f"error: {' '.join(str(error).split())}\n")
+        except KeyboardInterrupt:
+            self.exit(130, "interrupted\n")
+        sys.stdout.flush()
+
+
+def _layer(arguments: dict[str, Any]) -> dict[str, Any]:
+    """The file, then the short flags, then the overrides."""
+    path = arguments["config_file"]
+    layer = OmegaConf.create(read_config(path) if path else {})
+    for setting, value in arguments.items():
+        if value is not None and (setting == "output_dir" or "." in setting):
+            OmegaConf.update(layer, setting, value)
+    layer = OmegaConf.merge(layer, parse_overrides(arguments["overrides"]))
+    return OmegaConf.to_container(layer)

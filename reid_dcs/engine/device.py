@@ -1,0 +1,54 @@
+"""What the machine at hand is good for: its device, its memory, its compiler."""
+
+import ctypes
+import warnings
+
+import torch
+from torch import nn
+
+from reid_dcs.errors import InputError
+
+
+def choose_device(name: str) -> torch.device:
+    """``auto`` is CUDA where there is one.
+
+    Raises:
+        InputError: CUDA asked for and absent.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise InputError("device=cuda: PyTorch finds no CUDA device here; use device=auto")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cpu":
+        _keep_freed_memory()
+    return torch.device(name)
+
+
+def compiled(model: nn.Module) -> nn.Module:
+    """``torch.compile(model)``.
+
+    Raises:
+        InputError: the machine has no compiler that works.
+    """
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            torch.compile(torch.sin)(torch.zeros(8, device=next(model.parameters()).device))
+    except Exception as error:  # a compiler fails in as many ways as there are compilers
+        reason = str(error).splitlines()[0]
+        raise InputError(f"train.compile=true: no working compiler here ({reason})") from error
+    return torch.compile(model)
+
+
+def _keep_freed_memory() -> None:
+    """Have glibc reuse the pages of freed tensors.
+
+    By default every large tensor is a fresh mapping, zeroed page by page and unmapped after use:
+    a tenth to a third of a training step on two cores.
+    """
+    m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
+    try:
+        mallopt = ctypes.CDLL(None).mallopt
+    except (OSError, AttributeError):  # not glibc
+        return
+    mallopt(m_mmap_threshold, 2**30)
+    mallopt(m_trim_threshold, 2**31 - 1)

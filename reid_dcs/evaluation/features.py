@@ -1,0 +1,35 @@
+"""From a model and a loader to features."""
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+
+class Features(NamedTuple):
+    """Features of a split, (N, D) float32 on the CPU, with their identities and cameras, (N,)."""
+
+    vectors: Tensor
+    pids: np.ndarray
+    camids: np.ndarray
+
+
+@torch.inference_mode()
+def extract_features(model: nn.Module, loader: Iterable[dict], name: str = "images") -> Features:
+    """Run a model in evaluation mode over torchreid's batches.
+
+    Args:
+        model: (B, 3, H, W) -> (B, D); put into evaluation mode.
+        loader: batches with ``img``, ``pid`` and ``camid``, on the model's device.
+        name: shown beside the progress bar.
+    """
+    model.eval()
+    vectors, pids, camids = [], [], []
+    for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=None):
+        vectors.append(model(batch["img"]).float().cpu())
+        pids.append(batch["pid"])
+        camids.append(batch["camid"])
+    return Features(torch.cat(vectors), torch.cat(pids).numpy(), torch.cat(camids).numpy())

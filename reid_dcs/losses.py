@@ -1,0 +1,63 @@
+"""The training criterion: identity loss with label smoothing, and batch-hard triplet loss."""
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Losses(NamedTuple):
+    """Scalars of one batch; ``total`` is what is minimised."""
+
+    total: Tensor
+    identity: Tensor
+    triplet: Tensor
+
+
+class IdentityTripletLoss(nn.Module):
+    """``CE(logits, pid) + triplet_weight * triplet(features, pid)``.
+
+    Args:
+        label_smoothing: share of the target spread over all classes (Szegedy et al., 2016).
+        margin: of the triplet loss, in the features' Euclidean distance.
+        triplet_weight: zero trains with the identity loss alone.
+    """
+
+    def __init__(
+        self, label_smoothing: float = 0.1, margin: float = 0.3, triplet_weight: float = 1.0
+    ) -> None:
+        super().__init__()
+        self.label_smoothing, self.margin = label_smoothing, margin
+        self.triplet_weight = triplet_weight
+
+    def forward(self, logits: Tensor, features: Tensor, pids: Tensor) -> Losses:
+        """logits (B, num_classes), features (B, D), pids (B,) int64."""
+        identity = F.cross_entropy(logits, pids, label_smoothing=self.label_smoothing)
+        triplet = batch_hard_triplet(features, pids, self.margin)
+        return Losses(identity + self.triplet_weight * triplet, identity, triplet)
+
+
+def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float) -> Tensor:
+    """``mean_i max(0, margin + max_p d(i, p) - min_n d(i, n))`` (Hermans et al., 2017).
+
+    The farthest positive p and the nearest negative n of each anchor i are mined in the batch.
+
+    Args:
+        features: (B, D).
+        pids: (B,); at least two identities.
+        margin: in Euclidean distance.
+
+    Returns:
+        a scalar.
+    """
+    if features.dtype != torch.float64:
+        features = features.float()
+    # Not by way of a matrix product, which loses the small distances of features far from zero.
+    distance = torch.cdist(
+        features, features, compute_mode="donot_use_mm_for_euclid_dist"
+    )  # (B, B)
+    same = pids[:, None] == pids[None, :]
+    hardest_positive = distance.masked_fill(~same, -torch.inf).amax(1)
+    hardest_negative = distance.masked_fill(same, torch.inf).amin(1)
+    return F.relu(margin + hardest_positive - hardest_negative).mean()

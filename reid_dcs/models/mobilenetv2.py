@@ -1,0 +1,131 @@
+"""MobileNetV2 for re-identification (Table 4): last stride 1, attention after four stages."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
+from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.ops import Conv2dNormActivation
+
+from reid_dcs.models.pretrained import imagenet_state
+from reid_dcs.models.registry import AttentionFactory, register_backbone
+from reid_dcs.weights import load_exactly
+
+# One row a stage of Table 4: expansion t, channels c, repeats n, stride s, attention after it.
+# The paper prints stride 2 for the 160-channel stage; its operation count needs 1, the last
+# stride of every modern re-identification network.
+STAGES = (
+    (1, 16, 1, 1, False),
+    (6, 24, 2, 2, True),
+    (6, 32, 3, 2, True),
+    (6, 64, 4, 2, False),
+    (6, 96, 3, 1, True),
+    (6, 160, 3, 1, False),
+    (6, 320, 1, 1, True),
+)
+
+
+class MobileNetV2(nn.Module):
+    """The trunk: torchvision's inverted residuals in the stages of Table 4.
+
+    The paper counts 53 convolutions: the first bottleneck keeps its 1x1 expansion although
+    t = 1, where torchvision leaves it out. It stands here as ``expand``.
+
+    Args:
+        attention: channels -> the block put after an attended stage.
+    """
+
+    out_channels = 1280
+
+    def __init__(self, attention: AttentionFactory) -> None:
+        super().__init__()
+        self.stem = _conv(3, 32, kernel_size=3, stride=2)
+        self.expand = _conv(32, 32, kernel_size=1)
+        self.stages, self.attentions = nn.ModuleList(), nn.ModuleList()
+        channels = 32
+        for t, c, n, s, attended in STAGES:
+            blocks = []
+            for i in range(n):
+                blocks.append(InvertedResidual(channels, c, s if i == 0 else 1, expand_ratio=t))
+                channels = c
+            self.stages.append(nn.Sequential(*blocks))
+            self.attentions.append(attention(c) if attended else nn.Identity())
+        self.last = _conv(channels, self.out_channels, kernel_size=1)
+        for module in (self.stem, self.expand, *self.stages, self.last):
+            module.apply(_init_from_scratch)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) -> (B, 1280, H/16, W/16)."""
+        x = self.expand(self.stem(x))
+        for stage, attention in zip(self.stages, self.attentions, strict=True):
+            x = attention(stage(x))
+        return self.last(x)
+
+    def load_imagenet(self, source: bool | str) -> None:
+        """Take torchvision's ImageNet weights: downloaded (True) or from a local file.
+
+        ``expand``, which the donor lacks, becomes the identity, so that with the attention at
+        identity the trunk gives the donor's features.
+        """
+        state = imagenet_state(source, MobileNet_V2_Weights.IMAGENET1K_V1, "features.")
+        donor = mobilenet_v2().features
+        load_exactly(donor, state, source)
+        for own, given in zip(self._donated(), donor, strict=True):
+            own.load_state_dict(given.state_dict())
+        _make_identity(self.expand, after=self.stem[1])
+
+    def _donated(self) -> Iterator[nn.Module]:
+        """The modules that torchvision's network has too, in its order."""
+        yield self.stem
+        for stage in self.stages:
+            yield from stage
+        yield self.last
+
+
+@register_backbone
+def mobilenetv2(attention: AttentionFactory) -> MobileNetV2:
+    """2.2 M parameters, 0.38 GFLOPs at 256x128."""
+    return MobileNetV2(attention)
+
+
+def _conv(inputs: int, outputs: int, *, kernel_size: int, stride: int = 1) -> nn.Sequential:
+    return Conv2dNormActivation(
+        inputs, outputs, kernel_size=kernel_size, stride=stride, activation_layer=nn.ReLU6
+    )
+
+
+def _init_from_scratch(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d):
+        nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+
+@torch.no_grad()
+def _make_identity(expand: nn.Sequential, after: nn.BatchNorm2d) -> None:
+    """Make a 1x1 convolution, BN, ReLU6 the identity on what ``ReLU6(after(.))`` gives.
+
+    In evaluation exactly; in training nearly, because the BN is set to the mean and variance
+    that its input has: those of a Gaussian N(beta, gamma^2) clipped to [0, 6].
+    """
+    beta, gamma = after.bias, after.weight.abs().clamp(min=1e-6)
+    normal = torch.distributions.Normal(beta, gamma)
+
+    def mass(v: float) -> Tensor:
+        return normal.cdf(beta.new_full((), v).expand_as(beta))
+
+    def density(v: float) -> Tensor:
+        return gamma * normal.log_prob(beta.new_full((), v).expand_as(beta)).exp()
+
+    inside, above = mass(6) - mass(0), 1 - mass(6)
+    mean = beta * inside - gamma * (density(6) - density(0)) + 6 * above
+    square = (
+        (beta.square() + gamma.square()) * inside
+        - gamma * ((beta + 6) * density(6) - beta * density(0))
+        + 36 * above
+    )
+    conv, norm = expand[0], expand[1]
+    nn.init.dirac_(conv.weight)
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_((square - mean.square()).clamp(min=0))
+    norm.bias.copy_(mean)
+    norm.weight.copy_((norm.running_var + norm.eps).sqrt())

@@ -1,0 +1,57 @@
+"""What tests share: small generated data, and real data where there is any."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from reid_dcs.data.datasets.synthetic import Synthesis, draw_dataset
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def tiny_root(tmp_path_factory) -> Path:
+    """A data root whose generated set is small: 8 + 6 identities, 2 pictures a camera."""
+    root = tmp_path_factory.mktemp("datasets")
+    draw_dataset(root / "synthetic", Synthesis(train_identities=8, test_identities=6, pictures=2))
+    return root
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Real data and weights that the repository must not hold."""
+    folder = Path(os.environ.get("REID_DCS_SHARED", REPOSITORY.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip("no real data: REID_DCS_SHARED names no folder")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def market1501_root(shared, tmp_path_factory) -> Path:
+    """The real Market-1501, unzipped."""
+    archives = [shared / f"data/market1501/market1501_{part}.zip" for part in ("train", "test")]
+    if not all(archive.is_file() for archive in archives):
+        pytest.skip("no Market-1501 under REID_DCS_SHARED")
+    root = tmp_path_factory.mktemp("market1501")
+    for archive in archives:
+        subprocess.run([sys.executable, "-m", "zipfile", "-e", archive, root], check=True)
+    return root
+
+
+@pytest.fixture
+def tool(tmp_path):
+    """Run a command of tools/ in an empty folder: ``tool("train_reid.py", "train.epochs=1")``."""
+
+    def run(name: str, *arguments: object) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, REPOSITORY / "tools" / name, *map(str, arguments)],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=600,
+        )
+
+    return run

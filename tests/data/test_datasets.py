@@ -1,0 +1,146 @@
+"""Market-1501 in its layout, real and generated, and what is said when it is not there."""
+
+import csv
+import shutil
+
+import pytest
+from torchreid import data as torchreid_data
+
+from reid_dcs import InputError
+from reid_dcs.data.datasets import DATASETS, load_dataset
+from reid_dcs.data.datasets.market1501 import Market1501
+from reid_dcs.data.datasets.synthetic import Synthesis, Synthetic, draw_dataset
+
+
+def write_images(folder, *names):
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_bytes(b"not decoded here")
+
+
+@pytest.fixture
+def market(tmp_path):
+    """A few file names in Market-1501's layout, oddities included."""
+    home = tmp_path / "Market-1501-v15.09.15"
+    write_images(
+        home / "bounding_box_train",
+        "0007_c1s1_000001_01.jpg",
+        "0002_c6s1_000001_01.jpg",
+        "0002_c3s1_000001_01.jpg.jpg",
+    )
+    write_images(home / "query", "0011_c1s1_000001_00.jpg")
+    write_images(
+        home / "bounding_box_test",
+        "0011_c2s1_000001_01.jpg",
+        "0000_c2s1_000001_01.jpg",
+        "-1_c2s1_000001_01.jpg",
+    )
+    return tmp_path
+
+
+def test_names_become_identities_and_cameras(market):
+    dataset = Market1501(str(market))
+    assert [item[1:3] for item in dataset.train] == [(0, 2), (0, 5), (1, 0)]  # relabelled
+    assert [item[1:3] for item in dataset.query] == [(11, 0)]
+    assert [item[1:3] for item in dataset.gallery] == [(0, 1), (11, 1)]  # junk is dropped
+    assert "3 images instead of 12,936" in dataset.unofficial
+
+
+@pytest.mark.parametrize("inside", ["", "Market-1501-v15.09.15"])
+def test_the_root_may_be_the_set_or_hold_it(market, inside):
+    assert len(Market1501(str(market / inside)).train) == 3
+
+
+def test_torchreid_builds_it_by_its_own_name(market):
+    dataset = torchreid_data.datasets.init_image_dataset(
+        "dcs_market1501", root=str(market), mode="query", combineall=True, verbose=False
+    )
+    assert len(dataset) == 1 and dataset.num_train_pids == 3
+
+
+def test_an_absent_set_says_what_is_missing_and_where_it_was_looked_for(tmp_path):
+    with pytest.raises(InputError) as error:
+        Market1501(str(tmp_path / "nowhere"))
+    for part in ("bounding_box_train/", "query/", "nowhere/Market-1501-v15.09.15", "--root"):
+        assert part in str(error.value)
+
+
+def test_a_missing_folder_is_named(market):
+    shutil.rmtree(market / "Market-1501-v15.09.15/query")
+    with pytest.raises(InputError, match="lacks query/"):
+        Market1501(str(market))
+
+
+def test_an_empty_split_is_named(market):
+    (market / "Market-1501-v15.09.15/query/0011_c1s1_000001_00.jpg").unlink()
+    with pytest.raises(InputError, match="no images in .*query"):
+        Market1501(str(market))
+
+
+def test_misnamed_files_are_counted_and_named(market):
+    write_images(market / "Market-1501-v15.09.15/query", "cat.jpg", "dog.jpg")
+    with pytest.raises(InputError, match=r"2 misnamed file\(s\) .* cat.jpg"):
+        Market1501(str(market))
+
+
+def test_an_unknown_data_set_is_named():
+    with pytest.raises(InputError, match="unknown data set 'ducks'; known: .*market1501"):
+        load_dataset("ducks", ".")
+
+
+@pytest.mark.parametrize("name", DATASETS)
+def test_the_data_sets_stand_in_torchreids_list(name):
+    with pytest.raises(ValueError, match="already exists"):
+        torchreid_data.register_image_dataset(f"dcs_{name}", DATASETS[name])
+
+
+def test_the_real_market1501_is_the_official_one(market1501_root, shared):
+    dataset = Market1501(str(market1501_root))
+    assert dataset.unofficial is None
+    assert (len(dataset.train), len(dataset.query), len(dataset.gallery)) == (12936, 3368, 15913)
+    assert dataset.num_train_pids == 751
+    assert len({item[1] for item in dataset.query}) == 750
+    assert {item[2] for item in dataset.train + dataset.gallery} == set(range(6))
+    for split, items in (("train", dataset.train), ("query", dataset.query)):
+        with open(shared / f"data/splits/names/market1501_{split}.csv") as file:
+            official = {path.split("/")[-1] for _, path in csv.reader(file)}
+        assert {item[0].split("/")[-1] for item in items} == official
+
+
+def test_generated_identities_are_disjoint_and_queries_have_matches(tiny_root):
+    dataset = Synthetic(str(tiny_root))
+    trained = {item[0].split("/")[-1][:4] for item in dataset.train}
+    tested = {item[0].split("/")[-1][:4] for item in dataset.gallery}
+    assert len(trained) == 8 and len(tested) == 6 and not trained & tested
+    assert len(dataset.train) == 8 * 6 * 2 and len(dataset.query) == 6 * 6
+    assert {item[1] for item in dataset.query} == {item[1] for item in dataset.gallery}
+
+
+def test_a_seed_draws_the_same_files(tmp_path):
+    small = Synthesis(train_identities=1, test_identities=1, pictures=2)
+    for name in ("a", "b"):
+        draw_dataset(tmp_path / name, small)
+    files = sorted((tmp_path / "a").rglob("*.jpg"))
+    assert len(files) == 24
+    for file in files:
+        twin = tmp_path / "b" / file.relative_to(tmp_path / "a")
+        assert file.read_bytes() == twin.read_bytes()
+
+
+def test_drawing_never_replaces_what_it_did_not_draw(tmp_path):
+    write_images(tmp_path / "synthetic", "holiday.jpg")
+    with pytest.raises(InputError, match="is not a generated data set"):
+        Synthetic(str(tmp_path))
+    assert (tmp_path / "synthetic/holiday.jpg").exists()
+
+
+def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
+    from reid_dcs.data.datasets import synthetic
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(synthetic, "photograph", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        draw_dataset(tmp_path / "synthetic", Synthesis(1, 1, 1))
+    assert list(tmp_path.iterdir()) == []

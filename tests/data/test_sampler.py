@@ -1,0 +1,77 @@
+"""P x K batches: exact length, every image, distinct identities, seeds."""
+
+import pytest
+import torch
+
+from reid_dcs import InputError
+from reid_dcs.data.sampler import IdentitySampler
+
+
+def identities(*counts: int) -> torch.Tensor:
+    """counts[i] images of identity i."""
+    return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
+
+
+UNEVEN = identities(*(1 + i * 7 % 23 for i in range(40)))
+
+
+@pytest.mark.parametrize("batch_size, k", [(16, 4), (32, 4), (12, 2), (8, 1), (20, 5)])
+def test_every_batch_has_p_identities_with_k_images_each(batch_size, k):
+    sampler = IdentitySampler(UNEVEN, batch_size, k)
+    batches = list(sampler)
+    assert len(batches) == len(sampler) > 0
+    for batch in batches:
+        pids, counts = UNEVEN[batch].unique(return_counts=True)
+        assert len(pids) == batch_size // k and set(counts.tolist()) == {k}
+
+
+def test_an_epoch_shows_every_image_but_for_the_last_partial_batch():
+    sampler = IdentitySampler(UNEVEN, 16, 4)
+    shown = torch.cat(list(sampler))
+    groups = sum(-(-n // 4) for n in UNEVEN.bincount().tolist())
+    assert len(shown) == groups // 4 * 16
+    unseen = set(range(len(UNEVEN))) - set(shown.tolist())
+    assert len(unseen) <= 3 * 4  # less than one batch of groups is left over
+
+
+def test_an_image_repeats_only_to_fill_up_its_identity():
+    shown = torch.cat(list(IdentitySampler(UNEVEN, 16, 4)))
+    times = shown.bincount(minlength=len(UNEVEN))
+    for pid, own in enumerate(UNEVEN.bincount().tolist()):
+        groups = -(-own // 4)
+        assert times[UNEVEN == pid].sum() <= groups * 4
+        assert times[UNEVEN == pid].max() <= -(-groups * 4 // own)
+
+
+def test_identities_with_one_image_are_filled_up():
+    batch = next(iter(IdentitySampler(identities(1, 1, 1, 1), 16, 4)))
+    assert sorted(batch.tolist()) == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
+
+
+def test_one_identity_with_most_images_does_not_shorten_the_epoch():
+    pids = identities(400, 4, 4, 4)
+    sampler = IdentitySampler(pids, 16, 4)
+    assert len(list(sampler)) == len(sampler) == 103 // 4
+
+
+def test_a_seed_and_an_epoch_give_one_order():
+    def order(seed, epoch):
+        sampler = IdentitySampler(UNEVEN, 16, 4, seed)
+        sampler.set_epoch(epoch)
+        return torch.cat(list(sampler)).tolist()
+
+    assert order(0, 3) == order(0, 3)
+    assert order(0, 3) != order(0, 4) != order(1, 4)
+
+
+@pytest.mark.parametrize(
+    "pids, batch_size, k, said",
+    [
+        (UNEVEN, 15, 4, "no multiple"),
+        (UNEVEN, 16, 0, "no multiple"),
+        (identities(50, 50), 16, 4, "2 identities with 100 images cannot fill one batch"),
+    ],
+)
+def test_what_cannot_be_sampled_is_refused(pids, batch_size, k, said):
+    with pytest.raises(InputError, match=said):
+        IdentitySampler(pids, batch_size, k)

@@ -1,0 +1,50 @@
+"""Decoding: PIL's pixels, and every bad file named before training starts."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid_dcs import InputError
+from reid_dcs.data.store import ImageStore
+
+
+@pytest.fixture
+def items(tmp_path):
+    """Six images of odd sizes and colour modes, as a torchreid split."""
+    random = np.random.default_rng(0)
+    items = []
+    for i, mode in enumerate(("RGB", "L", "CMYK", "RGB", "RGB", "RGB")):
+        pixels = random.integers(0, 256, (40 + 5 * i, 20 + 3 * i, 3), dtype=np.uint8)
+        path = tmp_path / f"{i}.jpg"
+        Image.fromarray(pixels).convert(mode).save(path, quality=95)
+        items.append((str(path), i // 2, i % 3, 0))
+    return items
+
+
+def test_pixels_are_pils(items):
+    store = ImageStore.decode(items, 48, 24, "test")
+    assert store.images.shape == (6, 48, 24, 3) and store.images.dtype == torch.uint8
+    for image, (path, *_) in zip(store.images, items, strict=True):
+        resized = Image.open(path).convert("RGB").resize((24, 48), Image.Resampling.BILINEAR)
+        assert np.array_equal(image.numpy(), np.array(resized))
+    assert store.pids.tolist() == [0, 0, 1, 1, 2, 2] and store.camids.tolist() == [0, 1, 2] * 2
+
+
+def test_unreadable_and_truncated_images_are_counted_and_named(items):
+    broken, truncated = items[1][0], items[4][0]
+    with open(broken, "wb") as file:
+        file.write(b"this is no picture")
+    with open(truncated, "rb+") as file:
+        file.truncate(400)
+    with pytest.raises(InputError) as error:
+        ImageStore.decode(items, 48, 24, "gallery")
+    message = str(error.value)
+    assert "2 unreadable or truncated image(s) in gallery" in message
+    assert broken in message and truncated in message
+
+
+def test_a_picture_that_went_away_is_named(items, tmp_path):
+    (tmp_path / "3.jpg").unlink()
+    with pytest.raises(InputError, match="1 unreadable .*3.jpg"):
+        ImageStore.decode(items, 48, 24, "query")

@@ -1,0 +1,118 @@
+"""Whole runs on a few generated people, through the Python interface."""
+
+import json
+
+import pytest
+import torch
+import yaml
+from PIL import Image
+from torchreid import models as torchreid_models
+
+from reid_dcs import InputError, runs
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def settings(tiny_root):
+    return {
+        "data": {"root": str(tiny_root), "height": 64, "width": 32, "batch_size": 16},
+        "train": {"epochs": 2},
+        "device": "cpu",
+    }
+
+
+@pytest.fixture(scope="module")
+def trained(settings, tmp_path_factory):
+    output = tmp_path_factory.mktemp("run")
+    metrics = runs.train(settings | {"output_dir": str(output)})
+    return output, metrics
+
+
+def test_a_run_leaves_what_the_readme_says(trained):
+    output, metrics = trained
+    assert json.loads((output / "metrics.json").read_text()) == metrics
+    for key in ("mAP", "rank1", "rank5", "rank10", "mINP"):
+        assert 0 < metrics[key] <= 1
+    assert (metrics["num_query"], metrics["num_gallery"], metrics["num_valid"]) == (36, 36, 36)
+    config = yaml.safe_load((output / "config.yaml").read_text())
+    assert config["data"]["height"] == 64 and config["train"]["margin"] == 0.3
+    assert Image.open(output / "curves.png").size[0] > 500
+    assert list(output.glob("events.out.tfevents.*"))
+    assert not list(output.glob(".*"))
+
+
+def test_a_checkpoint_says_what_it_is(trained):
+    output, metrics = trained
+    content = torch.load(output / "checkpoint.pt", weights_only=True)
+    assert content["model"] == {"name": "mobilenetv2_dcs", "options": {}, "num_classes": 8}
+    assert (content["preprocessing"]["height"], content["preprocessing"]["width"]) == (64, 32)
+    assert content["epoch"] == 2 and content["metrics"] == metrics
+    assert {"optimizer", "scheduler", "rng", "config", "history"} <= set(content)
+
+
+def test_evaluation_finds_what_training_found(trained, tiny_root, tmp_path):
+    output, metrics = trained
+    evaluated = runs.evaluate(
+        {
+            "eval": {"weights": str(output / "checkpoint.pt")},
+            "data": {"root": str(tiny_root)},
+            "output_dir": str(tmp_path / "evaluation"),
+        }
+    )
+    for key in ("mAP", "rank1", "rank5", "rank10", "mINP", "height"):
+        assert evaluated[key] == metrics[key]
+    assert json.loads((tmp_path / "evaluation/metrics.json").read_text()) == evaluated
+
+
+def test_a_plain_torchreid_checkpoint_is_evaluated(tmp_path, tiny_root):
+    model = torchreid_models.build_model("osnet_x0_25", 77, "softmax", False, False)
+    torch.save({"state_dict": model.state_dict(), "epoch": 1}, tmp_path / "model.pth.tar-1")
+    settings = {
+        "eval": {"weights": str(tmp_path / "model.pth.tar-1"), "metric": "euclidean"},
+        "data": {"root": str(tiny_root)},
+    }
+    with pytest.raises(InputError, match="does not say which model it is: pass --model"):
+        runs.evaluate(settings)
+    metrics = runs.evaluate(settings | {"model": {"name": "osnet_x0_25"}})
+    assert metrics["model"] == "osnet_x0_25" and metrics["height"] == 256
+    with pytest.raises(InputError, match="another architecture"):
+        runs.evaluate(settings | {"model": {"name": "mobilenetv2_base"}})
+
+
+def test_a_seed_gives_one_run(settings, trained, tmp_path):
+    runs.train(settings | {"output_dir": str(tmp_path)})
+    first = torch.load(trained[0] / "checkpoint.pt", weights_only=True)["state_dict"]
+    again = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state_dict"]
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+def test_a_resumed_run_ends_as_one_never_stopped(settings, trained, tmp_path, monkeypatch):
+    class Stopped(Exception):
+        pass
+
+    original = runs.ReIDEngine.train
+
+    def stop_in_second_epoch(engine):
+        if engine.epoch == 1:
+            raise Stopped
+        return original(engine)
+
+    run = settings | {"output_dir": str(tmp_path), "resume": "auto"}
+    monkeypatch.setattr(runs.ReIDEngine, "train", stop_in_second_epoch)
+    with pytest.raises(Stopped):
+        runs.train(run)
+    monkeypatch.undo()
+    runs.train(run)
+    whole = torch.load(trained[0] / "checkpoint.pt", weights_only=True)["state_dict"]
+    resumed = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state_dict"]
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_a_new_run_moves_an_earlier_one_aside(settings, tmp_path):
+    output = tmp_path / "run"
+    run = settings | {"output_dir": str(output), "train": {"epochs": 1}}
+    first = runs.train(run)
+    runs.train(run | {"seed": 2})
+    assert json.loads((output / "earlier-1/metrics.json").read_text()) == first
+    assert (output / "earlier-1/checkpoint.pt").exists() and (output / "checkpoint.pt").exists()

@@ -1,0 +1,13 @@
+#!/usr/bin/env python
+"""Evaluate a checkpoint: mAP, rank-1, rank-5, rank-10, mINP.
+
+python tools/eval_reid.py --weights outputs/synthetic/mobilenetv2_dcs/checkpoint.pt
+python tools/eval_reid.py --model osnet_x0_25 --weights FILE --dataset market1501 --root DIR
+"""
+
+from reid_dcs import runs
+from reid_dcs.commands import Command
+
+if __name__ == "__main__":
+    weights = ("--weights", "eval.weights", "checkpoint of this toolkit or of torchreid")
+    Command("Evaluate a checkpoint.", short=[weights]).run(runs.evaluate)
