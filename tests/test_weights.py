@@ -49,7 +49,9 @@ def test_a_damaged_file_is_refused(tmp_path, content):
         read_weights(tmp_path / "torn.pth")
 
 
-@pytest.mark.parametrize("content", [[1, 2], {"state_dict": {"a": 1}}, torch.zeros(3), {"epoch": 1}])
+@pytest.mark.parametrize(
+    "content", [[1, 2], {"state_dict": {"a": 1}}, torch.zeros(3), {"epoch": 1}]
+)
 def test_something_else_is_refused(tmp_path, content):
     torch.save(content, tmp_path / "else.pth")
     with pytest.raises(InputError, match="holds no weights"):

@@ -42,8 +42,8 @@ def compiled(model: nn.Module) -> nn.Module:
 def _keep_freed_memory() -> None:
     """Have glibc reuse the pages of freed tensors.
 
-    By default every large tensor is a fresh mapping, zeroed page by page and unmapped after use:
-    a tenth to a third of a training step on two cores.
+    By default every large tensor is a fresh mapping, zeroed page by page and unmapped after use;
+    benchmarks/step.py shows what that costs.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
     try:

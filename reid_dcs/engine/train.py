@@ -68,6 +68,7 @@ class ReIDEngine(torchreid_engine.Engine):
                 if eval_freq and not last and (self.epoch + 1) % eval_freq == 0:
                     result = next(iter(self.test().values()))
                     summary |= {"mAP": result.mAP, "rank1": float(result.cmc[0])}
+                    print(f"  mAP {result.mAP:.1%}  rank-1 {result.cmc[0]:.1%}", flush=True)
                 self.history.append(summary)
                 for name, value in summary.items():
                     self.writer.add_scalar(f"train/{name}", value, self.epoch + 1)
