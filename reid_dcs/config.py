@@ -37,7 +37,7 @@ class DataConfig:
     height: int = _at_least(16, 64)
     width: int = _at_least(16, 32)
     batch_size: int = _at_least(1, 32)  # P identities x num_instances images
-    num_instances: int = _at_least(1, 4)
+    num_instances: int = _at_least(1, 2)
     flip: float = _at_least(0, 0.5)  # probability
     padding: int = _at_least(0, 2)  # pixels around the image before a random crop
     erasing: float = _at_least(0, 0.0)  # probability
@@ -48,8 +48,8 @@ class TrainConfig:
     """The recipe: Adam, linear warm-up, then a cosine to zero, a step a batch."""
 
     epochs: int = _at_least(1, 24)
-    learning_rate: float = _at_least(0, 1e-3)
-    weight_decay: float = _at_least(0, 5e-4)
+    learning_rate: float = _at_least(0, 2e-3)
+    weight_decay: float = _at_least(0, 1e-4)
     warmup_epochs: float = _at_least(0, 2)
     label_smoothing: float = _at_least(0, 0.1)
     margin: float = _at_least(0, 0.3)  # of the triplet loss

@@ -35,8 +35,8 @@ class Synthesis:
         seed: of everything.
     """
 
-    train_identities: int = 96
-    test_identities: int = 64
+    train_identities: int = 128
+    test_identities: int = 48
     pictures: int = 3
     seed: int = 0
 

@@ -53,18 +53,18 @@ class Camera:
 
 # fmt: off
 CAMERAS: tuple[Camera, ...] = (
-    Camera("street", scenes.street, scenes.post, 0.15, (RIGHT, LEFT, FRONT), (0.84, 0.93),
-           (1.00, 1.00, 1.00), gamma=0.95, contrast=1.05, saturation=1.05, blur=0.35, noise=3),
-    Camera("brick lane", scenes.brick_wall, scenes.bicycle, 0.20, (RIGHT, LEFT, BACK), (0.86, 0.95),
-           (1.16, 1.00, 0.80), gamma=1.15, contrast=1.00, saturation=0.90, blur=0.55, noise=4),
-    Camera("park", scenes.park, scenes.bush, 0.25, (FRONT, BACK, RIGHT), (0.78, 0.90),
-           (0.94, 1.06, 0.90), gamma=0.85, contrast=0.90, saturation=1.20, blur=0.40, noise=3),
-    Camera("station", scenes.station, scenes.passer_by, 0.25, (FRONT, BACK), (0.85, 0.98),
-           (0.86, 1.00, 1.18), gamma=1.00, contrast=0.80, saturation=0.75, blur=0.75, noise=5),
-    Camera("shop", scenes.shop, scenes.passer_by, 0.15, (LEFT, RIGHT, FRONT), (0.86, 0.97),
-           (1.12, 0.97, 0.94), gamma=0.80, contrast=1.20, saturation=1.10, blur=0.45, noise=4),
-    Camera("yard at dusk", scenes.fence, scenes.post, 0.20, (BACK, FRONT, LEFT), (0.80, 0.92),
-           (0.86, 0.93, 1.12), gamma=1.30, contrast=0.92, saturation=0.72, blur=0.80, noise=6),
+    Camera("street", scenes.street, scenes.post, 0.12, (RIGHT, LEFT, FRONT), (0.84, 0.93),
+           (1.00, 1.00, 1.00), gamma=0.97, contrast=1.03, saturation=1.03, blur=0.35, noise=3),
+    Camera("brick lane", scenes.brick_wall, scenes.bicycle, 0.15, (RIGHT, LEFT, BACK), (0.86, 0.95),
+           (1.10, 1.00, 0.88), gamma=1.09, contrast=1.00, saturation=0.94, blur=0.55, noise=4),
+    Camera("park", scenes.park, scenes.bush, 0.18, (FRONT, BACK, RIGHT), (0.78, 0.90),
+           (0.96, 1.04, 0.94), gamma=0.91, contrast=0.94, saturation=1.12, blur=0.40, noise=3),
+    Camera("station", scenes.station, scenes.passer_by, 0.18, (FRONT, BACK), (0.85, 0.98),
+           (0.92, 1.00, 1.11), gamma=1.00, contrast=0.88, saturation=0.85, blur=0.70, noise=5),
+    Camera("shop", scenes.shop, scenes.passer_by, 0.12, (LEFT, RIGHT, FRONT), (0.86, 0.97),
+           (1.07, 0.98, 0.96), gamma=0.88, contrast=1.12, saturation=1.06, blur=0.45, noise=4),
+    Camera("yard at dusk", scenes.fence, scenes.post, 0.15, (BACK, FRONT, LEFT), (0.80, 0.92),
+           (0.92, 0.96, 1.07), gamma=1.18, contrast=0.95, saturation=0.83, blur=0.75, noise=6),
 )
 # fmt: on
 
