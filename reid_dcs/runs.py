@@ -40,6 +40,8 @@ def train(config: Layer) -> dict[str, Any]:
     config = compose(config)
     resumed = _checkpoint_to_resume(config)
     device = choose_device(config.device)
+    with torch.device("meta"):  # a wrong name or option shows before data is read or drawn
+        build_model(config.model.name, num_classes=1, **config.model.options)
     torch.manual_seed(config.seed)
     dataset = load_dataset(config.data.name, config.data.root)
     model = _network(config, dataset.num_train_pids, device)

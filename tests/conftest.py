@@ -1,6 +1,7 @@
 """What tests share: small generated data, and real data where there is any."""
 
 import os
+import runpy
 import subprocess
 import sys
 from pathlib import Path
@@ -42,16 +43,21 @@ def market1501_root(shared, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def tool(tmp_path):
-    """Run a command of tools/ in an empty folder: ``tool("train_reid.py", "train.epochs=1")``."""
+def tool(tmp_path, monkeypatch, capsys):
+    """Run a command of tools/ in an empty folder: ``tool("train_reid.py", "train.epochs=1")``.
+
+    In this process, which has PyTorch imported already.
+    """
+    monkeypatch.chdir(tmp_path)
 
     def run(name: str, *arguments: object) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            [sys.executable, REPOSITORY / "tools" / name, *map(str, arguments)],
-            cwd=tmp_path,
-            capture_output=True,
-            text=True,
-            timeout=600,
-        )
+        script = str(REPOSITORY / "tools" / name)
+        monkeypatch.setattr(sys, "argv", [script, *map(str, arguments)])
+        status = 0
+        try:
+            runpy.run_path(script, run_name="__main__")
+        except SystemExit as stop:
+            status = stop.code or 0
+        return subprocess.CompletedProcess(sys.argv, status, *capsys.readouterr())
 
     return run

@@ -100,9 +100,8 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
         self.train_loader = None
         if train:
-            pids = torch.tensor([item[1] for item in dataset.train])
-            sampler = IdentitySampler(pids, batch_size, num_instances, seed)
             store = ImageStore.decode(dataset.train, height, width, "train")
+            sampler = IdentitySampler(store.pids, batch_size, num_instances, seed)
             self.train_loader = TrainLoader(store, sampler, augmentation, device)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
         self.test_loader = {
