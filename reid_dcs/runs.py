@@ -48,7 +48,8 @@ def train(config: Layer) -> dict[str, Any]:
     manager = _manager(config, dataset, device)
     engine = _engine(config, manager, model)
     start_epoch = engine.resume(resumed) if resumed else 0
-    output = _prepare_output(config, keep=resumed is not None)
+    output = _open_output(config, fresh=resumed is None)
+    _write_config(output, config)
     _announce(config, dataset, model, device)
 
     started = time.perf_counter()
@@ -92,12 +93,14 @@ def evaluate(config: Layer) -> dict[str, Any]:
     state = {k.removeprefix("module."): v for k, v in content["state_dict"].items()}
     load_exactly(model, state, source, but="classifier")  # which evaluation does not run
     manager = _manager(config, dataset, device, train=False)
-    output = _prepare_output(config, keep=True) if given.get("output_dir") else None
+    output = _open_output(config, fresh=False) if given.get("output_dir") else None
     _announce(config, dataset, model, device)
 
     result = ReIDEngine(manager, model, metric=config.eval.metric).test()[config.data.name]
     metrics = _metrics(config, dataset, result) | {"weights": str(source)}
     if output:
+        if not (output / CHECKPOINT).exists():  # a training's own configuration stays
+            _write_config(output, config)
         write_json(output / "metrics.json", metrics)
     print(_table(metrics))
     return metrics
@@ -198,18 +201,21 @@ def _said_by(content: dict[str, Any], given: Layer, source: str) -> Layer:
     }
 
 
-def _prepare_output(config: Config, keep: bool) -> Path:
-    """Make the output folder and write ``config.yaml``; an earlier run's files move aside."""
+def _open_output(config: Config, fresh: bool) -> Path:
+    """Make the output folder; before a fresh run, an earlier one's files move aside."""
     output = Path(config.output_dir)
     try:
         output.mkdir(parents=True, exist_ok=True)
-        if not keep and (output / CHECKPOINT).exists():
+        if fresh and (output / CHECKPOINT).exists():
             _move_aside(output)
     except OSError as error:
         raise InputError(f"cannot write to {output}: {error.strerror}") from error
+    return output
+
+
+def _write_config(output: Path, config: Config) -> None:
     with written_whole(output / "config.yaml") as file:
         file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
-    return output
 
 
 def _move_aside(output: Path) -> None:

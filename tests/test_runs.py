@@ -1,6 +1,7 @@
 """Whole runs on a few generated people, through the Python interface."""
 
 import json
+import shutil
 
 import pytest
 import torch
@@ -63,6 +64,20 @@ def test_evaluation_finds_what_training_found(trained, tiny_root, tmp_path):
     for key in ("mAP", "rank1", "rank5", "rank10", "mINP", "height"):
         assert evaluated[key] == metrics[key]
     assert json.loads((tmp_path / "evaluation/metrics.json").read_text()) == evaluated
+    assert (tmp_path / "evaluation/config.yaml").exists()
+
+
+def test_evaluation_in_a_runs_folder_keeps_its_configuration(trained, tiny_root, tmp_path):
+    output = shutil.copytree(trained[0], tmp_path / "run")
+    before = (output / "config.yaml").read_text()
+    runs.evaluate(
+        {
+            "eval": {"weights": str(output / "checkpoint.pt")},
+            "data": {"root": str(tiny_root), "height": 80},
+            "output_dir": str(output),
+        }
+    )
+    assert (output / "config.yaml").read_text() == before
 
 
 def test_a_plain_torchreid_checkpoint_is_evaluated(tmp_path, tiny_root):

@@ -88,9 +88,9 @@ def _distinct(waiting: list[tuple[int, Tensor]], count: int) -> list[tuple[int, 
             taken.append(position)
         if len(taken) == count:
             break
-    left = (position for position in range(len(waiting)) if position not in set(taken))
-    while len(taken) < count:
-        taken.append(next(left))
+    if len(taken) < count:
+        others = [position for position in range(len(waiting)) if position not in taken]
+        taken += others[: count - len(taken)]
     batch = [waiting[position] for position in taken]
     for position in sorted(taken, reverse=True):
         del waiting[position]
