@@ -47,7 +47,7 @@ class DataConfig:
 class TrainConfig:
     """The recipe: Adam, linear warm-up, then a cosine to zero, a step a batch."""
 
-    epochs: int = _at_least(1, 24)
+    epochs: int = _at_least(1, 18)
     learning_rate: float = _at_least(0, 2e-3)
     weight_decay: float = _at_least(0, 1e-4)
     warmup_epochs: float = _at_least(0, 2)
