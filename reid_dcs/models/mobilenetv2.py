@@ -13,8 +13,8 @@ from reid_dcs.models.registry import AttentionFactory, register_backbone
 from reid_dcs.weights import load_exactly
 
 # One row a stage of Table 4: expansion t, channels c, repeats n, stride s, attention after it.
-# The paper prints stride 2 for the 160-channel stage; its operation count needs 1, the last
-# stride of every modern re-identification network.
+# The paper prints stride 2 for the 160-channel stage; we take 1, the last stride of modern
+# re-identification networks.
 STAGES = (
     (1, 16, 1, 1, False),
     (6, 24, 2, 2, True),
