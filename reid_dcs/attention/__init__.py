@@ -1,16 +1,39 @@
-"""Differentiable channel selection, the paper's contribution. Imports torch alone."""
+"""Differentiable channel selection, the paper's contribution. Imports torch alone.
+
+Read windows.py, query.py with its two readings mask.py and interp.py, affinity.py, block.py,
+family.py, in this order.
+"""
 
 from reid_dcs.attention.affinity import channel_attention
-from reid_dcs.attention.blocks import ATTENTIONS, DCS, WindowedAttention, Windows, build_attention
-from reid_dcs.attention.windows import squash_window, windowed_query
+from reid_dcs.attention.block import WindowedAttention, WindowReport, Windows
+from reid_dcs.attention.family import (
+    ATTENTIONS,
+    DCS,
+    DCSSW,
+    GSA,
+    SA,
+    DCSDim,
+    DCSPos,
+    build_attention,
+)
+from reid_dcs.attention.query import windowed_query
+from reid_dcs.attention.report import report_windows
+from reid_dcs.attention.windows import squash_window
 
 __all__ = [
     "ATTENTIONS",
     "DCS",
+    "DCSDim",
+    "DCSPos",
+    "DCSSW",
+    "GSA",
+    "SA",
+    "WindowReport",
     "WindowedAttention",
     "Windows",
     "build_attention",
     "channel_attention",
+    "report_windows",
     "squash_window",
     "windowed_query",
 ]

@@ -1,23 +1,46 @@
 """The attention product ``(1/N) (Q K^T) V`` in its cheaper order (Eq. 1 with C(X) = N)."""
 
 from torch import Tensor
+from torch.autograd import Function
 
 
 def channel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """Attention whose affinities are normalised by the number of keys instead of a softmax.
 
-    Without a softmax the product is associative: ``(Q K^T) V`` costs N^2 C multiply-adds,
-    ``Q (K^T V)`` costs N C^2. The cheaper one runs, and no N x N tensor exists when C < N. The
-    factor 1/N is applied to the keys first, so that half precision does not overflow in the sum.
+    Without a softmax the product is associative: ``(Q K^T) V`` costs N^2 (D + C) multiply-adds,
+    ``Q (K^T V)`` costs 2 N D C. The cheaper one runs, and no N x N tensor exists when D = C < N.
+    The factor 1/N is applied to the keys first, so that half precision does not overflow in the
+    sum over positions.
 
     Args:
-        query, key, value: (B, N, C) each.
+        query, key: (B, N, D) each, the D channels that affinities read.
+        value: (B, N, C).
 
     Returns:
         (B, N, C).
     """
-    positions, channels = key.shape[-2:]
-    key = key / positions
-    if positions <= channels:
-        return (query @ key.mT) @ value  # (B, N, N) @ (B, N, C)
-    return query @ (key.mT @ value)  # (B, N, C) @ (B, C, C)
+    positions, width = key.shape[-2:]
+    channels = value.shape[-1]
+    if positions * (width + channels) <= 2 * width * channels:
+        return (query @ (key / positions).mT) @ value  # (B, N, N) @ (B, N, C)
+    if key is value:
+        return query @ _Gram.apply(value)  # (B, N, C) @ (B, C, C)
+    return query @ ((key / positions).mT @ value)  # (B, N, D) @ (B, D, C)
+
+
+class _Gram(Function):
+    """``(1/N) X^T X``, (B, N, C) -> (B, C, C); one product backward, where autograd needs two."""
+
+    @staticmethod
+    def forward(x: Tensor) -> Tensor:
+        return (x / x.shape[-2]).mT @ x
+
+    @staticmethod
+    def setup_context(ctx, inputs: tuple[Tensor], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> Tensor:
+        (x,) = ctx.saved_tensors
+        symmetric = (grad + grad.mT) / x.shape[-2]
+        return (x.to(grad.dtype) @ symmetric).to(x.dtype)

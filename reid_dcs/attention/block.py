@@ -1,0 +1,112 @@
+"""The attention block that a network inserts after a stage (Figure 2).
+
+``x + BN(DWConv((1/N) R X))``: affinities R read through channel windows, aggregation of the
+values X, a depthwise 3x3 convolution, batch normalisation and the residual. The members of the
+family (family.py) differ in one thing alone: where their windows come from.
+"""
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from reid_dcs.attention.affinity import channel_attention
+from reid_dcs.attention.mask import overlap_union
+from reid_dcs.attention.query import MODES, UNIONS, windowed_query
+
+
+class Windows(NamedTuple):
+    """Start and length in channels: (B, N, M) each, or (M,) for the same ones everywhere."""
+
+    start: Tensor
+    length: Tensor
+
+
+class WindowReport(NamedTuple):
+    """What the positions of a batch select."""
+
+    start: Tensor
+    """In channels, (B, N, M), for the N = H W positions row by row."""
+    length: Tensor
+    """In channels, (B, N, M)."""
+    selected: Tensor
+    """The fraction of the channels that the union of the M windows covers, (B, N)."""
+
+
+class WindowedAttention(nn.Module):
+    """Self-attention over positions, each position's affinities read through its windows.
+
+    A subclass says where the windows come from by ``windows(x)``.
+
+    Args:
+        channels: C of the feature map.
+        mode, union: see :func:`reid_dcs.attention.windowed_query`; where windows begin and end
+            at whole channels the modes are the same.
+        zero_init: start the last BN's scale at zero. The block is then the identity at first,
+            which a pretrained trunk wants; its windows get no gradient in the first step.
+    """
+
+    def __init__(
+        self, channels: int, *, mode: str = "mask", union: str = "max", zero_init: bool = True
+    ) -> None:
+        super().__init__()
+        if mode not in MODES:
+            raise ValueError(f"mode must be one of {tuple(MODES)}, not {mode!r}")
+        if union not in UNIONS:
+            raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
+        self.channels, self.mode, self.union = channels, mode, union
+        self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        if zero_init:
+            nn.init.zeros_(self.norm.weight)
+
+    def windows(self, x: Tensor) -> Windows:
+        """The windows of each position of x (B, C, H, W)."""
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        tokens = x.flatten(2).mT  # (B, N, C)
+        attended = self.attend(tokens, self.windows(x))
+        return x + self.norm(self.project(attended.mT.unflatten(2, x.shape[2:])))
+
+    def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
+        """``(1/N) R X``: (B, N, C) -> (B, N, C)."""
+        query = windowed_query(tokens, *windows, mode=self.mode, union=self.union)
+        return channel_attention(query, tokens, tokens)
+
+    @torch.no_grad()
+    def report(self, x: Tensor) -> WindowReport:
+        """What each position of x (B, C, H, W) selects; changes nothing, draws no random number."""
+        tokens = x.flatten(2).mT  # (B, N, C)
+        start, length = self.windows(x)
+        overlap = overlap_union(tokens, start, length, "max").expand_as(tokens)
+        shape = (*tokens.shape[:2], start.shape[-1])  # (B, N, M)
+        return WindowReport(start.expand(shape), length.expand(shape), overlap.mean(-1))
+
+
+class SharedWindowAttention(WindowedAttention):
+    """Attention whose windows are the same for all positions, so that it reads a slice alone."""
+
+    def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
+        first, last = self.touched(windows)
+        if last - first == self.channels:
+            return super().attend(tokens, windows)
+        key = tokens[..., first:last]  # (B, N, D)
+        shifted = windows.start - first, windows.length
+        query = windowed_query(key, *shifted, mode=self.mode, union=self.union)
+        return channel_attention(query, key, tokens)
+
+    def touched(self, windows: Windows) -> tuple[int, int]:
+        """The channels ``[first, last)`` that the windows can touch, one more than they cover.
+
+        All of them where the host cannot know the windows for nothing: on an accelerator, and in
+        compilation. Their weight outside the windows is zero: the output is the same.
+        """
+        if windows.start.device.type != "cpu" or torch.compiler.is_compiling():
+            return 0, self.channels
+        start, end = windows.start.min().item(), (windows.start + windows.length).max().item()
+        if not math.isfinite(start + end):
+            return 0, self.channels
+        return math.floor(start), min(math.ceil(end) + 1, self.channels)

@@ -1,0 +1,238 @@
+"""The members of the attention family: one block, six sources of windows.
+
+| kind | windows |
+|---|---|
+| ``sa`` | the first r C channels, everywhere (Eqs. 1 and 2) |
+| ``dcs`` | M windows of each position, start and length from a 1x1 convolution |
+| ``dcs_sw`` | one learned window of the layer ("single-window DCS", Figure 3) |
+| ``dcs_pos`` | as dcs, the start alone (Table 7, "position") |
+| ``dcs_dim`` | as dcs, the length alone (Table 7, "key dimension") |
+| ``gsa`` | one of 15 windows by Gumbel softmax (Appendix A.2) |
+"""
+
+import math
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from reid_dcs.attention.affinity import channel_attention
+from reid_dcs.attention.block import SharedWindowAttention, WindowedAttention, Windows
+from reid_dcs.attention.windows import countable, squash_length, squash_start, squash_window
+
+
+class SA(SharedWindowAttention):
+    """Self-attention whose affinities read the first ``floor(r C)`` channels (Eq. 2).
+
+    Args:
+        channels: C of the feature map.
+        ratio: r; 1 is Eq. (1).
+        options: see :class:`WindowedAttention`.
+    """
+
+    def __init__(self, channels: int, *, ratio: float = 0.5, **options) -> None:
+        super().__init__(channels, **options)
+        self.width = max(1, math.floor(_checked_ratio(ratio) * channels))
+
+    def windows(self, x: Tensor) -> Windows:
+        """Start 0 and length floor(r C), (1,) each."""
+        return Windows(
+            x.new_zeros(1, dtype=torch.float), x.new_full((1,), self.width, dtype=torch.float)
+        )
+
+    def touched(self, windows: Windows) -> tuple[int, int]:
+        """Known without looking."""
+        return 0, self.width
+
+
+class DCS(WindowedAttention):
+    """Differentiable Channel Selection: M windows for each position from a 1x1 convolution.
+
+    Args:
+        channels: C of the feature map.
+        windows: M, windows for each position.
+        min_length: the shortest window, in channels.
+        options: see :class:`WindowedAttention`.
+    """
+
+    def __init__(
+        self, channels: int, *, windows: int = 2, min_length: float = 1.0, **options
+    ) -> None:
+        super().__init__(channels, **options)
+        self.min_length = _checked_length(min_length)
+        self.select = _window_logits(channels, starts=windows, lengths=windows)
+
+    def windows(self, x: Tensor) -> Windows:
+        """(B, C, H, W) -> start and length, (B, N, M)."""
+        start, length = self.select(x).flatten(2).mT.chunk(2, dim=-1)  # (B, N, M) each
+        return Windows(*squash_window(start, length, self.channels, self.min_length))
+
+
+class DCSPos(WindowedAttention):
+    """DCS with the length held at r C: it learns the position of its windows alone.
+
+    Args:
+        channels: C of the feature map.
+        windows: M, windows for each position.
+        ratio: r, a window's share of the channels.
+        options: see :class:`WindowedAttention`.
+    """
+
+    def __init__(self, channels: int, *, windows: int = 2, ratio: float = 0.5, **options) -> None:
+        super().__init__(channels, **options)
+        self.length = _checked_ratio(ratio) * channels
+        self.select = _window_logits(channels, starts=windows)
+
+    def windows(self, x: Tensor) -> Windows:
+        """(B, C, H, W) -> start and length, (B, N, M)."""
+        start = squash_start(self.select(x).flatten(2).mT, self.channels - self.length)
+        return Windows(start, torch.full_like(start, self.length))
+
+
+class DCSDim(WindowedAttention):
+    """DCS with the start held at 0: it learns the key dimension alone.
+
+    Args:
+        channels: C of the feature map.
+        windows: M. All begin at 0, so that with ``union="max"`` the longest hides the others.
+        min_length: the shortest window, in channels.
+        options: see :class:`WindowedAttention`.
+    """
+
+    def __init__(
+        self, channels: int, *, windows: int = 1, min_length: float = 1.0, **options
+    ) -> None:
+        super().__init__(channels, **options)
+        self.min_length = _checked_length(min_length)
+        self.select = _window_logits(channels, lengths=windows)
+
+    def windows(self, x: Tensor) -> Windows:
+        """(B, C, H, W) -> start and length, (B, N, M)."""
+        logits = self.select(x).flatten(2).mT  # (B, N, M)
+        length = squash_length(logits, self.channels, self.min_length)
+        return Windows(torch.zeros_like(length), length)
+
+
+class DCSSW(SharedWindowAttention):
+    """Single-window DCS: one learned window, the same for all positions and images.
+
+    It starts in the middle and covers half of the channels.
+
+    Args:
+        channels: C of the feature map.
+        min_length: the shortest window, in channels.
+        options: see :class:`WindowedAttention`.
+    """
+
+    def __init__(self, channels: int, *, min_length: float = 1.0, **options) -> None:
+        super().__init__(channels, **options)
+        self.min_length = _checked_length(min_length)
+        self.start_logit = nn.Parameter(torch.zeros(1))
+        self.length_logit = nn.Parameter(torch.zeros(1))
+
+    def windows(self, x: Tensor) -> Windows:
+        """Start and length, (1,) each."""
+        logits = self.start_logit, self.length_logit
+        return Windows(*squash_window(*logits, self.channels, self.min_length))
+
+
+class GSA(SharedWindowAttention):
+    """Gumbel softmax attention, the paper's rival to DCS: one of 15 fixed windows.
+
+    Windows of r C channels for r in 1, 1/2, 1/4, 1/8, side by side. In training the affinity is
+    the mixture of the 15 affinities under Gumbel softmax weights, one draw a forward pass; in
+    evaluation it is that of the likeliest window.
+
+    Args:
+        channels: C of the feature map.
+        temperature: of the Gumbel softmax; an attribute, for a search to anneal.
+        options: see :class:`WindowedAttention`.
+    """
+
+    def __init__(self, channels: int, *, temperature: float = 1.0, **options) -> None:
+        super().__init__(channels, **options)
+        self.temperature = temperature
+        parts = [(k, n) for n in (1, 2, 4, 8) for k in range(n)]
+        starts = [channels * k // n for k, n in parts]
+        lengths = [max(1, channels // n) for _, n in parts]
+        self.register_buffer("starts", torch.tensor(starts).float(), persistent=False)
+        self.register_buffer("lengths", torch.tensor(lengths).float(), persistent=False)
+        self.logits = nn.Parameter(torch.zeros(len(parts)))
+
+    def windows(self, x: Tensor) -> Windows:
+        """Start and length of the likeliest window, (1,) each."""
+        likeliest = self.logits.argmax(keepdim=True)
+        return Windows(self.starts[likeliest], self.lengths[likeliest])
+
+    def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
+        """Affinities are linear in the mask: to mix the masks is to mix the affinities."""
+        if not self.training:
+            return super().attend(tokens, windows)
+        chances = F.gumbel_softmax(countable(self.logits), self.temperature)  # (15,)
+        query = tokens * (chances @ self.masks().to(chances.dtype)).to(tokens.dtype)
+        return channel_attention(query, tokens, tokens)
+
+    def masks(self) -> Tensor:
+        """The 15 windows as 0 and 1 on channels: (15, C)."""
+        p = torch.arange(self.channels, device=self.starts.device)
+        start, end = self.starts.unsqueeze(-1), (self.starts + self.lengths).unsqueeze(-1)
+        return ((p >= start) & (p < end)).to(self.starts.dtype)
+
+
+ATTENTIONS: dict[str, Callable[..., WindowedAttention]] = {
+    "sa": SA,
+    "dcs": DCS,
+    "dcs_sw": DCSSW,
+    "dcs_pos": DCSPos,
+    "dcs_dim": DCSDim,
+    "gsa": GSA,
+}
+
+
+def build_attention(kind: str, channels: int, **options) -> WindowedAttention:
+    """An attention block of the family.
+
+    Args:
+        kind: one of ``ATTENTIONS``.
+        channels: C of the feature map it is put after.
+        options: of that kind; see its class.
+
+    Returns:
+        A module from (B, C, H, W) to (B, C, H, W).
+
+    Raises:
+        ValueError: an unknown kind, or an option with a value out of range.
+        TypeError: an option that the kind does not have.
+    """
+    if kind not in ATTENTIONS:
+        raise ValueError(f"unknown attention {kind!r}; known: {', '.join(ATTENTIONS)}")
+    return ATTENTIONS[kind](channels, **options)
+
+
+def _window_logits(channels: int, *, starts: int = 0, lengths: int = 0) -> nn.Conv2d:
+    """The 1x1 convolution that gives the logits of starts, then those of lengths.
+
+    Where the features are zero, lengths are half of their range, and the starts are spread
+    evenly over the room left.
+    """
+    windows = max(starts, lengths)
+    if not isinstance(windows, int) or windows < 1:
+        raise ValueError(f"windows must be a whole number of at least 1, not {windows!r}")
+    select = nn.Conv2d(channels, starts + lengths, 1)
+    nn.init.normal_(select.weight, std=channels**-0.5)
+    with torch.no_grad():
+        select.bias.zero_()[:starts] = torch.logit((torch.arange(starts) + 0.5) / max(starts, 1))
+    return select
+
+
+def _checked_length(min_length: float) -> float:
+    if not isinstance(min_length, int | float) or not min_length > 0:
+        raise ValueError(f"min_length must be a number above 0, not {min_length!r}")
+    return min_length
+
+
+def _checked_ratio(ratio: float) -> float:
+    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        raise ValueError(f"ratio must be a number above 0 and at most 1, not {ratio!r}")
+    return ratio

@@ -1,0 +1,42 @@
+"""``windowed_query``: selecting channels for an affinity is replacing the query (Section 2.2).
+
+A position i with feature x_i selects channels by its windows, and its affinity to every other
+position is computed on these. Once i's windows are known, that affinity is bilinear,
+``r_ij = x_i^T A_i x_j``. So selection costs no gather: it replaces the query x_i by the
+*windowed query* ``y_i = A_i x_i``, and ``R = Y X^T``.
+"""
+
+from torch import Tensor
+
+from reid_dcs.attention.interp import InterpolatedQuery
+from reid_dcs.attention.mask import MaskedQuery
+
+MODES = {"interp": InterpolatedQuery, "mask": MaskedQuery}
+UNIONS = ("max", "sum")
+
+
+def windowed_query(
+    x: Tensor, start: Tensor, length: Tensor, *, mode: str = "interp", union: str = "max"
+) -> Tensor:
+    """``y_i = A_i x_i``, where A_i is the selection of i's M windows.
+
+    Args:
+        x: features, (B, N, C).
+        start, length: windows in channels, (B, N, M), or (M,) for the same windows everywhere.
+        mode: ``"interp"`` reads a fractional window by Eqs. (3)-(5), on query and key alike;
+            ``"mask"`` weighs each channel of the query by its overlap with the window. They are
+            equal at integer start and length.
+        union: how M windows join: ``"max"`` is the set union at integers; ``"sum"`` counts
+            overlaps twice and gives nested windows a gradient.
+
+    Returns:
+        (B, N, C), such that ``y @ x.mT`` is the affinity R of Eq. (2) under i's window.
+
+    Raises:
+        ValueError: an unknown mode or union.
+    """
+    if mode not in MODES:
+        raise ValueError(f"mode must be one of {tuple(MODES)}, not {mode!r}")
+    if union not in UNIONS:
+        raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
+    return MODES[mode].apply(x, start, length, union)
