@@ -152,6 +152,8 @@ class GSA(SharedWindowAttention):
 
     def __init__(self, channels: int, *, temperature: float = 1.0, **options) -> None:
         super().__init__(channels, **options)
+        if not temperature > 0:
+            raise ValueError(f"temperature must be a number above 0, not {temperature!r}")
         self.temperature = temperature
         parts = [(k, n) for n in (1, 2, 4, 8) for k in range(n)]
         starts = [channels * k // n for k, n in parts]

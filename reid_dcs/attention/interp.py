@@ -79,17 +79,19 @@ class Selection:
     def __init__(self, x: Tensor, start: Tensor, length: Tensor, union: str) -> None:
         self.x, self.length, self.union = x, length, union
         self.first = start.floor()  # a, (B, N, M)
-        self.fraction = start - self.first  # d
+        d = start - self.first
+        self.square = (1 - d).square(), d.square(), d * (1 - d)  # u u^T in the bands
+        self.slope = 2 * (d - 1), 2 * d, 1 - 2 * d  # its derivative in d
         self.windows = start.shape[-1]
 
     def window(self, m: int) -> tuple[Tensor, Bands]:
         """W, (B, N, C) or (C,), and A of window m alone."""
         one = (..., slice(m, m + 1))
         squared = channel_overlap(self.first[one], self.length[one], like=self.x).square_()
-        d = self.fraction[one]
-        diagonal = squared * (1 - d).square()
-        diagonal[..., 1:].addcmul_(squared[..., :-1], d.square())
-        return squared, Bands(diagonal, squared[..., :-1] * (d * (1 - d)))
+        lower, higher, between = (v[one] for v in self.square)
+        diagonal = squared * lower
+        diagonal[..., 1:].addcmul_(squared[..., :-1], higher)
+        return squared, Bands(diagonal, squared[..., :-1] * between)
 
     def join_(self, one: Bands, other: Bands) -> Bands:
         return Bands(*(join_(*bands, self.union) for bands in zip(one, other, strict=True)))
@@ -102,7 +104,7 @@ class Selection:
         return bands
 
     def backward(self, flow: Bands) -> tuple[Bands, Tensor, Tensor]:
-        """A, and from its gradient those of start and length, (B, N, M)."""
+        """A, and from dL/dA the gradients of start and length, (B, N, M)."""
         compete = self.union == "max" and self.windows > 1
         joined = self.joined() if compete else None
         d_start, d_length = [], []
@@ -122,18 +124,19 @@ class Selection:
 
     def window_gradient(self, m: int, squared: Tensor, flow: Bands) -> tuple[Tensor, Tensor]:
         """From W and dL/dA of window m: dL/ds and dL/dl, (B, N, 1)."""
-        d, length = self.fraction[..., m : m + 1], self.length[..., m : m + 1]
+        one = (..., slice(m, m + 1))
+        f, h = flow
 
         def blend(lower: Tensor, higher: Tensor, between: Tensor) -> Tensor:
             """lower f_p + higher f_{p+1} + between h_p: (B, N, C)."""
-            blended = flow.diagonal * lower
-            blended[..., :-1].addcmul_(flow.diagonal[..., 1:], higher).addcmul_(flow.upper, between)
+            blended = f * lower
+            blended[..., :-1].addcmul_(f[..., 1:], higher).addcmul_(h, between)
             return blended
 
-        k = length.floor()
-        q = (self.first[..., m : m + 1] + k).long().expand(*flow.diagonal.shape[:-1], 1)
-        inside = q.clamp(0, flow.diagonal.shape[-1] - 1)
-        d_squared = blend((1 - d).square(), d.square(), d * (1 - d)).gather(-1, inside)  # dL/dW_q
-        d_length = torch.where(q == inside, 2 * (length - k) * d_squared, 0)
-        slope = blend(2 * (d - 1), 2 * d, 1 - 2 * d)  # d/dd of dL/dW
+        k = self.length[one].floor()
+        q = (self.first[one] + k).long().expand(*f.shape[:-1], 1)
+        inside = q.clamp(0, f.shape[-1] - 1)
+        at_q = blend(*(v[one] for v in self.square)).gather(-1, inside)  # dL/dW_q
+        d_length = torch.where(q == inside, 2 * (self.length[one] - k) * at_q, 0)
+        slope = blend(*(v[one] for v in self.slope))  # of dL/dW in d
         return slope.mul_(squared).sum(-1, keepdim=True), d_length

@@ -1,11 +1,12 @@
 """The attention blocks as a network sees them: modules from a feature map to one of its shape."""
 
+import copy
+
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.attention import ATTENTIONS, DCS, build_attention
+from reid_dcs.attention import ATTENTIONS, build_attention, report_windows
 
 SIZES = [(24, 5, 3), (8, 6, 4)]  # (C, H, W): fewer positions than channels, and more
 kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
@@ -104,7 +105,9 @@ def test_autocast_trains(kind, size, mode):
     """bfloat16 stays near float32, forward; backward reaches every parameter."""
     block = active_block(kind, size[0], mode=mode)
     x, probe = feature_map(4, *size), feature_map(4, *size, seed=1)
+    torch.manual_seed(1)
     expected = block(x)
+    torch.manual_seed(1)
     with torch.autocast("cpu", torch.bfloat16):
         output = block(x)
     error = (output.float() - expected).square().mean().sqrt() / expected.square().mean().sqrt()
@@ -113,73 +116,6 @@ def test_autocast_trains(kind, size, mode):
     for name, parameter in block.named_parameters():
         assert parameter.grad.isfinite().all(), name
         assert parameter.grad.count_nonzero() > 0, name
-
-
-def test_dcs_is_figure_2():
-    """x + BN(DWConv((1/N) R X)), position by position, on a map that is not square."""
-    channels, height, width = 6, 3, 2
-    block = active_block("dcs", channels, windows=1, min_length=1.5).double().eval()
-    x = feature_map(1, channels, height, width).double()
-    select = block.select.weight[:, :, 0, 0]
-    attended = torch.zeros_like(x)
-    for h in range(height):
-        for w in range(width):
-            own = x[0, :, h, w]
-            a, b = select @ own + block.select.bias
-            length = 1.5 + (channels - 1.5) * b.sigmoid()
-            start = (channels - length) * a.sigmoid()
-            edges = start.item(), (start + length).item()
-            weights = [min(edges[1], p + 1) - max(edges[0], p) for p in range(channels)]
-            weights = torch.tensor(weights).double().clamp(0, 1)
-            for g in range(height):
-                for v in range(width):
-                    other = x[0, :, g, v]
-                    affinity = (weights * own * other).sum()
-                    attended[0, :, h, w] += affinity * other / (height * width)
-    expected = F.conv2d(attended, block.project.weight, padding=1, groups=channels)
-    scale = block.norm.weight / (block.norm.running_var + block.norm.eps).sqrt()
-    shift = block.norm.bias - scale * block.norm.running_mean
-    expected = x + scale[:, None, None] * expected + shift[:, None, None]
-    torch.testing.assert_close(block(x), expected, rtol=1e-6, atol=1e-6)
-
-
-@pytest.mark.parametrize("windows", [1, 2, 4])
-@pytest.mark.parametrize("scale", [1.0, 1e3], ids=["usual", "saturated"])
-def test_dcs_windows_stay_inside_and_follow_the_position(windows, scale):
-    channels, min_length = 24, 2.0
-    torch.manual_seed(0)
-    block = DCS(channels, windows=windows, min_length=min_length)
-    start, length = block.windows(scale * feature_map(3, channels, 5, 4))
-    assert start.shape == length.shape == (3, 20, windows)
-    assert start.min() >= 0
-    assert length.min() >= min_length
-    assert (start + length).max() <= channels * (1 + 1e-6)
-    assert start.flatten(0, 1).std(0).min() > 0.1  # over positions, in every window
-    assert length.flatten(0, 1).std(0).min() > 0.1
-
-
-@pytest.mark.parametrize("windows", [1, 2, 4])
-def test_dcs_windows_begin_spread_over_the_channels(windows):
-    """Where the features are zero: half of the channels each, starts even over the room left."""
-    channels = 25
-    start, length = DCS(channels, windows=windows).windows(torch.zeros(1, channels, 2, 3))
-    half = torch.full((1, 6, windows), 13.0)
-    spread = 12 * (torch.arange(windows) + 0.5) / windows
-    torch.testing.assert_close(length, half)
-    torch.testing.assert_close(start, spread.expand(1, 6, windows))
-
-
-@pytest.mark.parametrize("mode", ["mask", "interp"])
-def test_dcs_windows_keep_their_fractions_under_autocast(mode):
-    """bfloat16 counts channels above 128 in ones and above 256 in twos: too coarse for edges."""
-    torch.manual_seed(0)
-    block = DCS(320, mode=mode, windows=2)
-    with torch.autocast("cpu", torch.bfloat16):
-        start, length = block.windows(feature_map(1, 320, 8, 4))
-    for edge in (length, start + length):
-        above = edge[edge > 128].float()
-        assert above.numel() > 20
-        assert (above % 1).count_nonzero() > above.numel() / 2
 
 
 @kinds
@@ -198,12 +134,60 @@ def test_bad_options_are_refused_by_name(kind, options, error):
         build_attention(kind, 8, **options)
 
 
-@pytest.mark.parametrize("windows", [0, -1])
-def test_dcs_without_windows_is_refused(windows):
-    with pytest.raises(ValueError, match=f"windows.*{windows}"):
-        build_attention("dcs", 8, windows=windows)
-
-
 def test_unknown_kind_is_refused_and_the_known_are_named():
     with pytest.raises(ValueError, match="'nonlocal'.*dcs"):
         build_attention("nonlocal", 8)
+
+
+@kinds
+@sizes
+@pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
+def test_report_says_what_is_selected_and_changes_nothing(kind, size, training):
+    block = active_block(kind, size[0]).train(training)
+    x = feature_map(2, *size)
+    torch.manual_seed(1)
+    expected = copy.deepcopy(block)(x)
+    torch.manual_seed(1)
+    start, length, selected = block.report(x)
+    assert torch.equal(block(x), expected)  # statistics, gradients and random numbers as they were
+    positions = size[1] * size[2]
+    assert start.shape == length.shape == (2, positions, start.shape[-1])
+    assert selected.shape == (2, positions)
+    for b in range(2):
+        for i in range(positions):
+            windows = [*zip(start[b, i].tolist(), length[b, i].tolist(), strict=True)]
+            shares = [
+                max(max(0, min(s + width, p + 1) - max(s, p)) for s, width in windows)
+                for p in range(size[0])
+            ]
+            assert selected[b, i].item() == pytest.approx(sum(shares) / size[0], abs=1e-5)
+
+
+def test_report_windows_of_a_network():
+    """By module name, from what reaches each block; the network is left in its modes."""
+    torch.manual_seed(0)
+    network = nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1),
+        nn.BatchNorm2d(8),
+        build_attention("dcs", 8),
+        nn.AvgPool2d(2),
+        build_attention("sa", 8),
+    )
+    network[1].eval()
+    before = copy.deepcopy(network.state_dict())
+    images = feature_map(2, 3, 6, 4)
+    reports = report_windows(network, images)
+    assert list(reports) == ["2", "4"]
+    with torch.no_grad():
+        expected = network[2].report(network.eval()[:2](images))
+    assert all(map(torch.equal, reports["2"], expected))
+    assert reports["4"].start.shape == (2, 6, 1)
+    assert all(torch.equal(v, before[name]) for name, v in network.state_dict().items())
+
+
+def test_report_windows_leaves_the_modes_and_no_hook():
+    network = nn.Sequential(build_attention("dcs", 8), nn.Dropout())
+    network[1].eval()
+    report_windows(network, feature_map(1, 8, 2, 2))
+    assert network[0].training and not network[1].training
+    assert not network[0]._forward_pre_hooks

@@ -1,0 +1,83 @@
+"""What the attention modules add to a training step of a network, kind by kind.
+
+    python benchmarks/overhead.py [--backbone mobilenetv2] [--batch 32]
+
+Steps of the networks alternate in one process, so that a ratio compares neighbours. Prints a
+table in Markdown.
+"""
+
+import argparse
+import os
+import platform
+import time
+
+import torch
+from torch import nn
+
+from reid_dcs import build_model
+from reid_dcs.engine.device import choose_device
+from reid_dcs.losses import IdentityTripletLoss
+
+ROWS = {
+    "sa": {},
+    "dcs": {"windows": 1},
+    "dcs, M = 2 (the default)": {},
+    "dcs, interp": {"windows": 1, "mode": "interp"},
+    "dcs_sw": {},
+    "gsa": {},
+}
+ROUNDS, WARMUP = 9, 2
+LAYOUT = torch.channels_last
+
+
+def trainer(name: str, images: torch.Tensor, pids: torch.Tensor, **options):
+    """A function that takes one training step of a new network."""
+    model: nn.Module = build_model(name, 751, **options).to(memory_format=LAYOUT).train()
+    optimizer = torch.optim.Adam(model.parameters(), 1e-4, fused=True)
+    criterion = IdentityTripletLoss()
+
+    def step() -> float:
+        began = time.perf_counter()
+        loss = criterion(*model(images), pids)
+        optimizer.zero_grad()
+        loss.total.backward()
+        optimizer.step()
+        return time.perf_counter() - began
+
+    return step
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--backbone", default="mobilenetv2")
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=32)
+    options = parser.parse_args()
+    choose_device("cpu")
+    torch.manual_seed(0)
+    images = torch.randn(options.batch, 3, options.height, options.width).to(memory_format=LAYOUT)
+    pids = torch.arange(options.batch // 4).repeat_interleave(4)
+    steps = {"base": trainer(f"{options.backbone}_base", images, pids)}
+    for row, settings in ROWS.items():
+        kind = row.split(",")[0]
+        steps[row] = trainer(f"{options.backbone}_{kind}", images, pids, **settings)
+    times: dict[str, list[float]] = {row: [] for row in steps}
+    for _ in range(WARMUP + ROUNDS):
+        for row, step in steps.items():
+            times[row].append(step())
+    print(
+        f"{options.backbone} at {options.height}x{options.width}, batch {options.batch}, "
+        f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores\n\n"
+        "| attention | ms a step | more than base |\n|---|---|---|"
+    )
+    medians = {row: sorted(values[WARMUP:])[ROUNDS // 2] for row, values in times.items()}
+    for row, median in medians.items():
+        more = median / medians["base"] - 1
+        print(f"| {row} | {1000 * median:.0f} | {100 * more:.1f} % |")
+
+
+if __name__ == "__main__":
+    main()

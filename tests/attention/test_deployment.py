@@ -1,0 +1,122 @@
+"""The blocks where networks are trained and shipped: half precision, compilers, ONNX."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from reid_dcs.attention import ATTENTIONS, build_attention
+
+kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
+both_modes = pytest.mark.parametrize("mode", ["mask", "interp"])
+slow = pytest.mark.slow
+SIZE = (2, 12, 6, 5)
+
+
+@pytest.fixture(autouse=True)
+def forget_compilations():
+    """Each test compiles the same code anew: Dynamo counts that against a limit."""
+    yield
+    torch.compiler.reset()
+
+
+def feature_map(*shape: int, seed: int = 0) -> Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
+
+
+def active_block(kind: str, channels: int, **options):
+    torch.manual_seed(0)
+    return build_attention(kind, channels, zero_init=False, **options)
+
+
+def outcome(block, function, x: Tensor) -> list[Tensor]:
+    """Output, and the gradients of x and of every parameter."""
+    x = x.clone().requires_grad_()
+    parameters = list(block.parameters())
+    torch.manual_seed(1)  # of the Gumbel noise
+    output = function(x)
+    probe = feature_map(*output.shape, seed=2)
+    gradients = torch.autograd.grad((output * probe).sum(), [x, *parameters], allow_unused=True)
+    return [output, *(gradient for gradient in gradients if gradient is not None)]
+
+
+@kinds
+@both_modes
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_a_large_map_with_a_large_mean_is_safe_in_every_precision(kind, mode, dtype):
+    """128 x 64 positions of mean 4: a sum over positions before the division passes 65504."""
+    block = active_block(kind, 8, mode=mode).eval()
+    x = (feature_map(1, 8, 128, 64) + 4).to(dtype)
+    reference = block.double()(x.double())
+    output = block.to(dtype)(x)
+    assert output.dtype == dtype
+    tolerance = 1e-4 if dtype == torch.float32 else 0.03
+    error = (output.double() - reference).abs().max() / reference.abs().max()
+    assert error < tolerance
+
+
+@kinds
+@both_modes
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_autocast_stays_near_float32(kind, mode, dtype):
+    block = active_block(kind, 8, mode=mode).eval()
+    x = feature_map(2, 8, 32, 16)
+    expected = block(x)
+    with torch.autocast("cpu", dtype):
+        output = block(x)
+    assert (output - expected).square().mean() < 1e-3 * expected.square().mean()
+
+
+@kinds
+@both_modes
+@pytest.mark.parametrize(
+    ("union", "training"),
+    [
+        pytest.param("max", True, id="train"),
+        pytest.param("max", False, id="eval", marks=slow),
+        pytest.param("sum", True, id="sum", marks=slow),
+    ],
+)
+def test_the_whole_block_is_one_graph(kind, mode, union, training):
+    """Dynamo takes forward and backward whole; the same output and gradients."""
+    block = active_block(kind, SIZE[1], mode=mode, union=union).train(training)
+    compiled = torch.compile(block, fullgraph=True, backend="aot_eager")
+    x = feature_map(*SIZE)
+    with torch.random.fork_rng():
+        ours, expected = (outcome(block, f, x) for f in (compiled, block))
+    for value, reference in zip(ours, expected, strict=True):
+        torch.testing.assert_close(value, reference, rtol=1e-5, atol=1e-5)
+
+
+@slow
+@kinds
+@both_modes
+def test_compiled_code_gives_the_same(kind, mode):
+    block = active_block(kind, SIZE[1], mode=mode).eval()
+    compiled = torch.compile(block, fullgraph=True)
+    for shape in (SIZE, (3, 12, 8, 4)):  # the second with dynamic shapes
+        x = feature_map(*shape)
+        for value, reference in zip(
+            outcome(block, compiled, x), outcome(block, block, x), strict=True
+        ):
+            torch.testing.assert_close(value, reference, rtol=1e-4, atol=1e-4)
+        with torch.no_grad():
+            torch.testing.assert_close(compiled(x), block(x), rtol=1e-5, atol=1e-5)
+
+
+@kinds
+@pytest.mark.parametrize("mode", ["mask", pytest.param("interp", marks=slow)])
+def test_onnx_gives_the_same(kind, mode, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+    block = active_block(kind, SIZE[1], mode=mode).eval()
+    x = feature_map(*SIZE)
+    batch = {"x": {0: torch.export.Dim("batch")}}
+    path = tmp_path / "block.onnx"
+    torch.onnx.export(block, (x,), path, dynamo=True, dynamic_shapes=batch, verbose=False)
+    session = onnxruntime.InferenceSession(path)
+    name = session.get_inputs()[0].name
+    for images in (x, feature_map(5, *SIZE[1:], seed=1)):
+        (output,) = session.run(None, {name: images.numpy()})
+        with torch.no_grad():
+            torch.testing.assert_close(
+                torch.from_numpy(output), block(images), rtol=1e-5, atol=1e-5
+            )

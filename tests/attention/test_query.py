@@ -1,0 +1,264 @@
+"""``windowed_query`` against gathers written straight from the paper, one channel at a time."""
+
+import pytest
+import torch
+from gather import (
+    gathered_affinity,
+    masked_query,
+    random_features,
+    random_windows,
+    union_affinity,
+)
+from torch import Tensor
+
+from reid_dcs.attention import channel_attention, windowed_query
+
+SHAPES = [(1, 1), (1, 5), (3, 1), (4, 5), (3, 24)]  # (N, C): both product orders
+PLACES = ["inside", "from_first", "to_last", "all"]
+both_modes = pytest.mark.parametrize("mode", ["interp", "mask"])
+
+# --- interp --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize(("positions", "channels"), SHAPES)
+def test_interp_gives_the_affinity_and_output_of_the_gather(positions, channels, place):
+    x = random_features(2, positions, channels)
+    start, length = random_windows((2, positions, 1), channels, place)
+    query = windowed_query(x, start, length, mode="interp")
+    expected = gathered_affinity(x, start, length)
+    torch.testing.assert_close(query @ x.mT, expected, rtol=1e-12, atol=1e-12)
+    output, naive = channel_attention(query, x, x), expected @ x / positions
+    torch.testing.assert_close(output, naive, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("place", PLACES[:3])  # at integers the window has no gradient
+@pytest.mark.parametrize(("positions", "channels"), SHAPES)
+def test_interp_gives_the_gradients_of_the_gather(positions, channels, place):
+    x = random_features(2, positions, channels, seed=1).requires_grad_()
+    start, length = random_windows((2, positions, 1), channels, place, seed=1)
+    inputs = (x, start.requires_grad_(), length.requires_grad_())
+    probe = random_features(2, positions, channels, seed=2)
+    output = channel_attention(windowed_query(*inputs, mode="interp"), x, x)
+    naive = gathered_affinity(*inputs) @ x / positions
+    ours = torch.autograd.grad((output * probe).sum(), inputs)
+    expected = torch.autograd.grad((naive * probe).sum(), inputs)
+    for gradient, reference in zip(ours, expected, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("union", ["max", "sum"])
+@pytest.mark.parametrize("windows", [2, 4])
+@pytest.mark.parametrize(("positions", "channels"), SHAPES)
+def test_interp_unites_windows_as_their_matrices(positions, channels, windows, union):
+    """Output and all gradients, in both orders of the product."""
+    x = random_features(2, positions, channels, seed=13).requires_grad_()
+    start, length = random_windows((2, positions, windows), channels, seed=13)
+    inputs = (x, start.requires_grad_(), length.requires_grad_())
+    probe = random_features(2, positions, channels, seed=14)
+    output = channel_attention(windowed_query(*inputs, mode="interp", union=union), x, x)
+    naive = union_affinity(*inputs, union) @ x / positions
+    torch.testing.assert_close(output, naive, rtol=1e-12, atol=1e-12)
+    ours = torch.autograd.grad((output * probe).sum(), inputs)
+    expected = torch.autograd.grad((naive * probe).sum(), inputs)
+    for gradient, reference in zip(ours, expected, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-11, atol=1e-11)
+
+
+# --- mask ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("union", ["max", "sum"])
+@pytest.mark.parametrize("windows", [1, 2, 4])
+@pytest.mark.parametrize("shared", [False, True], ids=["a_position", "shared"])
+@pytest.mark.parametrize(("positions", "channels"), SHAPES)
+def test_mask_gives_the_overlaps_and_their_gradients(positions, channels, shared, windows, union):
+    x = random_features(2, positions, channels, seed=3).requires_grad_()
+    shape = (windows,) if shared else (2, positions, windows)
+    start, length = random_windows(shape, channels, seed=3)
+    inputs = (x, start.requires_grad_(), length.requires_grad_())
+    probe = random_features(2, positions, channels, seed=4)
+    query = windowed_query(*inputs, mode="mask", union=union)
+    naive = masked_query(*inputs, union)
+    torch.testing.assert_close(query, naive, rtol=1e-12, atol=1e-12)
+    ours = torch.autograd.grad((query * probe).sum(), inputs)
+    expected = torch.autograd.grad((naive * probe).sum(), inputs)
+    for gradient, reference in zip(ours, expected, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-11, atol=1e-11)
+
+
+@pytest.mark.parametrize("place", PLACES[1:])
+def test_mask_windows_that_touch_an_end(place):
+    """The values, and the gradient of x, which is the weights themselves."""
+    x = random_features(2, 3, 7, seed=5).requires_grad_()
+    start, length = random_windows((2, 3, 1), 7, place, seed=5)
+    query = windowed_query(x, start, length, mode="mask")
+    naive = masked_query(x, start, length, "max")
+    torch.testing.assert_close(query, naive, rtol=1e-12, atol=1e-12)
+    (ours,) = torch.autograd.grad(query.sum(), x)
+    (expected,) = torch.autograd.grad(naive.sum(), x)
+    torch.testing.assert_close(ours, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_mask_gradient_inside_one_channel():
+    """A window within channel 2: its length is that channel's weight, its start does not matter."""
+    x = torch.arange(1.0, 6.0, dtype=torch.float64).view(1, 1, 5)
+    start = torch.tensor([2.25], dtype=torch.float64, requires_grad=True)
+    length = torch.tensor([0.5], dtype=torch.float64, requires_grad=True)
+    query = windowed_query(x, start, length, mode="mask")
+    assert query.flatten().tolist() == [0, 0, 1.5, 0, 0]
+    query.sum().backward()
+    assert (start.grad.item(), length.grad.item()) == (0, 3)
+
+
+# --- both ----------------------------------------------------------------------------------------
+
+
+@both_modes
+@pytest.mark.parametrize("windows", [1, 2, 3])
+@pytest.mark.parametrize("channels", [1, 9])
+def test_integer_windows_select_the_union_of_their_channels(channels, windows, mode):
+    generator = torch.Generator().manual_seed(6)
+    x = random_features(2, 40, channels, seed=6)
+    start = torch.randint(0, channels, (2, 40, windows), generator=generator)
+    room = channels - start
+    length = 1 + (torch.rand(start.shape, generator=generator) * room).long().clamp(max=room - 1)
+    expected = torch.zeros_like(x)
+    for b in range(2):
+        for i in range(40):
+            chosen: set[int] = set()
+            for s, width in zip(start[b, i].tolist(), length[b, i].tolist(), strict=True):
+                chosen |= set(range(s, s + width))
+            for p in chosen:
+                expected[b, i, p] = x[b, i, p]
+    query = windowed_query(x, start.double(), length.double(), mode=mode, union="max")
+    assert torch.equal(query, expected)
+
+
+@both_modes
+def test_max_union_of_equal_windows_is_the_window(mode):
+    x = random_features(2, 5, 11, seed=7)
+    start, length = random_windows((2, 5, 1), 11, seed=7)
+    once = windowed_query(x, start, length, mode=mode)
+    thrice = windowed_query(x, start.repeat(1, 1, 3), length.repeat(1, 1, 3), mode=mode)
+    assert torch.equal(once, thrice)
+
+
+@both_modes
+def test_sum_union_adds_the_windows(mode):
+    x = random_features(2, 5, 11, seed=8)
+    start, length = random_windows((2, 5, 3), 11, seed=8)
+    query = windowed_query(x, start, length, mode=mode, union="sum")
+    parts = [
+        windowed_query(x, *window, mode=mode)
+        for window in zip(start.split(1, -1), length.split(1, -1), strict=True)
+    ]
+    torch.testing.assert_close(query, sum(parts), rtol=1e-12, atol=1e-12)
+
+
+@both_modes
+@pytest.mark.parametrize("union", ["max", "sum"])
+def test_shared_windows_are_the_same_windows_everywhere(mode, union):
+    """Values, and gradients summed over the positions that share a window."""
+    x = random_features(2, 4, 7, seed=9)
+    start, length = random_windows((2,), 7, seed=9)
+    shared = (start.clone().requires_grad_(), length.clone().requires_grad_())
+    spread = tuple(v.expand(2, 4, 2).clone().requires_grad_() for v in (start, length))
+    probe = random_features(2, 4, 7, seed=10)
+    results = []
+    for windows in (shared, spread):
+        query = windowed_query(x, *windows, mode=mode, union=union)
+        results.append((query, torch.autograd.grad((query * probe).sum(), windows)))
+    (query, gradients), (expected, expected_gradients) = results
+    torch.testing.assert_close(query, expected, rtol=1e-12, atol=1e-12)
+    for gradient, reference in zip(gradients, expected_gradients, strict=True):
+        torch.testing.assert_close(gradient, reference.sum((0, 1)), rtol=1e-11, atol=1e-11)
+
+
+def inputs_between_integers(shared: bool) -> tuple[Tensor, ...]:
+    """Neither s, l nor s + l is near an integer, and no weights tie."""
+    x = random_features(1, 2, 8, seed=11)
+    start = torch.tensor([[[0.3, 2.2], [1.15, 4.4]]], dtype=torch.float64)
+    length = torch.tensor([[[3.35, 4.25], [2.6, 3.35]]], dtype=torch.float64)
+    if shared:
+        start, length = start[0, 0].clone(), length[0, 0].clone()
+    return x.requires_grad_(), start.requires_grad_(), length.requires_grad_()
+
+
+@both_modes
+@pytest.mark.parametrize("union", ["max", "sum"])
+@pytest.mark.parametrize("shared", [False, True], ids=["a_position", "shared"])
+def test_gradcheck_between_integers(shared, union, mode):
+    assert torch.autograd.gradcheck(
+        lambda *inputs: windowed_query(*inputs, mode=mode, union=union),
+        inputs_between_integers(shared),
+    )
+
+
+@both_modes
+@pytest.mark.parametrize("union", ["max", "sum"])
+def test_second_derivatives(union, mode):
+    assert torch.autograd.gradgradcheck(
+        lambda *inputs: windowed_query(*inputs, mode=mode, union=union),
+        inputs_between_integers(shared=False),
+    )
+
+
+@both_modes
+def test_gradients_by_torch_func(mode):
+    """A function transform gives what backward gives."""
+    x, start, length = (v.detach() for v in inputs_between_integers(shared=False))
+
+    def energy(*windows: Tensor) -> Tensor:
+        return windowed_query(x, *windows, mode=mode).square().sum()
+
+    leaves = [v.clone().requires_grad_() for v in (start, length)]
+    expected = torch.autograd.grad(energy(*leaves), leaves)
+    ours = torch.func.grad(energy, (0, 1))(start, length)
+    for gradient, reference in zip(ours, expected, strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=1e-12, atol=1e-12)
+
+
+@both_modes
+@pytest.mark.parametrize("windows", [1, 4])
+def test_keeps_nothing_but_x_and_the_windows(windows, mode):
+    x = random_features(1, 6, 9).requires_grad_()
+    start, length = (v.requires_grad_() for v in random_windows((1, 6, windows), 9))
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda v: kept.append(v) or v, lambda v: v):
+        windowed_query(x, start, length, mode=mode)
+    assert {v.data_ptr() for v in kept} == {v.data_ptr() for v in (x, start, length)}
+
+
+@both_modes
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_features_keep_float32_windows(dtype, mode):
+    """Windows are counted in float32 even where the features are not; a large C shows it."""
+    x = random_features(2, 9, 700, seed=15)
+    start, length = random_windows((2, 9, 2), 700, seed=15)
+    query = windowed_query(x.to(dtype), start.float(), length.float(), mode=mode)
+    assert query.dtype == dtype
+    expected = windowed_query(x.to(dtype).double(), start, length, mode=mode)
+    torch.testing.assert_close(query.double(), expected, rtol=0.02, atol=0.005)
+
+
+@both_modes
+def test_not_a_number_stays_not_a_number(mode):
+    """A diverged network must reach the engine's own message, not die in an index."""
+    x = random_features(1, 3, 6, seed=12).requires_grad_()
+    start, length = random_windows((1, 3, 2), 6, seed=12)
+    start[0, 1, 0] = torch.nan
+    start.requires_grad_()
+    query = windowed_query(x, start, length.requires_grad_(), mode=mode)
+    query.sum().backward()
+    assert query[0, 1].isnan().any()
+    assert query[0, [0, 2]].isfinite().all()
+
+
+@pytest.mark.parametrize("option", [{"mode": "nearest"}, {"union": "mean"}])
+@both_modes
+def test_unknown_mode_or_union_is_refused(option, mode):
+    x, window = torch.ones(1, 2, 4), torch.ones(1, 2, 1)
+    (name, value), *_ = option.items()
+    with pytest.raises(ValueError, match=f"{name}.*{value}"):
+        windowed_query(x, window, window, **({"mode": mode} | option))
