@@ -100,13 +100,16 @@ def step(attend, leaves: list[Tensor]):
     return run
 
 
-def median_ms(run) -> float:
-    times = []
+def compare(run, base) -> tuple[float, float]:
+    """Milliseconds of ``run``, and their ratio to those of ``base`` run in turn with it."""
+    times: tuple[list[float], list[float]] = ([], [])
     for _ in range(WARMUP + ROUNDS):
-        began = time.perf_counter()
-        run()
-        times.append(time.perf_counter() - began)
-    return 1000 * sorted(times[WARMUP:])[ROUNDS // 2]
+        for function, record in zip((run, base), times, strict=True):
+            began = time.perf_counter()
+            function()
+            record.append(time.perf_counter() - began)
+    ours, theirs = (sorted(record[WARMUP:])[ROUNDS // 2] for record in times)
+    return 1000 * ours, ours / theirs
 
 
 def peak_mib(run) -> float:
@@ -127,26 +130,26 @@ def gather_fits(stage: tuple[int, ...]) -> bool:
 
 
 def measure(stage: tuple[int, ...], layout: torch.memory_format) -> None:
-    rivals = {"release": (release, 1)}
     ours = {f"{mode}, M = {windows}": (windowed(mode), windows) for mode, windows in OURS}
     leaves = {windows: inputs(stage, windows, layout) for windows in (1, 2, 4)}
     base = step(plain, leaves[1])
-    base_ms, base_mib = median_ms(base), peak_mib(base)
-    print(f"| {stage[0]}@{stage[1]}x{stage[2]} | plain | {base_ms:.1f} | 1 | {base_mib:.1f} | 1 |")
-    for name, (attend, windows) in (rivals | ours).items():
+    base_mib = peak_mib(base)
+    title = f"{stage[0]}@{stage[1]}x{stage[2]}"
+    for name, (attend, windows) in ({"plain": (plain, 1), "release": (release, 1)} | ours).items():
         run = step(attend, leaves[windows])
-        ms, mib = median_ms(run), peak_mib(run)
-        ratios = ms / median_ms(base), mib / base_mib  # the base again, next to it
-        print(
-            f"| | {name} | {ms:.1f} | {ratios[0]:.2f} | {mib:.1f} | {ratios[1]:.2f} |", flush=True
-        )
+        ms, ratio = compare(run, base)
+        mib = peak_mib(run)
+        more = f"{ms:.1f} | {ratio:.2f} | {mib:.1f} | {mib / base_mib:.2f}"
+        print(f"| {title} | {name} | {more} |", flush=True)
     if gather_fits(stage):
-        image = [v.detach()[:1].requires_grad_() for v in leaves[1]]
+        run = step(gather, [v.detach()[:1].requires_grad_() for v in leaves[1]])
         began = time.perf_counter()
-        step(gather, image)()
+        run()
         ms = 1000 * BATCH * (time.perf_counter() - began)
-        mib = BATCH * peak_mib(step(gather, image))
-        print(f"| | gather | {ms:.0f} | {ms / base_ms:.0f} | {mib:.0f} | {mib / base_mib:.0f} |")
+        mib = BATCH * peak_mib(run)
+        base_ms, _ = compare(base, base)
+        more = f"{ms:.0f} | {ms / base_ms:.0f} | {mib:.0f} | {mib / base_mib:.0f}"
+        print(f"| {title} | gather | {more} |")
 
 
 def main() -> None:

@@ -112,7 +112,7 @@ class Selection:
             squared, bands = self.window(m)
             if compete:
                 most = zip(bands, joined, flow, strict=True)
-                own = Bands(*((band >= top) * gradient for band, top, gradient in most))
+                own = Bands(*(band.ge_(top) * gradient for band, top, gradient in most))
             else:
                 own = flow
                 joined = bands if joined is None else self.join_(joined, bands)

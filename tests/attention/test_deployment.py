@@ -88,8 +88,7 @@ def test_the_whole_block_is_one_graph(kind, mode, union, training):
 
 
 @slow
-@kinds
-@both_modes
+@pytest.mark.parametrize(("kind", "mode"), [*((k, "mask") for k in ATTENTIONS), ("dcs", "interp")])
 def test_compiled_code_gives_the_same(kind, mode):
     block = active_block(kind, SIZE[1], mode=mode).eval()
     compiled = torch.compile(block, fullgraph=True)
