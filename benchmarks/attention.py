@@ -1,6 +1,6 @@
 """Time and memory of windowed attention, forward and backward, against its rivals.
 
-    python benchmarks/attention.py [--layout channels_last]
+    python benchmarks/attention.py [--layout contiguous]
 
 At the four stages of MobileNetV2 where the paper puts its module, batch 16, everything in one
 process: a ratio compares neighbours. `plain` is non-local attention, (1/N) X X^T X, in its cheaper
@@ -156,7 +156,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--layout", choices=["contiguous", "channels_last"], default="contiguous")
+    parser.add_argument("--layout", choices=["channels_last", "contiguous"], default="channels_last")
     options = parser.parse_args()
     layout = getattr(torch, options.layout.replace("contiguous", "contiguous_format"))
     choose_device("cpu")
