@@ -90,8 +90,9 @@ def evaluate(config: Layer) -> dict[str, Any]:
     device = choose_device(config.device)
     dataset = load_dataset(config.data.name, config.data.root)
     model = _network(config, content.get("model", {}).get("num_classes", 1), device)
-    state = {k.removeprefix("module."): v for k, v in content["state_dict"].items()}
-    load_exactly(model, state, source, but="classifier")  # which evaluation does not run
+    load_exactly(
+        model, content["state_dict"], source, but="classifier"
+    )  # which evaluation does not run
     manager = _manager(config, dataset, device, train=False)
     output = _open_output(config, fresh=False) if given.get("output_dir") else None
     _announce(config, dataset, model, device)

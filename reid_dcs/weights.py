@@ -23,7 +23,8 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     """A checkpoint of ours or of torchreid's, or a bare state dict, as a dict.
 
     Returns:
-        ``state_dict`` and whatever else the file holds.
+        ``state_dict`` and whatever else the file holds. DataParallel's ``module.`` is taken off
+        the names.
 
     Raises:
         InputError: no such file, damaged, not weights, or something that would run code.
@@ -40,7 +41,8 @@ def read_weights(path: str | Path) -> dict[str, Any]:
         content = {"state_dict": content}
     if not isinstance(content, Mapping) or not _is_state(content["state_dict"]):
         raise InputError(f"{path} holds no weights")
-    return dict(content)
+    state = {k.removeprefix("module."): v for k, v in content["state_dict"].items()}
+    return {**content, "state_dict": state}
 
 
 def load_exactly(

@@ -12,7 +12,8 @@ class ReIDNetwork(nn.Module):
     evaluation see the one after it.
 
     Args:
-        trunk: (B, 3, H, W) -> (B, D, h, w).
+        trunk: (B, 3, H, W) -> (B, D, h, w). Where it has a method ``embed``, (B, D) -> (B, D),
+            that comes after the pooling.
         feature_dim: D.
         num_classes: identities in training.
         loss: ``"softmax"`` (training gives logits) or ``"triplet"`` (logits and features).
@@ -42,13 +43,15 @@ class ReIDNetwork(nn.Module):
 
         Returns:
             in evaluation features (B, D); in training logits (B, num_classes), and with
-            ``loss="triplet"`` the pooled features (B, D) besides; with ``return_featuremaps``
-            the trunk's last map (B, D, h, w).
+            ``loss="triplet"`` the features before the neck (B, D) besides; with
+            ``return_featuremaps`` the trunk's last map (B, D, h, w).
         """
         maps = self.trunk(x)  # (B, D, h, w)
         if return_featuremaps:
             return maps
         pooled = self.pool(maps).flatten(1)  # (B, D)
+        if hasattr(self.trunk, "embed"):
+            pooled = self.trunk.embed(pooled)
         features = self.neck(pooled)
         if not self.training:
             return features

@@ -1,37 +1,103 @@
-"""ImageNet weights for a trunk: torchvision's official ones or a local file, never silence."""
+"""ImageNet weights for a trunk: official ones or a local file, whole and exact or refused."""
 
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
-from torch import Tensor
+import gdown
+import torch
+from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from reid_dcs.errors import InputError
-from reid_dcs.weights import read_weights
+from reid_dcs.weights import load_exactly, read_weights
 
 
-def imagenet_state(
-    source: bool | str | Path, official: WeightsEnum, prefix: str
-) -> dict[str, Tensor]:
-    """The trunk's state dict, with ``prefix`` taken off its names.
+@dataclass(frozen=True)
+class Donor:
+    """A network with official ImageNet weights, from which a trunk of ours takes its own.
 
-    Args:
-        source: True downloads ``official`` (cached and hash-checked by torch.hub); otherwise a
-            local file, of the whole network or of the trunk alone.
-        official: torchvision's entry.
-        prefix: what names the trunk in the whole network's state dict.
-
-    Raises:
-        InputError: nothing to download or read.
+    A file is kept in torch.hub's cache, under the name that torch.hub gives it. The part of the
+    name after a dash is the beginning of its sha256; where there is none, nobody has published
+    the hash, and names and shapes are all that is checked.
     """
-    if source is True:
-        try:
-            state = official.get_state_dict(progress=True, check_hash=True, weights_only=True)
-        except Exception as error:  # no network, a torn cache, another file behind the address
+
+    title: str
+    """Whose weights they are."""
+    url: str
+    """torchvision's server or Google Drive."""
+    file: str
+    """Its name in the cache."""
+    trunk: Callable[[], nn.Module]
+    """Builds the donor without its classifier, randomly initialised."""
+    prefix: str = ""
+    """What names the trunk in the whole network's weights."""
+    classifier: str = "classifier."
+    """What names the classifier in the whole network's weights."""
+
+    @classmethod
+    def torchvision(
+        cls, official: WeightsEnum, trunk: Callable[[], nn.Module], **names: str
+    ) -> "Donor":
+        """A network of torchvision's with official weights."""
+        url = official.url
+        return cls(f"torchvision's {official}", url, Path(url).name, trunk, **names)
+
+    def load(self, source: bool | str | Path) -> nn.Module:
+        """The donor's trunk with its weights.
+
+        Args:
+            source: True for the official file, downloaded unless it is in the cache; or a local
+                file, of the whole network or of the trunk alone.
+
+        Raises:
+            InputError: nothing to download or read, or the weights of another architecture.
+        """
+        path = self.fetch() if source is True else source
+        state = self._without_classifier(read_weights(path)["state_dict"])
+        trunk = self.trunk()
+        # old files lack the counters of batches, which evaluation does not read
+        counters = {k: v for k, v in trunk.state_dict().items() if "num_batches_tracked" in k}
+        load_exactly(trunk, counters | state, path)
+        return trunk
+
+    def fetch(self) -> Path:
+        """The official file in the cache, downloaded if it is not there, its hash checked.
+
+        Raises:
+            InputError: it cannot be downloaded, or it is another file.
+        """
+        path = Path(torch.hub.get_dir(), "checkpoints", self.file)
+        known = torch.hub.HASH_REGEX.search(self.file)
+        begins = known.group(1) if known else ""
+        if not path.is_file():
+            self._download(path, begins)
+        with path.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if not found.startswith(begins):
             raise InputError(
-                f"ImageNet weights could not be downloaded ({error}): fetch {official.url} on "
-                "another machine and set model.pretrained=FILE"
+                f"{path} is not {self.title}: its sha256 begins with {found[: len(begins)]}, not "
+                f"{begins}; delete it"
+            )
+        return path
+
+    def _download(self, path: Path, begins: str) -> None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if "drive.google.com" in self.url:
+                gdown.cached_download(self.url, str(path))
+            else:
+                torch.hub.download_url_to_file(self.url, str(path), begins)
+        except Exception as error:  # no network, a quota, another file behind the address
+            reason = " ".join(str(error).split())
+            raise InputError(
+                f"{self.title} could not be downloaded ({reason}): fetch {self.url} on another "
+                f"machine and put it at {path}, or set model.pretrained=FILE"
             ) from error
-    else:
-        state = read_weights(source)["state_dict"]
-    trunk = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return trunk or dict(state)
+
+    def _without_classifier(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        whole = {
+            k.removeprefix(self.prefix): v for k, v in state.items() if k.startswith(self.prefix)
+        }
+        return {k: v for k, v in (whole or state).items() if not k.startswith(self.classifier)}

@@ -16,7 +16,11 @@ AttentionFactory = Callable[[int], nn.Module]
 """From the channels of a feature map to the block put after it."""
 
 Backbone = Callable[[AttentionFactory], nn.Module]
-"""From an attention factory to a trunk with ``out_channels`` and ``load_imagenet(source)``."""
+"""From an attention factory to a trunk, (B, 3, H, W) -> (B, out_channels, h, w).
+
+A trunk has ``out_channels``. One with ImageNet weights has their ``donor``, and ``inherit(given)``,
+which takes the weights of the donor's trunk.
+"""
 
 _TORCHREID_ZOO: dict[str, Callable[..., nn.Module]] = vars(torchreid_models)["__model_factory"]
 _MODELS: dict[str, Callable[..., ReIDNetwork]] = {}
@@ -55,7 +59,13 @@ def _assemble(
     else:
         trunk = backbone(lambda channels: build_attention(kind, channels, **options))
     if pretrained:
-        trunk.load_imagenet(pretrained)
+        donor = getattr(trunk, "donor", None)
+        if donor is None:
+            raise InputError(
+                f"model {backbone.__name__}_{kind}: there are no official ImageNet weights of "
+                f"{backbone.__name__}; train it from scratch with model.pretrained=false"
+            )
+        trunk.inherit(donor.load(pretrained))
     return ReIDNetwork(trunk, trunk.out_channels, num_classes, loss)
 
 

@@ -1,38 +1,14 @@
-"""Every registered network, under torchreid's contract, and the structure of Table 4."""
+"""Every registered network, under torchreid's contract; names and options."""
 
 import pytest
 import torch
-from torch import Tensor, nn
+from networks import CLASSES, active_model, every_model, images, settle
+from torch import nn
 from torchreid import models as torchreid_models
-from torchvision.models.mobilenetv2 import InvertedResidual
 
 import reid_dcs
-from reid_dcs.attention import DCS, WindowedAttention
+from reid_dcs.attention import DCS
 from reid_dcs.models import register_backbone
-
-CLASSES = 5
-every_model = pytest.mark.parametrize("name", reid_dcs.list_models())
-
-
-def images(count: int = 4, height: int = 64, width: int = 32) -> Tensor:
-    return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
-
-
-def active_model(name: str, loss: str = "triplet", seed: int = 0) -> nn.Module:
-    """A network whose attention, if any, is not the identity."""
-    torch.manual_seed(seed)
-    options = {} if name.endswith("_base") else {"zero_init": False}
-    return reid_dcs.build_model(name, CLASSES, loss=loss, **options)
-
-
-def settle(model: nn.Module) -> nn.Module:
-    """Give every BN a batch's statistics, so that an untrained network tells images apart."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = 1.0
-    with torch.no_grad():
-        model.train()(images(8))
-    return model.eval()
 
 
 @every_model
@@ -65,8 +41,9 @@ def test_triplet_sees_the_feature_before_the_neck_and_the_classifier_the_one_aft
     torch.manual_seed(1)
     logits, features = model(x)
     torch.manual_seed(1)  # the same draw of a Gumbel softmax
-    maps = model(x, return_featuremaps=True)
-    torch.testing.assert_close(features, maps.mean((2, 3)), rtol=1e-4, atol=1e-4)
+    pooled = model(x, return_featuremaps=True).mean((2, 3))
+    embed = getattr(model.trunk, "embed", nn.Identity())
+    torch.testing.assert_close(features, embed(pooled), rtol=1e-4, atol=1e-4)
     after = (features - features.mean(0)) / (features.var(0, unbiased=False) + 1e-5).sqrt()
     torch.testing.assert_close(logits, after @ model.classifier.weight.T, rtol=1e-3, atol=1e-4)
     model.eval()
@@ -74,7 +51,7 @@ def test_triplet_sees_the_feature_before_the_neck_and_the_classifier_the_one_aft
         model.neck.running_mean.fill_(0.5)
         model.neck.running_var.fill_(4)
         pooled = model(x, return_featuremaps=True).mean((2, 3))
-        expected = (pooled - 0.5) / (4 + 1e-5) ** 0.5
+        expected = (embed(pooled) - 0.5) / (4 + 1e-5) ** 0.5
         torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
 
 
@@ -195,49 +172,3 @@ def test_options_reach_every_attention_block():
         assert (block.mode, block.union, block.min_length) == ("interp", "sum", 2.5)
         start, _ = block.windows(torch.zeros(1, block.channels, 2, 2))
         assert start.shape == (1, 4, 3)
-
-
-# --- the trunk of Table 4 ------------------------------------------------------------------------
-
-
-def count(model: nn.Module) -> int:
-    return sum(p.numel() for p in model.trunk.parameters())
-
-
-def test_parameter_counts_are_table_1s():
-    base = reid_dcs.build_model("mobilenetv2_base", CLASSES)
-    assert count(base) == 2_224_960  # 2.22 M
-    assert sum(isinstance(m, nn.Conv2d) for m in base.trunk.modules()) == 53
-    assert count(reid_dcs.build_model("mobilenetv2_dcs", CLASSES, windows=1)) == 2_231_104  # 2.23
-
-
-def test_mobilenetv2_runs_the_rows_of_table_4_in_order():
-    """Channels and height of every bottleneck and attention, as a 256x128 image meets them."""
-    model = active_model("mobilenetv2_dcs").eval()
-    seen = []
-
-    def record(kind: str):
-        return lambda module, inputs, output: seen.append((kind, *output.shape[1:]))
-
-    for module in model.trunk.modules():
-        if isinstance(module, InvertedResidual):
-            module.register_forward_hook(record("bottleneck"))
-        if isinstance(module, WindowedAttention):
-            module.register_forward_hook(record("attention"))
-    with torch.no_grad():
-        maps = model(images(1, 256, 128), return_featuremaps=True)
-    rows = [  # channels, repeats, height, attention after it
-        (16, 1, 128, False),
-        (24, 2, 64, True),
-        (32, 3, 32, True),
-        (64, 4, 16, False),
-        (96, 3, 16, True),
-        (160, 3, 16, False),
-        (320, 1, 16, True),
-    ]
-    expected = []
-    for channels, repeats, height, attended in rows:
-        shape = (channels, height, height // 2)
-        expected += [("bottleneck", *shape)] * repeats + [("attention", *shape)] * attended
-    assert seen == expected
-    assert maps.shape == (1, 1280, 16, 8)
