@@ -53,7 +53,9 @@ def test_mobilenetv2_has_the_convolutions_that_the_paper_counts(name, layers):
 
 
 def test_osnet_attends_after_conv2_to_conv5():
-    assert outputs(reid_dcs.build_model("osnet_x1_0_dcs", CLASSES), attention=WindowedAttention) == [
+    assert outputs(
+        reid_dcs.build_model("osnet_x1_0_dcs", CLASSES), attention=WindowedAttention
+    ) == [
         ("attention", 256, 32, 16),
         ("attention", 384, 16, 8),
         ("attention", 512, 16, 8),
@@ -74,7 +76,7 @@ def test_resnet50_attends_after_its_four_stages_and_its_last_stride_is_1():
 
 @pytest.mark.parametrize("name", [n for n in reid_dcs.list_models() if not n.endswith("_base")])
 def test_every_network_has_four_attention_blocks(name):
-    """"A DCS module is inserted after each of its four stages" (Section 3.1)."""
+    """ "A DCS module is inserted after each of its four stages" (Section 3.1)."""
     with torch.device("meta"):
         model = reid_dcs.build_model(name, CLASSES)
     assert sum(isinstance(module, WindowedAttention) for module in model.modules()) == 4

@@ -1,5 +1,7 @@
 """ImageNet weights: the donor's features exactly, or one clear line."""
 
+import dataclasses
+import hashlib
 import io
 import pickle
 from pathlib import Path
@@ -7,62 +9,109 @@ from urllib.error import URLError
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torchvision.models import mobilenet_v2, resnet18
+from networks import images, quick
+from torch import nn
+from torchreid import models as torchreid_models
+from torchvision.models import mobilenet_v2, resnet18, resnet50
 
 import reid_dcs
 
 
-def images() -> Tensor:
-    return torch.randn(2, 3, 64, 32, generator=torch.Generator().manual_seed(0))
-
-
-def with_stride_1(donor: nn.Module) -> nn.Sequential:
-    """The donor's features with the last stride of re-identification, in evaluation."""
-    depthwise = donor.features[14].conv[1][0]
-    assert depthwise.stride == (2, 2)
-    depthwise.stride = (1, 1)
-    return donor.features.eval()
-
-
-def assert_same_features(trunk: nn.Module, donor: nn.Sequential) -> None:
-    x = images().double()
-    with torch.no_grad():
-        expected, result = donor.double()(x), trunk.eval().double()(x)
-    scale = expected.abs().max()
-    assert expected.std((0, 2, 3)).mean() > 0.03 * scale  # they follow the image
-    torch.testing.assert_close(result / scale, expected / scale, rtol=0, atol=1e-5)
-
-
-@pytest.fixture(scope="module")
-def donor() -> nn.Module:
-    """Torchvision's network with nothing at its default, and features that follow the image."""
-    torch.manual_seed(0)
-    network = mobilenet_v2()
-    norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
+def randomised(network: nn.Module) -> nn.Module:
+    """The network with nothing at its default, and features that follow the image."""
+    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     with torch.no_grad():
         for norm in norms:
             norm.weight.uniform_(0.7, 1.5)
             norm.bias.normal_(std=0.5)
             norm.momentum = 1.0  # the batch's own statistics
         norms[0].bias.uniform_(-2, 7)  # ReLU6 clips at both ends
-        network.train()(torch.randn(4, 3, 64, 32))
+        network.train()(images())
         for norm in norms:
             norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(1, 1.6))
     return network
 
 
-@pytest.mark.parametrize("name", reid_dcs.list_models("mobilenetv2_*"))
-@pytest.mark.parametrize("content", ["network", "trunk"])
-def test_a_local_file_gives_the_donors_features(name, content, donor, tmp_path):
-    if name.startswith("mobilenetv2_200"):
-        pytest.skip("MobileNetV2-200 has no ImageNet donor")
+TWINS = {
+    "mobilenetv2": mobilenet_v2,
+    "osnet_x1_0": lambda: torchreid_models.build_model("osnet_x1_0", 7, pretrained=False),
+    "resnet50": resnet50,
+}
+"""What each trunk's weights were trained in, as its library builds it."""
+
+
+@pytest.fixture(scope="module")
+def twins() -> dict[str, nn.Module]:
+    torch.manual_seed(0)
+    return {backbone: randomised(build()) for backbone, build in TWINS.items()}
+
+
+@pytest.fixture(scope="module")
+def donor(twins) -> nn.Module:
+    return twins["mobilenetv2"]
+
+
+def feature(backbone: str, twin: nn.Module) -> nn.Module:
+    """The twin in evaluation up to its feature, with the last stride of re-identification."""
+    network = TWINS[backbone]().eval()
+    network.load_state_dict(twin.state_dict())
+    if backbone == "osnet_x1_0":
+        return network  # its fully connected layer included
+    if backbone == "mobilenetv2":
+        striding, network.classifier = [network.features[14].conv[1][0]], nn.Identity()
+    else:
+        first, network.fc = network.layer4[0], nn.Identity()
+        striding = [first.conv2, first.downsample[0]]
+    for convolution in striding:
+        assert convolution.stride == (2, 2)
+        convolution.stride = (1, 1)
+    return network
+
+
+def assert_same_features(model: nn.Module, network: nn.Module) -> None:
+    """What the trunk gives, before the neck, is what the network gives."""
+    model.neck = nn.Identity()
+    x = images().double()
+    with torch.no_grad():
+        expected, result = network.double()(x), model.eval().double()(x)
+    scale = expected.abs().max()
+    assert expected.std(0).mean() > 0.01 * scale  # they follow the image
+    torch.testing.assert_close(result / scale, expected / scale, rtol=0, atol=1e-5)
+
+
+DONATED = [
+    pytest.param(name, backbone, marks=() if quick(name) else pytest.mark.slow)
+    for backbone in TWINS
+    for name in reid_dcs.list_models(f"{backbone}_*")
+    if "_200_" not in name
+]
+
+
+@pytest.mark.parametrize(("name", "backbone"), DONATED)
+def test_a_local_file_gives_the_donors_features(name, backbone, twins, tmp_path):
     file = tmp_path / "donor.pth"
-    torch.save((donor if content == "network" else donor.features).state_dict(), file)
-    trunk = reid_dcs.build_model(name, 5, pretrained=str(file)).trunk
-    twin = mobilenet_v2()
-    twin.load_state_dict(donor.state_dict())
-    assert_same_features(trunk, with_stride_1(twin))
+    torch.save(twins[backbone].state_dict(), file)
+    model = reid_dcs.build_model(name, 5, pretrained=str(file))
+    assert_same_features(model, feature(backbone, twins[backbone]))
+
+
+@pytest.mark.parametrize("backbone", TWINS)
+def test_a_file_of_the_trunk_alone_gives_the_donors_features(backbone, twins, tmp_path):
+    """Without classifier, as trackers and detectors publish it."""
+    file, twin = tmp_path / "trunk.pth", twins[backbone]
+    state = twin.features.state_dict() if backbone == "mobilenetv2" else twin.state_dict()
+    state = {k: v for k, v in state.items() if not k.startswith(("fc.w", "fc.b", "classifier"))}
+    torch.save(state, file)
+    model = reid_dcs.build_model(f"{backbone}_base", 5, pretrained=str(file))
+    assert_same_features(model, feature(backbone, twin))
+
+
+def test_a_file_of_data_parallel_or_without_counters_gives_the_donors_features(twins, tmp_path):
+    file, twin = tmp_path / "old.pth", twins["osnet_x1_0"]
+    state = {f"module.{k}": v for k, v in twin.state_dict().items() if "batches" not in k}
+    torch.save({"state_dict": state}, file)
+    model = reid_dcs.build_model("osnet_x1_0_dcs", 5, pretrained=str(file))
+    assert_same_features(model, feature("osnet_x1_0", twin))
 
 
 def test_the_expansion_keeps_its_statistics_in_training(donor, tmp_path):
@@ -77,23 +126,24 @@ def test_the_expansion_keeps_its_statistics_in_training(donor, tmp_path):
     torch.testing.assert_close(norm.running_var, clipped.var(0), rtol=0.05, atol=0.01)
 
 
-def test_the_real_imagenet_weights(shared):
+@pytest.mark.parametrize("name", ["mobilenetv2_base", "mobilenetv2_dcs"])
+def test_the_real_imagenet_weights(name, shared):
     file = shared / "data/weights/mobilenetv2_x1_0_imagenet_features.pth"
     if not file.is_file():
         pytest.skip(f"no ImageNet weights at {file}")
     state = torch.load(file, weights_only=True)
     network = mobilenet_v2()
     network.features.load_state_dict(state)
-    trunk = reid_dcs.build_model("mobilenetv2_dcs", 5, pretrained=str(file)).trunk
-    assert_same_features(trunk, with_stride_1(network))
+    model = reid_dcs.build_model(name, 5, pretrained=str(file))
+    assert_same_features(model, feature("mobilenetv2", network))
 
 
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def refusal(pretrained: bool | str) -> str:
+def refusal(pretrained: bool | str, name: str = "mobilenetv2_dcs") -> str:
     with pytest.raises(reid_dcs.InputError) as caught:
-        reid_dcs.build_model("mobilenetv2_dcs", 5, pretrained=pretrained)
+        reid_dcs.build_model(name, 5, pretrained=pretrained)
     message = str(caught.value)
     assert "\n" not in message
     return message
@@ -161,19 +211,20 @@ def test_another_networks_weights_are_refused(donor, tmp_path):
     assert "3.conv.1.1.running_mean" in refusal(str(file))
 
 
-def test_a_download_without_a_network_says_what_to_fetch(monkeypatch, tmp_path):
-    def offline(*args, **kwargs):
-        raise URLError("Temporary failure in name resolution")
+# --- downloads -----------------------------------------------------------------------------------
 
+
+@pytest.fixture
+def cache(monkeypatch, tmp_path) -> Path:
+    """An empty cache."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.urlopen", offline)
-    message = refusal(True)
-    assert "name resolution" in message
-    assert "https://download.pytorch.org/models/mobilenet_v2-" in message
-    assert "model.pretrained=FILE" in message
+    return tmp_path / "hub/checkpoints"
 
 
-def test_a_download_of_something_else_is_refused_and_not_kept(monkeypatch, tmp_path):
+def serve(monkeypatch, content: bytes) -> list[str]:
+    """Every address gives this content; returns the list of what is asked for."""
+    asked = []
+
     class Response(io.BytesIO):
         headers = {}
 
@@ -183,7 +234,68 @@ def test_a_download_of_something_else_is_refused_and_not_kept(monkeypatch, tmp_p
         def get_all(self, name):
             return None
 
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.urlopen", lambda *args, **kwargs: Response(b"captive portal"))
+    def urlopen(request, *args, **kwargs):
+        asked.append(request.full_url)
+        return Response(content)
+
+    monkeypatch.setattr("torch.hub.urlopen", urlopen)
+    return asked
+
+
+@pytest.mark.parametrize("backbone", TWINS)
+def test_a_download_without_a_network_says_what_to_fetch_and_where_to_put_it(
+    backbone, monkeypatch, cache
+):
+    def offline(*args, **kwargs):
+        raise URLError("Temporary failure\nin name resolution")
+
+    monkeypatch.setattr("torch.hub.urlopen", offline)
+    monkeypatch.setattr("gdown.cached_download", offline)
+    url, file = {
+        "mobilenetv2": ("https://download.pytorch.org/models/mobilenet_v2-", "mobilenet_v2-"),
+        "osnet_x1_0": ("https://drive.google.com/uc?id=", "osnet_x1_0_imagenet.pth"),
+        "resnet50": ("https://download.pytorch.org/models/resnet50-", "resnet50-"),
+    }[backbone]
+    message = refusal(True, f"{backbone}_dcs")
+    assert "name resolution" in message
+    assert url in message
+    assert f"put it at {cache / file}" in message
+    assert "model.pretrained=FILE" in message
+
+
+@pytest.mark.parametrize("name", reid_dcs.list_models("mobilenetv2_200_*"))
+@pytest.mark.parametrize("source", [True, "weights.pth"])
+def test_mobilenetv2_200_has_no_official_weights_and_says_so(name, source):
+    assert f"{name}: there are no official ImageNet weights" in refusal(source, name)
+
+
+def test_a_download_is_kept_and_checked(monkeypatch, cache, donor):
+    content = io.BytesIO()
+    torch.save(donor.state_dict(), content)
+    asked = serve(monkeypatch, content.getvalue())
+    sha256 = hashlib.sha256(content.getvalue()).hexdigest()
+    official = reid_dcs.build_model("mobilenetv2_base", 5).trunk.donor
+    published = dataclasses.replace(official, file=f"twin-{sha256[:8]}.pth")
+    for _ in range(2):
+        features = published.load(True)
+    assert asked == [official.url]
+    x = images()
+    assert torch.equal(features.eval()(x), donor.features.eval()(x))
+    kept = cache / published.file
+    kept.write_bytes(kept.read_bytes() + b"?")
+    with pytest.raises(reid_dcs.InputError, match=f"{kept}.*sha256.*not {sha256[:8]}"):
+        published.load(True)
+
+
+def test_a_file_put_into_the_cache_is_taken(cache, twins):
+    """As the message of a machine without a network says."""
+    cache.mkdir(parents=True)
+    torch.save(twins["osnet_x1_0"].state_dict(), cache / "osnet_x1_0_imagenet.pth")
+    model = reid_dcs.build_model("osnet_x1_0_dcs", 5, pretrained=True)
+    assert_same_features(model, feature("osnet_x1_0", twins["osnet_x1_0"]))
+
+
+def test_a_download_of_something_else_is_refused_and_not_kept(monkeypatch, cache):
+    serve(monkeypatch, b"captive portal")
     assert "hash" in refusal(True)
-    assert [p for p in tmp_path.rglob("*") if p.is_file()] == []
+    assert list(cache.iterdir()) == []

@@ -1,0 +1,47 @@
+"""Write docs/models.md: every network that has a name, and its cost.
+
+python docs/list_models.py
+"""
+
+from pathlib import Path
+
+import reid_dcs
+from reid_dcs.models.complexity import complexity
+
+PAGE = Path(__file__).with_name("models.md")
+
+HEAD = """\
+# Models
+
+Any of these names is a `--model`, and goes to `reid_dcs.build_model` or torchreid's
+`models.build_model`; `reid_dcs.models.with_attention` puts the same blocks into any other network.
+
+Parameters and multiply-adds are of the feature of one 256x128 image,
+affinity products included and the classifier not (`reid_dcs.models.complexity`). What ImageNet
+weights `model.pretrained=true` takes stands last; `model.pretrained=FILE` takes the same from a
+file.
+
+| name | parameters, M | multiply-adds, G | feature | ImageNet weights |
+|---|---|---|---|---|
+"""
+
+TAIL = """
+Written by `python docs/list_models.py`. [table1.md](../benchmarks/results/table1.md) has such counts,
+at one window a position, beside the paper's.
+"""
+
+
+def row(name: str) -> str:
+    """A model's line of the table."""
+    model = reid_dcs.build_model(name, num_classes=1)
+    counted = complexity(model)
+    donor = getattr(model.trunk, "donor", None)
+    weights = f"[{donor.title}]({donor.url})" if donor else "none are official"
+    return (
+        f"| `{name}` | {counted.params / 1e6:.2f} | {counted.total_macs / 1e9:.3f} "
+        f"| {model.feature_dim} | {weights} |\n"
+    )
+
+
+if __name__ == "__main__":
+    PAGE.write_text(HEAD + "".join(map(row, reid_dcs.list_models())) + TAIL)

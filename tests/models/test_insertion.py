@@ -1,0 +1,159 @@
+"""Attention in networks of torchvision and torchreid that know nothing of it."""
+
+import copy
+
+import pytest
+import torch
+from networks import images, settle
+from torch import nn
+from torchreid import models as torchreid_models
+from torchvision.models import convnext_tiny, resnet18, vit_b_16
+
+from reid_dcs.attention import ATTENTIONS, WindowedAttention
+from reid_dcs.models import with_attention
+
+RESNET18 = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
+
+NETWORKS = {  # a network, and the channels after some of its modules
+    "convnext_tiny": (
+        convnext_tiny,
+        {"features.1": 96, "features.3": 192, "features.5": 384, "features.7": 768},
+    ),
+    "resnet18": (resnet18, RESNET18),
+    "osnet_ain_x1_0": (
+        lambda: torchreid_models.build_model("osnet_ain_x1_0", 7, pretrained=False),
+        {"conv2": 256, "conv3": 384, "conv4": 512, "conv5": 512},
+    ),
+}
+
+
+def build(name: str) -> tuple[nn.Module, dict[str, int]]:
+    torch.manual_seed(0)
+    network, channels = NETWORKS[name]
+    return network(), channels
+
+
+def logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return network(x)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_the_blocks_stand_after_the_named_modules(name):
+    network, channels = build(name)
+    before = settle(copy.deepcopy(network))
+    attended = with_attention(network, list(channels), windows=3)
+    assert attended is network
+    for module, count in channels.items():
+        block = network.get_submodule(module).attention
+        assert (type(block), block.channels) == (ATTENTIONS["dcs"], count)
+        start, _ = block.windows(torch.zeros(1, count, 2, 2))
+        assert start.shape == (1, 4, 3)
+    x = images(2)
+    expected = logits(before, x)
+    torch.testing.assert_close(logits(settle(network), x), expected)  # at identity
+    for block in network.modules():
+        if isinstance(block, WindowedAttention):
+            nn.init.ones_(block.norm.weight)
+    assert not torch.allclose(logits(network, x), expected, rtol=0.01)
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [*((name, "dcs") for name in NETWORKS), *(("resnet18", k) for k in ATTENTIONS if k != "dcs")],
+)
+def test_every_kind_trains(name, kind):
+    network, channels = build(name)
+    with_attention(network, list(channels), kind, zero_init=False)
+    output = network.train()(images(2))
+    output.square().sum().backward()
+    blocks = [m for m in network.modules() if isinstance(m, WindowedAttention)]
+    assert len(blocks) == 4
+    for block in blocks:
+        for parameter in block.parameters():
+            assert parameter.grad.count_nonzero() > 0
+
+
+def test_the_network_is_left_in_its_mode_and_its_statistics_as_they_were():
+    network = resnet18().train()
+    network.layer2.eval()
+    statistics = network.bn1.running_mean.clone()
+    with_attention(network, ["layer1", "layer2"])
+    assert torch.equal(network.bn1.running_mean, statistics)
+    assert network.training and network.layer1.attention.training
+    assert not network.layer2.attention.training
+    assert not any(module._forward_hooks for module in network.modules())
+
+
+def test_the_blocks_have_the_type_of_the_network():
+    network = with_attention(resnet18().double(), ["layer1"])
+    assert {p.dtype for p in network.parameters()} == {torch.float64}
+    assert network(images(1).double()).dtype == torch.float64
+
+
+def test_a_module_and_one_inside_it():
+    network = with_attention(resnet18(), ["layer1", "layer1.0"])
+    names = {n for n, m in network.named_modules() if isinstance(m, WindowedAttention)}
+    assert names == {"layer1.attention", "layer1.stage.0.attention"}
+
+
+def test_one_name_is_enough():
+    assert with_attention(resnet18(), "layer4").layer4.attention.channels == 512
+
+
+def test_another_size_of_images():
+    network = vit_b_16(image_size=32)  # takes no other
+    assert "shape" in refusal(network, ["encoder"], input_size=(3, 32, 32))
+    assert with_attention(network, ["conv_proj"], input_size=(3, 32, 32))(images(1, 32, 32)).numel()
+
+
+# --- refusals ------------------------------------------------------------------------------------
+
+
+def refusal(network: nn.Module, after: list[str], *args, **options) -> str:
+    before = str(network)
+    with pytest.raises(ValueError) as caught:
+        with_attention(network, after, *args, **options)
+    assert str(network) == before  # whole, as it was
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_name_that_is_not_there_is_refused_with_the_nearest():
+    message = refusal(resnet18(), ["layer1", "layr2"])
+    assert "'layr2'" in message
+    assert "layer2" in message
+    assert "'zzz'" in refusal(resnet18(), ["zzz"])
+    assert "''" in refusal(resnet18(), [""])
+    assert "twice" in refusal(resnet18(), ["layer1", "layer1"])
+
+
+def test_a_module_that_gives_no_map_is_refused():
+    message = refusal(resnet18(), ["layer1", "fc"])
+    assert "'fc'" in message
+    assert "(1, 1000)" in message
+
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.pair, self.idle = Pair(), nn.Conv2d(3, 3, 1)
+            self.twice = nn.Upsample(scale_factor=1)
+
+        def forward(self, x):
+            self.twice(self.pair(x)[0])
+            return self.twice(x[:, :2])
+
+    assert "'pair' gives no tensor" in refusal(Network(), ["pair"])
+    assert "'idle' does not run" in refusal(Network(), ["idle"])
+    assert "[2, 3] channels" in refusal(Network(), ["twice"])
+
+
+def test_unknown_kinds_and_bad_options_are_refused():
+    assert "nonsense" in refusal(resnet18(), ["layer1"], "nonsense")
+    assert "windows" in refusal(resnet18(), ["layer1"], windows=0)
+    with pytest.raises(TypeError, match="colour"):
+        with_attention(resnet18(), ["layer1"], colour=3)

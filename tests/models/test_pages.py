@@ -1,0 +1,31 @@
+"""Generated tables are what their scripts would write today."""
+
+import runpy
+
+import pytest
+from conftest import REPOSITORY
+from networks import every_model
+
+import reid_dcs
+
+SCRIPT = runpy.run_path(str(REPOSITORY / "docs/list_models.py"))
+PAGE = SCRIPT["PAGE"].read_text()
+
+
+@every_model
+def test_a_models_line_is_fresh(name):
+    assert SCRIPT["row"](name) in PAGE, "run docs/list_models.py"
+
+
+def test_the_page_of_models_has_every_model_once():
+    lines = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    assert [line.split("`")[1] for line in lines] == reid_dcs.list_models()
+    assert PAGE.startswith(SCRIPT["HEAD"])
+    assert PAGE.endswith(SCRIPT["TAIL"])
+
+
+@pytest.mark.slow
+def test_table_1_is_fresh():
+    script = runpy.run_path(str(REPOSITORY / "benchmarks/table1.py"))
+    written = (REPOSITORY / "benchmarks/results/table1.md").read_text()
+    assert written == script["page"]() + "\n", "run benchmarks/table1.py"
