@@ -26,8 +26,8 @@ file.
 """
 
 TAIL = """
-Written by `python docs/list_models.py`. [table1.md](../benchmarks/results/table1.md) has such counts,
-at one window a position, beside the paper's.
+Written by `python docs/list_models.py`. [table1.md](../benchmarks/results/table1.md) has such
+counts, at one window a position, beside the paper's.
 """
 
 
