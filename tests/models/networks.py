@@ -1,5 +1,7 @@
 """Small images, and networks that an untrained initialisation does not make blind to them."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -9,18 +11,19 @@ import reid_dcs
 CLASSES = 5
 
 
-def quick(name: str) -> bool:
+def over(names: list[str], quick: Callable[[str], bool]) -> pytest.MarkDecorator:
+    """Run a test for every name, those that are not quick only among the slow tests."""
+    marked = [pytest.param(n, marks=() if quick(n) else pytest.mark.slow) for n in names]
+    return pytest.mark.parametrize("name", marked)
+
+
+def representative(name: str) -> bool:
     """Every attention on the small backbone, and every backbone with the paper's attention."""
-    return name.startswith("mobilenetv2_") and "_200_" not in name or name.endswith("_dcs")
+    return name.endswith("_dcs") or name in reid_dcs.list_models("mobilenetv2_[!2]*")
 
 
-every_model = pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=() if quick(name) else pytest.mark.slow)
-        for name in reid_dcs.list_models()
-    ],
-)
+every_model = over(reid_dcs.list_models(), representative)
+every_model_one_quick = over(reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs")
 
 
 def images(count: int = 4, height: int = 64, width: int = 32) -> Tensor:
@@ -44,3 +47,10 @@ def settle(network: nn.Module) -> nn.Module:
     with torch.no_grad():
         network(images(8))
     return network.eval()
+
+
+def assert_same_features(found: Tensor, expected: Tensor, tolerance: float) -> None:
+    """To a fraction of the largest, and they follow the images."""
+    scale = expected.abs().max()
+    assert expected.std(0).mean() > 0.01 * scale
+    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=tolerance)
