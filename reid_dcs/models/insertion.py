@@ -1,6 +1,5 @@
 """Attention in any network: "DCS can be incorporated into arbitrary neural network backbone"."""
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from difflib import get_close_matches
 
@@ -21,8 +20,8 @@ def with_attention(
 ) -> nn.Module:
     """Put an attention block after some modules of any network, in place.
 
-    The module ``m`` becomes a sequence of ``m.stage``, what it was, and ``m.attention``. Load
-    weights into the network before.
+    The module ``m`` becomes an :class:`Attended`: ``m.stage`` is what it was, ``m.attention`` the
+    block. Load weights into the network before.
 
     Args:
         network: torchvision's, timm's, torchreid's or your own.
@@ -37,19 +36,14 @@ def with_attention(
         the network.
 
     Raises:
-        ValueError: a name that is not there, does not run, or gives no 4-D map; an unknown kind
-            or a bad value of an option. The network is then as it was.
+        ValueError: a name that is not there, does not run, or gives no 4-D map; a size of images
+            that the network does not take; an unknown kind or a bad value of an option. The
+            network is then as it was.
         TypeError: an option that the kind does not have.
     """
     names = [after] if isinstance(after, str) else list(after)
     _check_names(network, names)
-    shapes: dict[str, list[torch.Size | None]] = {name: [] for name in names}
-
-    def see(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
-        if name in shapes:
-            shapes[name].append(output.shape if isinstance(output, Tensor) else None)
-
-    probe(network, input_size, see)
+    shapes = _output_shapes(network, names, input_size)
     blocks = {
         name: build_attention(kind, _channels(name, shapes[name]), **options).to(weight_of(network))
         for name in names
@@ -57,8 +51,20 @@ def with_attention(
     for name in sorted(blocks, key=len, reverse=True):  # inner modules first
         stage = network.get_submodule(name)
         block = blocks[name].train(stage.training)
-        network.set_submodule(name, nn.Sequential(OrderedDict(stage=stage, attention=block)))
+        network.set_submodule(name, Attended(stage, block))
     return network
+
+
+class Attended(nn.Module):
+    """A module that gives a map, and the attention after it."""
+
+    def __init__(self, stage: nn.Module, attention: nn.Module) -> None:
+        super().__init__()
+        self.stage, self.attention = stage, attention
+
+    def forward(self, *inputs, **named) -> Tensor:
+        """Whatever the stage takes -> (B, C, H, W)."""
+        return self.attention(self.stage(*inputs, **named))
 
 
 def _check_names(network: nn.Module, names: list[str]) -> None:
@@ -70,6 +76,26 @@ def _check_names(network: nn.Module, names: list[str]) -> None:
             raise ValueError(f"the network has no module {name!r}: {hint}")
         if names.count(name) > 1:
             raise ValueError(f"the module {name!r} is named twice")
+
+
+def _output_shapes(
+    network: nn.Module, names: list[str], input_size: Sequence[int]
+) -> dict[str, list[torch.Size | None]]:
+    """What each call of each module gave for one image: a tensor's shape, or None."""
+    shapes: dict[str, list[torch.Size | None]] = {name: [] for name in names}
+
+    def see(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+        if name in shapes:
+            shapes[name].append(output.shape if isinstance(output, Tensor) else None)
+
+    try:
+        probe(network, input_size, see)
+    except Exception as error:  # whatever its modules raise
+        reason = " ".join(str(error).split())
+        raise ValueError(
+            f"the network does not run on an image {tuple(input_size)} ({reason}): pass input_size"
+        ) from error
+    return shapes
 
 
 def _channels(name: str, shapes: list[torch.Size | None]) -> int:

@@ -7,7 +7,7 @@ import torch
 from networks import images, settle
 from torch import nn
 from torchreid import models as torchreid_models
-from torchvision.models import convnext_tiny, resnet18, vit_b_16
+from torchvision.models import VisionTransformer, convnext_tiny, resnet18
 
 from reid_dcs.attention import ATTENTIONS, WindowedAttention
 from reid_dcs.models import with_attention
@@ -101,10 +101,36 @@ def test_one_name_is_enough():
     assert with_attention(resnet18(), "layer4").layer4.attention.channels == 512
 
 
+def vit() -> nn.Module:
+    """Takes images of 32x32 alone; inside it are sequences (B, 5, 8)."""
+    return VisionTransformer(32, 16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8)
+
+
 def test_another_size_of_images():
-    network = vit_b_16(image_size=32)  # takes no other
-    assert "shape" in refusal(network, ["encoder"], input_size=(3, 32, 32))
-    assert with_attention(network, ["conv_proj"], input_size=(3, 32, 32))(images(1, 32, 32)).numel()
+    network = vit()
+    message = refusal(network, ["conv_proj"])
+    assert "(3, 256, 128)" in message
+    assert "input_size" in message
+    with_attention(network, ["conv_proj"], input_size=(3, 32, 32))
+    assert network(images(1, 32, 32)).shape == (1, 1000)
+
+
+def test_a_module_that_takes_more_than_a_tensor():
+    class Scaled(nn.Conv2d):
+        def forward(self, x, factor, *, offset):
+            return factor * super().forward(x) + offset
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scaled = Scaled(3, 4, 1)
+
+        def forward(self, x):
+            return self.scaled(x, 2, offset=1)
+
+    network, x = Network(), images(1)
+    expected = network(x)
+    torch.testing.assert_close(with_attention(network, ["scaled"]).eval()(x), expected)
 
 
 # --- refusals ------------------------------------------------------------------------------------
@@ -129,6 +155,7 @@ def test_a_name_that_is_not_there_is_refused_with_the_nearest():
 
 
 def test_a_module_that_gives_no_map_is_refused():
+    assert "(1, 5, 8)" in refusal(vit(), ["encoder"], input_size=(3, 32, 32))
     message = refusal(resnet18(), ["layer1", "fc"])
     assert "'fc'" in message
     assert "(1, 1000)" in message
