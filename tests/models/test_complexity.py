@@ -8,6 +8,7 @@ from torchvision.models import resnet18
 import reid_dcs
 from reid_dcs.attention import build_attention
 from reid_dcs.models.complexity import complexity
+from reid_dcs.models.probe import probe
 
 
 def test_a_small_network_by_hand():
@@ -67,6 +68,18 @@ def test_our_osnet_counts_as_torchreids():
     pooled = 512 * 4 * 2  # its own last pooling, which we leave out with the head
     assert ours[:3] == theirs[:3]
     assert ours.paper_flops == theirs.paper_flops - pooled
+
+
+def test_with_relu6_mobilenetv2_would_miss_table_1():
+    model = reid_dcs.build_model("mobilenetv2_base", 5)
+    counted, elements = complexity(model).paper_flops, 0
+
+    def see(name, module, inputs, output):
+        nonlocal elements
+        elements += output.numel() if isinstance(module, nn.ReLU6) else 0
+
+    probe(model, (3, 256, 128), see)
+    assert (round(counted / 1e9, 3), round((counted + elements) / 1e9, 3)) == (0.380, 0.385)
 
 
 def test_the_network_is_left_as_it_was():
