@@ -33,7 +33,7 @@ def test_in_evaluation(name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", filter(representative, reid_dcs.list_models()))
+@pytest.mark.parametrize("name", [n for n in reid_dcs.list_models() if representative(n)])
 def test_in_training(name):
     """The same logits and gradients, in double precision: untrained networks amplify rounding."""
     model = active_model(name).double().train()
