@@ -156,7 +156,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--layout", choices=["channels_last", "contiguous"], default="channels_last")
+    parser.add_argument(
+        "--layout", choices=["channels_last", "contiguous"], default="channels_last"
+    )
     options = parser.parse_args()
     layout = getattr(torch, options.layout.replace("contiguous", "contiguous_format"))
     choose_device("cpu")

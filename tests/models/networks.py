@@ -9,11 +9,14 @@ from torch import Tensor, nn
 import reid_dcs
 
 CLASSES = 5
+SLOW = (pytest.mark.slow,)
 
 
-def over(names: list[str], quick: Callable[[str], bool]) -> pytest.MarkDecorator:
+def over(
+    names: list[str], quick: Callable[[str], bool], rest: Callable[[str], tuple] = lambda name: SLOW
+) -> pytest.MarkDecorator:
     """Run a test for every name, those that are not quick only among the slow tests."""
-    marked = [pytest.param(n, marks=() if quick(n) else pytest.mark.slow) for n in names]
+    marked = [pytest.param(n, marks=() if quick(n) else rest(n)) for n in names]
     return pytest.mark.parametrize("name", marked)
 
 
@@ -22,8 +25,15 @@ def representative(name: str) -> bool:
     return name.endswith("_dcs") or name in reid_dcs.list_models("mobilenetv2_[!2]*")
 
 
+def _slow_or_at_release(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    return SLOW if name.endswith("_dcs") else (*SLOW, pytest.mark.release)
+
+
 every_model = over(reid_dcs.list_models(), representative)
-every_model_one_quick = over(reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs")
+every_model_one_quick = over(
+    reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs", _slow_or_at_release
+)
+no_model_quick = over(reid_dcs.list_models(), lambda name: False, _slow_or_at_release)
 
 
 def images(count: int = 4, height: int = 64, width: int = 32) -> Tensor:

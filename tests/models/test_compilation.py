@@ -8,12 +8,10 @@ from networks import (
     assert_same_features,
     every_model_one_quick,
     images,
-    representative,
+    no_model_quick,
     settle,
 )
 from torch import Tensor, nn
-
-import reid_dcs
 
 
 @pytest.fixture(autouse=True)
@@ -32,8 +30,7 @@ def test_in_evaluation(name):
         assert_same_features(compiled(images()), model(images()), 1e-3)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", [n for n in reid_dcs.list_models() if representative(n)])
+@no_model_quick
 def test_in_training(name):
     """The same logits and gradients, in double precision: untrained networks amplify rounding."""
     model = active_model(name).double().train()
