@@ -34,6 +34,7 @@ class DataConfig:
 
     name: str = "synthetic"
     root: str = "datasets"
+    options: dict[str, Any] = field(default_factory=dict)  # of the set, such as split_id: 3
     height: int = _at_least(16, 64)
     width: int = _at_least(16, 32)
     batch_size: int = _at_least(1, 32)  # P identities x num_instances images
