@@ -42,6 +42,10 @@ class DataConfig:
     flip: float = _at_least(0, 0.5)  # probability
     padding: int = _at_least(0, 2)  # pixels around the image before a random crop
     erasing: float = _at_least(0, 0.0)  # probability
+    brightness: float = _at_least(0, 0.0)  # a factor of 1 - value to 1 + value
+    contrast: float = _at_least(0, 0.0)  # the same
+    mixup: float = _at_least(0, 0.0)  # alpha of the blending weight's Beta; 0: none
+    mapped: bool = False  # feed from a file under <root>/stores instead of from memory
 
 
 @dataclass

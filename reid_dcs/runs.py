@@ -14,6 +14,7 @@ from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
 from reid_dcs.data.datasets.listing import ListedDataset
 from reid_dcs.data.manager import InMemoryDataManager
+from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import CHECKPOINT, ReIDEngine, warmup_cosine
 from reid_dcs.engine.curves import draw_curves
 from reid_dcs.engine.device import choose_device, compiled
@@ -129,8 +130,12 @@ def _manager(
         batch_size=data.batch_size,
         num_instances=data.num_instances,
         test_batch_size=config.eval.batch_size,
-        augmentation=Augmentation(data.flip, data.padding, data.erasing),
+        augmentation=Augmentation(
+            data.flip, data.padding, data.erasing, data.brightness, data.contrast
+        ),
         device=device,
+        mixup=data.mixup,
+        mapped=store_prefix(data.root, data.name, data.options) if data.mapped else None,
         seed=config.seed,
         train=train,
     )
