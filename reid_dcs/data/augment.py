@@ -11,13 +11,14 @@ from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LUMA = (0.299, 0.587, 0.114)  # of PIL's greyscale
-_IN_CACHE = 2  # images mapped at once by a CPU: their floats stay in its cache
+_IN_CACHE = 2  # images mapped at once by a core: their floats stay in its cache
 
 
 def normalise(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in ``channels_last``, by ImageNet statistics."""
     mean, std = _statistics(images.device)
-    return _affine(images, (1 / std).expand(len(images), 3), (-mean / std).expand(len(images), 3))
+    scale, offset = (v.expand(len(images), 3) for v in (1 / std, -mean / std))
+    return _affine(images, scale, offset)
 
 
 @dataclass(frozen=True)
@@ -107,15 +108,15 @@ class Augmentation:
         spread = torch.tensor([[self.brightness], [self.contrast]])
         factors = 1 + spread * (2 * torch.rand(2, len(images), generator=random) - 1)
         brightness, contrast = factors.to(images.device)[..., None]  # (B, 1) each
-        colours = images.flatten(1, 2).sum(1) / (images.shape[1] * images.shape[2])  # (B, 3)
+        _, height, width, _ = images.shape
+        columns = images.flatten(2).sum(1, dtype=torch.float32)  # (B, W * 3)
+        colours = columns.unflatten(1, (width, 3)).sum(1) / (height * width)  # (B, 3)
         grey = (colours * colours.new_tensor(_LUMA)).sum(1, keepdim=True)
         # brightness, then towards the mean grey: b * (c * x + (1 - c) * grey)
         mean, std = _statistics(images.device)
         scale = brightness * contrast / std  # (B, 3)
         offset = (brightness * (1 - contrast) * grey - mean) / std
-        black, white = -mean / std, (255 - mean) / std
-        batch = _affine(images, scale, offset)
-        return batch.clamp_(black[:, None, None], white[:, None, None])
+        return _affine(images, scale, offset, (-mean / std, (255 - mean) / std))
 
 
 def _windows(store: Tensor, first: Tensor, device: torch.device) -> Tensor:
@@ -134,15 +135,23 @@ def _inside(index: Tensor, size: int) -> Tensor:
     return ((index >= 0) & (index < size)).to(torch.uint8)
 
 
-def _affine(images: Tensor, scale: Tensor, offset: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8; scale, offset (B, 3) -> (B, 3, H, W) float32, ``channels_last``."""
+def _affine(
+    images: Tensor, scale: Tensor, offset: Tensor, limits: tuple[Tensor, Tensor] | None = None
+) -> Tensor:
+    """(B, H, W, 3) uint8; scale, offset (B, 3) -> (B, 3, H, W) float32, ``channels_last``.
+
+    limits: of each colour, (3,) each.
+    """
     batch, height, width, _ = images.shape
     scale, offset = (v.repeat(1, width)[:, None] for v in (scale, offset))  # (B, 1, W * 3)
     result = torch.empty(batch, height, width * 3, device=images.device)
-    step = _IN_CACHE if images.device.type == "cpu" else batch
+    limits = limits and [v.repeat(width) for v in limits]
+    step = _IN_CACHE * torch.get_num_threads() if images.device.type == "cpu" else batch
     parts = (v.split(step) for v in (images.flatten(2), result, scale, offset))
     for pixels, mapped, factor, shift in zip(*parts, strict=True):
         torch.addcmul(shift, mapped.copy_(pixels), factor, out=mapped)
+        if limits:
+            mapped.clamp_(*limits)
     return result.view(batch, height, width, 3).permute(0, 3, 1, 2)
 
 
