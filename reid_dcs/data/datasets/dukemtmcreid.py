@@ -1,4 +1,4 @@
-"""DukeMTMC-reID (Ristani et al., ECCVW 2016; Zheng et al., ICCV 2017). Withdrawn by its authors."""
+"""DukeMTMC-reID (Ristani et al., ECCVW 2016; Zheng et al., ICCV 2017). Withdrawn."""
 
 from pathlib import Path
 
@@ -28,5 +28,5 @@ class DukeMTMCreID(ListedDataset):
     @classmethod
     def list_files(cls, root: Path) -> Listing:
         places = ("DukeMTMC-reID", "dukemtmc-reid/DukeMTMC-reID", "dukemtmc-reid", "dukemtmcreid")
-        obtain = "its authors withdrew it in 2019 and nobody may offer it (datasets/README.md)"
+        obtain = "it was withdrawn in 2019 and is neither offered nor downloaded here (datasets/README.md)"
         return list_market_layout(locate(cls.title, root, places, FOLDERS, obtain), OFFICIAL)

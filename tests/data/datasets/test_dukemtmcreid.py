@@ -55,7 +55,7 @@ def test_torchreids_own_loader_finds_the_same(duke):
 
 
 def test_an_absent_set_says_that_it_was_withdrawn(tmp_path):
-    with pytest.raises(InputError, match="DukeMTMC-reID is not under .*withdrew it"):
+    with pytest.raises(InputError, match="DukeMTMC-reID is not under .*it was withdrawn in 2019"):
         DukeMTMCreID(str(tmp_path))
 
 
