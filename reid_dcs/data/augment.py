@@ -1,7 +1,8 @@
 """Augmentation of whole batches, from a store's uint8 pixels, on the device that trains.
 
-A crop reads its rows straight out of the store; flip and crop are done on bytes; one affine map
-then normalises, with the colour jitter folded into it.
+A crop reads its rows straight out of the store, as bytes. One affine map makes them normalised
+floats, with the colour jitter folded into it; flips and erasing happen beside it: on a CPU an image
+at a time, while its floats are in the cache, on an accelerator the whole batch at once.
 """
 
 from dataclasses import dataclass
@@ -11,14 +12,11 @@ from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LUMA = (0.299, 0.587, 0.114)  # of PIL's greyscale
-_IN_CACHE = 2  # images mapped at once by a core: their floats stay in its cache
 
 
 def normalise(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in ``channels_last``, by ImageNet statistics."""
-    mean, std = _statistics(images.device)
-    scale, offset = (v.expand(len(images), 3) for v in (1 / std, -mean / std))
-    return _affine(images, scale, offset)
+    return _to_floats(images, _Colours.normalising(images))
 
 
 @dataclass(frozen=True)
@@ -58,33 +56,31 @@ class Augmentation:
         Returns:
             (B, 3, H, W) float32, normalised, ``channels_last``.
         """
-        images = self.flip_and_crop(store, index, random, device or store.device)
-        boxes = self.boxes(len(index), *images.shape[1:3], random)
-        batch = self._jitter(images, random)
-        for image, (top, left, height, width) in zip(batch, boxes.tolist(), strict=True):
-            if height:
-                image[:, top : top + height, left : left + width] = 0  # the mean colour
-        return batch
+        flip = torch.rand(len(index), 1, generator=random) < self.flip
+        images = self._crop(store, index, flip, random, device or store.device)
+        boxes = self.boxes(*images.shape[:3], random)
+        colours = self._colours(images, random)
+        return _to_floats(images, colours, flip.flatten().tolist(), boxes.tolist())
 
-    def flip_and_crop(
-        self, store: Tensor, index: Tensor, random: torch.Generator, device: torch.device
+    def _crop(
+        self,
+        store: Tensor,
+        index: Tensor,
+        flip: Tensor,
+        random: torch.Generator,
+        device: torch.device,
     ) -> Tensor:
-        """(B, H, W, 3) uint8."""
+        """(B, H, W, 3) uint8, not flipped yet: ``flip``, (B, 1) bool, turns the shift round."""
         batch, (_, height, width, _), p = len(index), store.shape, self.padding
-        flip = torch.rand(batch, 1, generator=random) < self.flip
         dy = torch.randint(-p, p + 1, (batch, 1), generator=random)
         dx = torch.randint(-p, p + 1, (batch, 1), generator=random)
-        dx = torch.where(flip, -dx, dx)  # the flip comes last
+        dx = torch.where(flip, -dx, dx)
         rows, columns = torch.arange(height) + dy, torch.arange(width) + dx  # (B, H), (B, W)
         first = (index[:, None] * height + rows.clamp(0, height - 1)) * width + dx
         images = _windows(store, first.flatten(), device).view(batch, height, width * 3)
-        inside_y, inside_x = _inside(rows, height), _inside(columns, width)
-        images *= inside_y[:, :, None].to(device)
-        images *= inside_x.repeat_interleave(3, 1)[:, None].to(device)
-        images = images.view(batch, height, width, 3)
-        for i in flip.flatten().nonzero().flatten().tolist():
-            images[i] = images[i].flip(1)
-        return images
+        images *= _inside(rows, height)[:, :, None].to(device)
+        images *= _inside(columns, width).repeat_interleave(3, 1)[:, None].to(device)
+        return images.view(batch, height, width, 3)
 
     def boxes(
         self, batch: int, height: int, width: int, random: torch.Generator, proposals: int = 16
@@ -101,22 +97,38 @@ class Augmentation:
         chosen = fits & (torch.rand(batch, 1, generator=random) < self.erasing)
         return torch.cat([top, left, h, w], 1).where(chosen, 0).long()
 
-    def _jitter(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, normalised."""
+    def _colours(self, images: Tensor, random: torch.Generator) -> "_Colours":
+        """Of a batch of (B, H, W, 3) uint8."""
+        plain = _Colours.normalising(images)
         if not (self.brightness or self.contrast):
-            return normalise(images)
+            return plain
         spread = torch.tensor([[self.brightness], [self.contrast]])
         factors = 1 + spread * (2 * torch.rand(2, len(images), generator=random) - 1)
         brightness, contrast = factors.to(images.device)[..., None]  # (B, 1) each
         _, height, width, _ = images.shape
         columns = images.flatten(2).sum(1, dtype=torch.float32)  # (B, W * 3)
-        colours = columns.unflatten(1, (width, 3)).sum(1) / (height * width)  # (B, 3)
-        grey = (colours * colours.new_tensor(_LUMA)).sum(1, keepdim=True)
-        # brightness, then towards the mean grey: b * (c * x + (1 - c) * grey)
-        mean, std = _statistics(images.device)
-        scale = brightness * contrast / std  # (B, 3)
-        offset = (brightness * (1 - contrast) * grey - mean) / std
-        return _affine(images, scale, offset, (-mean / std, (255 - mean) / std))
+        mean = columns.unflatten(1, (width, 3)).sum(1) / (height * width)  # (B, 3)
+        grey = (mean * mean.new_tensor(_LUMA)).sum(1, keepdim=True)
+        # b * (c * x + (1 - c) * grey): darker or brighter, then towards or away from the mean grey
+        return _Colours(
+            plain.scale * brightness * contrast,
+            plain.scale * brightness * (1 - contrast) * grey + plain.offset,
+            limits=(plain.offset[0], 255 * plain.scale[0] + plain.offset[0]),
+        )
+
+
+@dataclass(frozen=True)
+class _Colours:
+    """``scale * byte + offset``, (B, 3) each, kept within ``limits``, (3,) each, if any."""
+
+    scale: Tensor
+    offset: Tensor
+    limits: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def normalising(cls, images: Tensor) -> "_Colours":
+        mean, std = (torch.tensor(v, device=images.device) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        return cls(*(v.expand(len(images), 3) for v in (1 / (255 * std), -mean / std)))
 
 
 def _windows(store: Tensor, first: Tensor, device: torch.device) -> Tensor:
@@ -135,26 +147,33 @@ def _inside(index: Tensor, size: int) -> Tensor:
     return ((index >= 0) & (index < size)).to(torch.uint8)
 
 
-def _affine(
-    images: Tensor, scale: Tensor, offset: Tensor, limits: tuple[Tensor, Tensor] | None = None
+def _to_floats(
+    images: Tensor,
+    colours: _Colours,
+    flip: list[bool] | None = None,
+    boxes: list[list[int]] | None = None,
 ) -> Tensor:
-    """(B, H, W, 3) uint8; scale, offset (B, 3) -> (B, 3, H, W) float32, ``channels_last``.
-
-    limits: of each colour, (3,) each.
-    """
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``, flipped and erased."""
     batch, height, width, _ = images.shape
-    scale, offset = (v.repeat(1, width)[:, None] for v in (scale, offset))  # (B, 1, W * 3)
-    result = torch.empty(batch, height, width * 3, device=images.device)
-    limits = limits and [v.repeat(width) for v in limits]
-    step = _IN_CACHE * torch.get_num_threads() if images.device.type == "cpu" else batch
-    parts = (v.split(step) for v in (images.flatten(2), result, scale, offset))
-    for pixels, mapped, factor, shift in zip(*parts, strict=True):
-        torch.addcmul(shift, mapped.copy_(pixels), factor, out=mapped)
+    device = images.device
+    result = torch.empty(batch, height, width, 3, device=device)
+    scale, offset = (v.repeat(1, width)[:, None] for v in (colours.scale, colours.offset))
+    limits = colours.limits and [v.repeat(width) for v in colours.limits]  # (W * 3,) each
+    step = 1 if device.type == "cpu" else batch
+    for first in range(0, batch, step):
+        part = slice(first, first + step)
+        pixels, floats = images[part], result[part].flatten(2)  # (b, H, W * 3)
+        if flip and any(flip[part]):
+            mirrored = pixels.flip(2)
+            if not all(flip[part]):
+                mask = torch.tensor(flip[part], device=device)[:, None, None, None]
+                mirrored = torch.where(mask, mirrored, pixels)
+            pixels = mirrored
+        floats.copy_(pixels.flatten(2))
+        torch.addcmul(offset[part], floats, scale[part], out=floats)
         if limits:
-            mapped.clamp_(*limits)
-    return result.view(batch, height, width, 3).permute(0, 3, 1, 2)
-
-
-def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of a colour, (3,) each, of 255."""
-    return tuple(255 * torch.tensor(v, device=device) for v in (IMAGENET_MEAN, IMAGENET_STD))
+            floats.clamp_(*limits)
+        for own, (top, left, tall, wide) in zip(floats, boxes[part] if boxes else (), strict=False):
+            if tall:
+                own[top : top + tall, 3 * left : 3 * (left + wide)] = 0  # the mean colour
+    return result.permute(0, 3, 1, 2)

@@ -28,5 +28,7 @@ class DukeMTMCreID(ListedDataset):
     @classmethod
     def list_files(cls, root: Path) -> Listing:
         places = ("DukeMTMC-reID", "dukemtmc-reid/DukeMTMC-reID", "dukemtmc-reid", "dukemtmcreid")
-        obtain = "it was withdrawn in 2019 and is neither offered nor downloaded here (datasets/README.md)"
+        obtain = (
+            "it was withdrawn in 2019 and is not downloaded or linked here (datasets/README.md)"
+        )
         return list_market_layout(locate(cls.title, root, places, FOLDERS, obtain), OFFICIAL)
