@@ -1,8 +1,8 @@
 """Augmentation of whole batches, from a store's uint8 pixels, on the device that trains.
 
 A crop reads its rows straight out of the store, as bytes. One affine map makes them normalised
-floats, with the colour jitter folded into it; flips and erasing happen beside it: on a CPU an image
-at a time, while its floats are in the cache, on an accelerator the whole batch at once.
+floats, with the colour jitter folded into it: on a CPU a few images at a time, while their floats
+are in the cache, on an accelerator the whole batch at once.
 """
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LUMA = (0.299, 0.587, 0.114)  # of PIL's greyscale
+_IN_CACHE = 2  # images a core
 
 
 def normalise(images: Tensor) -> Tensor:
@@ -58,9 +59,11 @@ class Augmentation:
         """
         flip = torch.rand(len(index), 1, generator=random) < self.flip
         images = self._crop(store, index, flip, random, device or store.device)
+        for i in flip.flatten().nonzero().flatten().tolist():
+            images[i] = images[i].flip(1)
         boxes = self.boxes(*images.shape[:3], random)
         colours = self._colours(images, random)
-        return _to_floats(images, colours, flip.flatten().tolist(), boxes.tolist())
+        return _to_floats(images, colours, boxes.tolist())
 
     def _crop(
         self,
@@ -119,7 +122,10 @@ class Augmentation:
 
 @dataclass(frozen=True)
 class _Colours:
-    """``scale * byte + offset``, (B, 3) each, kept within ``limits``, (3,) each, if any."""
+    """``scale * byte + offset``, kept within ``limits``, (3,) each, if there are any.
+
+    scale, offset: (B, 3) each, or (1, 3) for all images.
+    """
 
     scale: Tensor
     offset: Tensor
@@ -128,7 +134,7 @@ class _Colours:
     @classmethod
     def normalising(cls, images: Tensor) -> "_Colours":
         mean, std = (torch.tensor(v, device=images.device) for v in (IMAGENET_MEAN, IMAGENET_STD))
-        return cls(*(v.expand(len(images), 3) for v in (1 / (255 * std), -mean / std)))
+        return cls((1 / (255 * std))[None], (-mean / std)[None])
 
 
 def _windows(store: Tensor, first: Tensor, device: torch.device) -> Tensor:
@@ -150,30 +156,28 @@ def _inside(index: Tensor, size: int) -> Tensor:
 def _to_floats(
     images: Tensor,
     colours: _Colours,
-    flip: list[bool] | None = None,
     boxes: list[list[int]] | None = None,
 ) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``, flipped and erased."""
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``, erased."""
     batch, height, width, _ = images.shape
     device = images.device
     result = torch.empty(batch, height, width, 3, device=device)
     scale, offset = (v.repeat(1, width)[:, None] for v in (colours.scale, colours.offset))
     limits = colours.limits and [v.repeat(width) for v in colours.limits]  # (W * 3,) each
-    step = 1 if device.type == "cpu" else batch
+    step = _IN_CACHE * torch.get_num_threads() if device.type == "cpu" else batch
     for first in range(0, batch, step):
         part = slice(first, first + step)
         pixels, floats = images[part], result[part].flatten(2)  # (b, H, W * 3)
-        if flip and any(flip[part]):
-            mirrored = pixels.flip(2)
-            if not all(flip[part]):
-                mask = torch.tensor(flip[part], device=device)[:, None, None, None]
-                mirrored = torch.where(mask, mirrored, pixels)
-            pixels = mirrored
         floats.copy_(pixels.flatten(2))
-        torch.addcmul(offset[part], floats, scale[part], out=floats)
+        torch.addcmul(_of(offset, part), floats, _of(scale, part), out=floats)
         if limits:
             floats.clamp_(*limits)
         for own, (top, left, tall, wide) in zip(floats, boxes[part] if boxes else (), strict=False):
             if tall:
                 own[top : top + tall, 3 * left : 3 * (left + wide)] = 0  # the mean colour
     return result.permute(0, 3, 1, 2)
+
+
+def _of(colours: Tensor, part: slice) -> Tensor:
+    """The rows of a part of the batch; the one row where all images share it."""
+    return colours if len(colours) == 1 else colours[part]
