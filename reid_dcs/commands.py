@@ -26,12 +26,20 @@ class Command(argparse.ArgumentParser):
     Args:
         description: first line of ``--help``.
         short: more flags that are short for a setting: ``(flag, setting, help)``.
+        words: what comes first on the line: ``(name, choices or None, help)``.
     """
 
     def __init__(
-        self, description: str, short: Sequence[tuple[str, str, str]] = (), **options: Any
+        self,
+        description: str,
+        short: Sequence[tuple[str, str, str]] = (),
+        words: Sequence[tuple[str, Sequence[str] | None, str]] = (),
+        **options: Any,
     ) -> None:
         super().__init__(description=description, allow_abbrev=False, **options)
+        self.words = [name for name, *_ in words]
+        for name, choices, text in words:
+            self.add_argument(name, choices=choices, help=text)
         self.add_argument("--config-file", metavar="FILE", help="YAML file of settings")
         for flag, setting, text in (*short, *_SHORT):
             self.add_argument(flag, dest=setting, metavar="VALUE", help=f"{text} ({setting})")
@@ -46,11 +54,11 @@ class Command(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"error: {message}; see --help\n")
 
-    def run(self, action: Callable[[dict[str, Any]], object]) -> None:
-        """Parse, call ``action`` with the layer, and turn a user's mistake into status 2."""
+    def run(self, action: Callable[..., object]) -> None:
+        """Parse, call ``action(layer, *words)``, and turn a user's mistake into status 2."""
         arguments = self.parse_intermixed_args()
         try:
-            action(_layer(vars(arguments)))
+            action(_layer(vars(arguments)), *(getattr(arguments, name) for name in self.words))
         except InputError as error:
             if arguments.debug:
                 traceback.print_exc()

@@ -34,6 +34,7 @@ class DataConfig:
 
     name: str = "synthetic"
     root: str = "datasets"
+    options: dict[str, Any] = field(default_factory=dict)  # of the set, such as split_id: 3
     height: int = _at_least(16, 64)
     width: int = _at_least(16, 32)
     batch_size: int = _at_least(1, 32)  # P identities x num_instances images
@@ -41,6 +42,10 @@ class DataConfig:
     flip: float = _at_least(0, 0.5)  # probability
     padding: int = _at_least(0, 2)  # pixels around the image before a random crop
     erasing: float = _at_least(0, 0.0)  # probability
+    brightness: float = _at_least(0, 0.0)  # a factor of 1 - value to 1 + value
+    contrast: float = _at_least(0, 0.0)  # the same
+    mixup: float = _at_least(0, 0.0)  # alpha of the blending weight's Beta; 0: none
+    mapped: bool = False  # feed from a file under <root>/stores instead of from memory
 
 
 @dataclass

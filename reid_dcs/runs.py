@@ -8,12 +8,13 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 from torch import nn
-from torchreid import data as torchreid_data
 
 from reid_dcs.config import Config, Layer, compose, to_layer
 from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
-from reid_dcs.data.datasets import load_dataset
+from reid_dcs.data.datasets import find_dataset, load_dataset
+from reid_dcs.data.datasets.listing import ListedDataset
 from reid_dcs.data.manager import InMemoryDataManager
+from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import CHECKPOINT, ReIDEngine, warmup_cosine
 from reid_dcs.engine.curves import draw_curves
 from reid_dcs.engine.device import choose_device, compiled
@@ -40,10 +41,11 @@ def train(config: Layer) -> dict[str, Any]:
     config = compose(config)
     resumed = _checkpoint_to_resume(config)
     device = choose_device(config.device)
+    find_dataset(config.data.name, config.data.options)
     with torch.device("meta"):  # a wrong name or option shows before data is read or drawn
         build_model(config.model.name, num_classes=1, **config.model.options)
     torch.manual_seed(config.seed)
-    dataset = load_dataset(config.data.name, config.data.root)
+    dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = _network(config, dataset.num_train_pids, device)
     manager = _manager(config, dataset, device)
     engine = _engine(config, manager, model)
@@ -88,7 +90,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
     content = read_weights(source)
     config = compose(_said_by(content, given, source), given)
     device = choose_device(config.device)
-    dataset = load_dataset(config.data.name, config.data.root)
+    dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = _network(config, content.get("model", {}).get("num_classes", 1), device)
     load_exactly(
         model, content["state_dict"], source, but="classifier"
@@ -118,7 +120,7 @@ def _network(config: Config, num_classes: int, device: torch.device) -> nn.Modul
 
 
 def _manager(
-    config: Config, dataset: torchreid_data.ImageDataset, device: torch.device, train: bool = True
+    config: Config, dataset: ListedDataset, device: torch.device, train: bool = True
 ) -> InMemoryDataManager:
     data = config.data
     return InMemoryDataManager(
@@ -129,8 +131,12 @@ def _manager(
         batch_size=data.batch_size,
         num_instances=data.num_instances,
         test_batch_size=config.eval.batch_size,
-        augmentation=Augmentation(data.flip, data.padding, data.erasing),
+        augmentation=Augmentation(
+            data.flip, data.padding, data.erasing, data.brightness, data.contrast
+        ),
         device=device,
+        mixup=data.mixup,
+        mapped=store_prefix(data.root, data.name, data.options) if data.mapped else None,
         seed=config.seed,
         train=train,
     )
@@ -195,11 +201,11 @@ def _said_by(content: dict[str, Any], given: Layer, source: str) -> Layer:
     own = content["model"]
     if named and named != own["name"]:
         raise InputError(f"{source} holds {own['name']}, not {named}: leave --model out")
-    size = {key: content["preprocessing"][key] for key in ("height", "width")}
-    return {
-        "model": {"name": own["name"], "options": own["options"]},
-        "data": {"name": content["config"]["data"]["name"], **size},
-    }
+    trained = content["config"]["data"]
+    data = {key: content["preprocessing"][key] for key in ("height", "width")}
+    if given.get("data", {}).get("name", trained["name"]) == trained["name"]:
+        data |= {"name": trained["name"], "options": trained.get("options", {})}
+    return {"model": {"name": own["name"], "options": own["options"]}, "data": data}
 
 
 def _open_output(config: Config, fresh: bool) -> Path:
@@ -229,9 +235,7 @@ def _move_aside(output: Path) -> None:
         path.rename(aside / path.name)
 
 
-def _metrics(
-    config: Config, dataset: torchreid_data.ImageDataset, result: RankResult
-) -> dict[str, Any]:
+def _metrics(config: Config, dataset: ListedDataset, result: RankResult) -> dict[str, Any]:
     """What ``metrics.json`` holds: fractions, counts and what they were measured on."""
     ranks = {f"rank{k}": float(result.cmc[min(k, len(result.cmc)) - 1]) for k in (1, 5, 10)}
     return {
@@ -242,7 +246,8 @@ def _metrics(
         "num_gallery": len(dataset.gallery),
         "num_valid": result.num_valid,
         "dataset": config.data.name,
-        "official_split": not getattr(dataset, "unofficial", None),
+        "official_split": not dataset.unofficial,
+        "same_camera_excluded": dataset.cameras_known,
         "model": config.model.name,
         "height": config.data.height,
         "width": config.data.width,
@@ -251,11 +256,17 @@ def _metrics(
 
 
 def _announce(
-    config: Config, dataset: torchreid_data.ImageDataset, model: nn.Module, device: torch.device
+    config: Config, dataset: ListedDataset, model: nn.Module, device: torch.device
 ) -> None:
     name = config.data.name
-    if unofficial := getattr(dataset, "unofficial", None):
-        print(f"warning: not the official split of {name}: {unofficial}", file=sys.stderr)
+    if dataset.unofficial:
+        print(f"warning: not the official split of {name}: {dataset.unofficial}", file=sys.stderr)
+    if not dataset.cameras_known:
+        print(
+            f"warning: {name} names no cameras: same-camera exclusion is off, a query may find "
+            "its person under the camera that took it",
+            file=sys.stderr,
+        )
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
     print(
         f"{config.model.name}, {parameters:.2f} M parameters, on {device}\n"

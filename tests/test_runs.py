@@ -131,3 +131,36 @@ def test_a_new_run_moves_an_earlier_one_aside(settings, tmp_path):
     runs.train(run | {"seed": 2})
     assert json.loads((output / "earlier-1/metrics.json").read_text()) == first
     assert (output / "earlier-1/checkpoint.pt").exists() and (output / "checkpoint.pt").exists()
+
+
+def test_without_cameras_a_run_says_that_exclusion_is_off(settings, tiny_root, tmp_path, capsys):
+    home = shutil.copytree(tiny_root / "synthetic", tmp_path / "own")
+    for path in sorted(home.rglob("*.jpg")):  # 0001_c1s1_000000_00.jpg: the camera goes
+        path.rename(path.with_name(path.name.replace("_c", "_x")))
+    data = settings["data"] | {"name": "folder", "root": str(home)}
+    run = {"data": data, "device": "cpu", "output_dir": str(tmp_path / "run")}
+    metrics = runs.train(run | {"train": {"epochs": 1}})
+    assert metrics["same_camera_excluded"] is False and metrics["num_valid"] == 36
+    assert "same-camera exclusion is off" in capsys.readouterr().err
+
+
+def test_a_checkpoint_remembers_its_data_sets_options(monkeypatch, trained, tiny_root, tmp_path):
+    content = torch.load(trained[0] / "checkpoint.pt", weights_only=True)
+    content["config"]["data"] |= {"name": "cuhk03", "options": {"cuhk03_labeled": True}}
+    torch.save(content, tmp_path / "checkpoint.pt")
+    loaded = []
+
+    def load(name, root, options):
+        loaded.append((name, options))
+        raise InputError("seen")
+
+    monkeypatch.setattr(runs, "load_dataset", load)
+    weights = {"eval": {"weights": str(tmp_path / "checkpoint.pt")}}
+    for data in ({}, {"name": "market1501"}, {"options": {"split_id": 3}}):
+        with pytest.raises(InputError, match="seen"):
+            runs.evaluate(weights | {"data": data})
+    assert loaded == [
+        ("cuhk03", {"cuhk03_labeled": True}),
+        ("market1501", {}),
+        ("cuhk03", {"cuhk03_labeled": True, "split_id": 3}),
+    ]

@@ -1,4 +1,9 @@
-"""Augmentation of whole batches on the device that trains: one gather, then one erased box."""
+"""Augmentation of whole batches, from a store's uint8 pixels, on the device that trains.
+
+A crop reads its rows straight out of the store, as bytes. One affine map makes them normalised
+floats, with the colour jitter folded into it: on a CPU a few images at a time, while their floats
+are in the cache, on an accelerator the whole batch at once.
+"""
 
 from dataclasses import dataclass
 
@@ -6,53 +11,84 @@ import torch
 from torch import Tensor
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_LUMA = (0.299, 0.587, 0.114)  # of PIL's greyscale
+_IN_CACHE = 2  # images a core
 
 
 def normalise(images: Tensor) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in ``channels_last``, by ImageNet statistics."""
-    mean = 255 * torch.tensor(IMAGENET_MEAN, device=images.device)
-    std = 255 * torch.tensor(IMAGENET_STD, device=images.device)
-    return ((images - mean) / std).permute(0, 3, 1, 2)
+    return _to_floats(images, _Colours.normalising(images))
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random horizontal flip, pad-and-crop and random erasing, drawn for each image.
+    """What training does to each image, drawn for each on its own.
 
     Attributes:
-        flip: probability of a flip.
+        flip: probability of a horizontal flip.
         padding: pixels of black around the image before a crop of its size.
         erasing: probability that one box becomes the mean colour (Zhong et al., 2020): area 2 %
             to 40 % of the image, height to width 0.3 to 1/0.3, as in torchreid.
+        brightness, contrast: a factor between 1 - value and 1 + value, as in torchvision's
+            ``ColorJitter``; torchreid has 0.2 and 0.15.
     """
 
     flip: float = 0.5
     padding: int = 5
     erasing: float = 0.5
+    brightness: float = 0.0
+    contrast: float = 0.0
 
-    def __call__(self, images: Tensor, random: torch.Generator) -> Tensor:
-        """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, normalised, ``channels_last``."""
-        images = normalise(self._flip_and_crop(images, random))
-        return images.masked_fill(self._boxes(images, random), 0)  # zero is the mean colour
+    def __call__(
+        self,
+        store: Tensor,
+        index: Tensor,
+        random: torch.Generator,
+        device: torch.device | None = None,
+    ) -> Tensor:
+        """Draw a batch of images of a store.
 
-    def _flip_and_crop(self, images: Tensor, random: torch.Generator) -> Tensor:
-        batch, height, width, _ = images.shape
-        device, p = images.device, self.padding
-        flip = torch.rand(batch, 1, generator=random).to(device) < self.flip
-        dy = torch.randint(-p, p + 1, (batch, 1), generator=random).to(device)
-        dx = torch.randint(-p, p + 1, (batch, 1), generator=random).to(device)
-        rows = torch.arange(height, device=device) + dy  # (B, H)
-        columns = torch.arange(width, device=device) + dx  # (B, W)
-        black = _outside(rows, height)[:, :, None] | _outside(columns, width)[:, None, :]
-        rows, columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
-        columns = torch.where(flip, width - 1 - columns, columns)
-        index = torch.arange(batch, device=device)[:, None, None]
-        cropped = images[index, rows[:, :, None], columns[:, None, :]]  # (B, H, W, 3)
-        return cropped.masked_fill_(black[..., None], 0)
+        Args:
+            store: (N, H, W, 3) uint8, contiguous.
+            index: (B,) of the images, on the CPU.
+            random: on the CPU, so that every device draws the same.
+            device: where the batch is made; by default the store's.
 
-    def _boxes(self, images: Tensor, random: torch.Generator, proposals: int = 16) -> Tensor:
-        """(B, 1, H, W) bool: what is erased; nothing where no proposed box fits."""
-        batch, _, height, width = images.shape
+        Returns:
+            (B, 3, H, W) float32, normalised, ``channels_last``.
+        """
+        flip = torch.rand(len(index), 1, generator=random) < self.flip
+        images = self._crop(store, index, flip, random, device or store.device)
+        for i in flip.flatten().nonzero().flatten().tolist():
+            images[i] = images[i].flip(1)
+        boxes = self.boxes(*images.shape[:3], random)
+        colours = self._colours(images, random)
+        return _to_floats(images, colours, boxes.tolist())
+
+    def _crop(
+        self,
+        store: Tensor,
+        index: Tensor,
+        flip: Tensor,
+        random: torch.Generator,
+        device: torch.device,
+    ) -> Tensor:
+        """(B, H, W, 3) uint8, not flipped yet: ``flip``, (B, 1) bool, turns the shift round."""
+        batch, (_, height, width, _), p = len(index), store.shape, self.padding
+        dy = torch.randint(-p, p + 1, (batch, 1), generator=random)
+        dx = torch.randint(-p, p + 1, (batch, 1), generator=random)
+        dx = torch.where(flip, -dx, dx)
+        rows, columns = torch.arange(height) + dy, torch.arange(width) + dx  # (B, H), (B, W)
+        first = (index[:, None] * height + rows.clamp(0, height - 1)) * width + dx
+        images = _windows(store, first.flatten(), device).view(batch, height, width * 3)
+        images *= _inside(rows, height)[:, :, None].to(device)
+        images *= _inside(columns, width).repeat_interleave(3, 1)[:, None].to(device)
+        return images.view(batch, height, width, 3)
+
+    def boxes(
+        self, batch: int, height: int, width: int, random: torch.Generator, proposals: int = 16
+    ) -> Tensor:
+        """(B, 4) what is erased: top, left, height, width; height 0 where nothing is."""
         area, ratio, y, x = torch.rand(4, batch, proposals, generator=random)
         area = height * width * (0.02 + 0.38 * area)
         ratio = 0.3 + (1 / 0.3 - 0.3) * ratio
@@ -62,11 +98,86 @@ class Augmentation:
         h, w, y, x, fits = (v.gather(1, first) for v in (h, w, y, x, fits))  # (B, 1)
         top, left = (y * (height - h + 1)).floor(), (x * (width - w + 1)).floor()
         chosen = fits & (torch.rand(batch, 1, generator=random) < self.erasing)
-        rows, columns = torch.arange(height), torch.arange(width)
-        inside_y = (rows >= top) & (rows < top + h) & chosen  # (B, H)
-        inside_x = (columns >= left) & (columns < left + w)  # (B, W)
-        return (inside_y[:, None, :, None] & inside_x[:, None, None, :]).to(images.device)
+        return torch.cat([top, left, h, w], 1).where(chosen, 0).long()
+
+    def _colours(self, images: Tensor, random: torch.Generator) -> "_Colours":
+        """Of a batch of (B, H, W, 3) uint8."""
+        plain = _Colours.normalising(images)
+        if not (self.brightness or self.contrast):
+            return plain
+        spread = torch.tensor([[self.brightness], [self.contrast]])
+        factors = 1 + spread * (2 * torch.rand(2, len(images), generator=random) - 1)
+        brightness, contrast = factors.to(images.device)[..., None]  # (B, 1) each
+        _, height, width, _ = images.shape
+        columns = images.flatten(2).sum(1, dtype=torch.float32)  # (B, W * 3)
+        mean = columns.unflatten(1, (width, 3)).sum(1) / (height * width)  # (B, 3)
+        grey = (mean * mean.new_tensor(_LUMA)).sum(1, keepdim=True)
+        # b * (c * x + (1 - c) * grey): darker or brighter, then towards or away from the mean grey
+        return _Colours(
+            plain.scale * brightness * contrast,
+            plain.scale * brightness * (1 - contrast) * grey + plain.offset,
+            limits=(plain.offset[0], 255 * plain.scale[0] + plain.offset[0]),
+        )
 
 
-def _outside(index: Tensor, size: int) -> Tensor:
-    return (index < 0) | (index >= size)
+@dataclass(frozen=True)
+class _Colours:
+    """``scale * byte + offset``, kept within ``limits``, (3,) each, if there are any.
+
+    scale, offset: (B, 3) each, or (1, 3) for all images.
+    """
+
+    scale: Tensor
+    offset: Tensor
+    limits: tuple[Tensor, Tensor] | None = None
+
+    @classmethod
+    def normalising(cls, images: Tensor) -> "_Colours":
+        mean, std = (torch.tensor(v, device=images.device) for v in (IMAGENET_MEAN, IMAGENET_STD))
+        return cls((1 / (255 * std))[None], (-mean / std)[None])
+
+
+def _windows(store: Tensor, first: Tensor, device: torch.device) -> Tensor:
+    """Rows of pixels wherever they begin: (R,) pixels of the store -> (R, W * 3) uint8."""
+    width, row = store.shape[2], store.shape[2] * 3
+    last = store.numel() // 3 - width
+    windows = store.view(-1).as_strided((last + 1, row), (3, 1))
+    start = first.clamp(0, last)
+    found = windows.index_select(0, start.to(store.device)).to(device)
+    for i in (first - start).nonzero().flatten().tolist():  # before the store's first pixel, or
+        found[i] = found[i].roll(3 * int(start[i] - first[i]))  # past its last: the rest is black
+    return found
+
+
+def _inside(index: Tensor, size: int) -> Tensor:
+    return ((index >= 0) & (index < size)).to(torch.uint8)
+
+
+def _to_floats(
+    images: Tensor,
+    colours: _Colours,
+    boxes: list[list[int]] | None = None,
+) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``, erased."""
+    batch, height, width, _ = images.shape
+    device = images.device
+    result = torch.empty(batch, height, width, 3, device=device)
+    scale, offset = (v.repeat(1, width)[:, None] for v in (colours.scale, colours.offset))
+    limits = colours.limits and [v.repeat(width) for v in colours.limits]  # (W * 3,) each
+    step = _IN_CACHE * torch.get_num_threads() if device.type == "cpu" else batch
+    for first in range(0, batch, step):
+        part = slice(first, first + step)
+        pixels, floats = images[part], result[part].flatten(2)  # (b, H, W * 3)
+        floats.copy_(pixels.flatten(2))
+        torch.addcmul(_of(offset, part), floats, _of(scale, part), out=floats)
+        if limits:
+            floats.clamp_(*limits)
+        for own, (top, left, tall, wide) in zip(floats, boxes[part] if boxes else (), strict=False):
+            if tall:
+                own[top : top + tall, 3 * left : 3 * (left + wide)] = 0  # the mean colour
+    return result.permute(0, 3, 1, 2)
+
+
+def _of(colours: Tensor, part: slice) -> Tensor:
+    """The rows of a part of the batch; the one row where all images share it."""
+    return colours if len(colours) == 1 else colours[part]

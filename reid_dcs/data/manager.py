@@ -1,8 +1,9 @@
-"""torchreid's data manager over stores in memory: what an engine draws its batches from."""
+"""torchreid's data manager over decoded stores: what an engine draws its batches from."""
 
 import contextlib
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,15 +11,20 @@ from torch import Tensor
 from torchreid import data as torchreid_data
 
 from reid_dcs.data.augment import Augmentation, normalise
+from reid_dcs.data.mixup import mixup
 from reid_dcs.data.sampler import IdentitySampler
-from reid_dcs.data.store import ImageStore
+from reid_dcs.data.store import ImageStore, store_file
 
 Batch = dict[str, Any]
 """torchreid's batch: ``img`` (B, 3, H, W), ``pid``, ``camid``, ``dsetid`` (B,), ``impath``."""
 
 
 class TrainLoader:
-    """Augmented P x K batches of a store; ``set_epoch`` chooses the order and the randomness."""
+    """Augmented P x K batches of a store; ``set_epoch`` chooses the order and the randomness.
+
+    With ``mixup`` above 0, its alpha, a batch also has ``partner`` and ``weight``: see
+    :class:`reid_dcs.data.mixup.Mixed`.
+    """
 
     def __init__(
         self,
@@ -26,9 +32,10 @@ class TrainLoader:
         sampler: IdentitySampler,
         augmentation: Augmentation,
         device: torch.device,
+        mixup: float = 0.0,
     ) -> None:
         self.store, self.sampler = store, sampler
-        self.augmentation, self.device = augmentation, device
+        self.augmentation, self.device, self.mixup = augmentation, device, mixup
 
     def set_epoch(self, epoch: int) -> None:
         self.sampler.set_epoch(epoch)
@@ -37,10 +44,16 @@ class TrainLoader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        random = torch.Generator().manual_seed(-1 - self.sampler.epoch_seed)  # not the order's
+        ranks, rank = self.sampler.world_size, self.sampler.rank
+        seed = -1 - (self.sampler.epoch_seed * ranks + rank)  # not the order's
+        random = torch.Generator().manual_seed(seed)
         for index in self.sampler:
-            images = self.store.images[index].to(self.device)
-            yield _batch(self.store, index, self.augmentation(images, random))
+            images = self.augmentation(self.store.images, index, random, self.device)
+            batch = _batch(self.store, index, images)
+            if self.mixup:
+                mixed = mixup(images, batch["pid"], self.mixup, random)
+                batch |= {"img": mixed.images, "partner": mixed.partners, "weight": mixed.weight}
+            yield batch
 
 
 class TestLoader:
@@ -70,8 +83,12 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         batch_size, num_instances: of training, P * K and K; see :class:`IdentitySampler`.
         test_batch_size: of evaluation.
         augmentation: of training.
-        device: where batches are made.
+        device: where batches are made, and where a store lies that fits there.
+        mixup: alpha of the blending of training images; 0 blends none.
+        mapped: feed from files beginning like this, ``<mapped>-train-256x128.npy``, written where
+            they are not there or not up to date; None decodes into memory.
         seed: of sampling and augmentation.
+        rank, world_size: which of how many processes that train together this is.
         train: False leaves the training split undecoded and ``train_loader`` None.
 
     Raises:
@@ -92,7 +109,11 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         test_batch_size: int,
         augmentation: Augmentation,
         device: torch.device,
+        mixup: float = 0.0,
+        mapped: Path | None = None,
         seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
         train: bool = True,
     ) -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # it prints the transforms, unused here
@@ -100,18 +121,30 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
         self.train_loader = None
         if train:
-            store = ImageStore.decode(dataset.train, height, width, "train")
-            sampler = IdentitySampler(store.pids, batch_size, num_instances, seed)
-            self.train_loader = TrainLoader(store, sampler, augmentation, device)
+            store = _store(dataset.train, height, width, "train", mapped).on(device)
+            sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
+            self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
         self.test_loader = {
             name: {
                 split: TestLoader(
-                    ImageStore.decode(items, height, width, split), test_batch_size, device
+                    _store(items, height, width, split, mapped).on(device), test_batch_size, device
                 )
                 for split, items in self.test_dataset[name].items()
             }
         }
+
+
+def _store(
+    items: Sequence[tuple[str, int, int, int]],
+    height: int,
+    width: int,
+    split: str,
+    mapped: Path | None,
+) -> ImageStore:
+    if mapped is None:
+        return ImageStore.decode(items, height, width, split)
+    return ImageStore.mapped(items, height, width, store_file(mapped, split, height, width))
 
 
 def _batch(store: ImageStore, index: Tensor, images: Tensor) -> Batch:

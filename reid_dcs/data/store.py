@@ -1,16 +1,16 @@
-"""Decode once: every image of a split as uint8 in memory, and every bad file named at once."""
+"""Decode once: every image of a split as uint8, in memory or in a file mapped into it."""
 
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
+from reid_dcs.data.datasets import load_dataset
+from reid_dcs.data.decode import read_images
+from reid_dcs.data.mapped import mapped_images
 from reid_dcs.errors import InputError
 
 
@@ -37,9 +37,7 @@ class ImageStore:
     def decode(
         cls, items: Sequence[tuple[str, int, int, int]], height: int, width: int, name: str
     ) -> "ImageStore":
-        """Read every image of a torchreid split at ``height`` x ``width``.
-
-        Resized as torchreid's test transform does: by PIL, bilinear.
+        """Read every image of a torchreid split into memory at ``height`` x ``width``.
 
         Args:
             items: ``(path, pid, camid, dsetid)``, as in ``ImageDataset.query``.
@@ -48,33 +46,64 @@ class ImageStore:
         Raises:
             InputError: unreadable or truncated images, counted and named.
         """
-        paths, pids, camids, dsetids = zip(*items, strict=True)
+        paths, *known = zip(*items, strict=True)
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
+        for i, pixels in enumerate(read_images(paths, height, width, name)):
+            images.numpy()[i] = pixels
+        return cls(images, *map(torch.tensor, known), paths)
 
-        def read(i: int) -> str | None:
-            try:
-                images[i] = torch.from_numpy(_read(paths[i], height, width))
-            except OSError:  # PIL's errors are OSErrors too
-                return paths[i]
-            return None
+    @classmethod
+    def mapped(
+        cls, items: Sequence[tuple[str, int, int, int]], height: int, width: int, file: Path
+    ) -> "ImageStore":
+        """The same out of ``file``, which is written first unless it is whole and up to date.
 
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            results = pool.map(read, range(len(paths)))
-            bar = tqdm(results, f"decode {name}", len(paths), unit="img", leave=False, disable=None)
-            unreadable = [path for path in bar if path is not None]
-        if unreadable:
-            raise InputError(
-                f"{len(unreadable)} unreadable or truncated image(s) in {name}: "
-                f"{', '.join(unreadable[:5])}{', ...' if len(unreadable) > 5 else ''}; "
-                "replace or remove them"
-            )
-        return cls(images, *(torch.tensor(v) for v in (pids, camids, dsetids)), paths)
+        Pages come from the disk when they are touched, so the set may be larger than memory.
+
+        Raises:
+            InputError: unreadable images, or ``file`` cannot be written.
+        """
+        paths, *known = zip(*items, strict=True)
+        try:
+            file.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
+        images = torch.from_numpy(mapped_images(file, paths, height, width))
+        return cls(images, *map(torch.tensor, known), paths)
+
+    def on(self, device: torch.device) -> "ImageStore":
+        """With the images on an accelerator where they take at most half of its free memory."""
+        if device.type != "cuda" or 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
+            return self
+        return replace(self, images=self.images.to(device))
 
 
-def _read(path: str, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8, RGB."""
-    with Image.open(path) as image:
-        rgb = image.convert("RGB")
-        if rgb.size != (width, height):
-            rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-        return np.array(rgb)
+def write_stores(
+    name: str, root: str, options: Mapping[str, Any], height: int, width: int
+) -> list[Path]:
+    """Have the mapped stores of a data set's three splits up to date.
+
+    Returns:
+        their files.
+
+    Raises:
+        InputError: the set is not there or has unreadable images, or a file cannot be written.
+    """
+    dataset = load_dataset(name, root, options)
+    files = []
+    for split in ("train", "query", "gallery"):
+        file = store_file(store_prefix(root, name, options), split, height, width)
+        ImageStore.mapped(getattr(dataset, split), height, width, file)
+        files.append(file)
+    return files
+
+
+def store_prefix(root: str, name: str, options: Mapping[str, Any]) -> Path:
+    """How the names of a data set's mapped stores begin: ``<root>/stores/<name>``."""
+    own = "".join(f"-{key}={options[key]}" for key in sorted(options))
+    return Path(root, "stores", name + own)
+
+
+def store_file(prefix: Path, split: str, height: int, width: int) -> Path:
+    """The mapped store of one split at one size."""
+    return prefix.with_name(f"{prefix.name}-{split}-{height}x{width}.npy")

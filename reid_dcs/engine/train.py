@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.tensorboard import SummaryWriter
+from torchreid import data as torchreid_data
 from torchreid import engine as torchreid_engine
 from tqdm import tqdm
 
-from reid_dcs.data.manager import InMemoryDataManager
 from reid_dcs.engine.checkpoint import CHECKPOINT, save_checkpoint
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult, evaluate_features, extract_features
@@ -23,8 +23,8 @@ class ReIDEngine(torchreid_engine.Engine):
     """Trains one network; each epoch ends with a checkpoint.
 
     Args:
-        datamanager: gives the batches.
-        model: follows torchreid's contract, on the data manager's device.
+        datamanager: gives the batches: ours or torchreid's own.
+        model: follows torchreid's contract, on the device that trains.
         optimizer, scheduler: of torch; the scheduler is stepped once a batch.
         criterion: ``(logits, features, pids)`` to named losses, the first one minimised.
         metric: of evaluation.
@@ -34,7 +34,7 @@ class ReIDEngine(torchreid_engine.Engine):
 
     def __init__(
         self,
-        datamanager: InMemoryDataManager,
+        datamanager: torchreid_data.datamanager.DataManager,
         model: nn.Module,
         optimizer: Optimizer | None = None,
         scheduler: LRScheduler | None = None,
@@ -77,7 +77,8 @@ class ReIDEngine(torchreid_engine.Engine):
     def train(self) -> dict[str, float]:
         """One epoch; returns its mean losses, accuracy, images a second and learning rate."""
         self.set_model_mode("train")
-        self.train_loader.set_epoch(self.epoch)
+        if hasattr(self.train_loader, "set_epoch"):  # torchreid's loaders have none
+            self.train_loader.set_epoch(self.epoch)
         started, images, sums = time.perf_counter(), 0, None
         title = f"epoch {self.epoch + 1}/{self.max_epoch}"
         with tqdm(self.train_loader, title, unit="batch", leave=False, disable=None) as bar:
@@ -106,10 +107,16 @@ class ReIDEngine(torchreid_engine.Engine):
 
     def forward_backward(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
         """One step on a batch; returns its losses and accuracy, detached, on the device."""
-        images, pids = self.parse_data_for_train(data)
-        pids = pids.to(images.device)
+        device = next(self.model.parameters()).device
+        images, pids = (v.to(device) for v in self.parse_data_for_train(data))
         logits, features = self.step_model(images)
         losses = self.criterion(logits, features, pids)
+        if "partner" in data:  # mixup
+            others = self.criterion(logits, features, data["partner"].to(device))
+            blended = (
+                torch.lerp(b, a, data["weight"]) for a, b in zip(losses, others, strict=True)
+            )
+            losses = type(losses)(*blended)
         self.optimizer.zero_grad(set_to_none=True)
         losses[0].backward()
         self.optimizer.step()

@@ -23,13 +23,14 @@ def extract_features(model: nn.Module, loader: Iterable[dict], name: str = "imag
 
     Args:
         model: (B, 3, H, W) -> (B, D); put into evaluation mode.
-        loader: batches with ``img``, ``pid`` and ``camid``, on the model's device.
+        loader: batches with ``img``, ``pid`` and ``camid``.
         name: shown beside the progress bar.
     """
     model.eval()
+    device = next((parameter.device for parameter in model.parameters()), None)
     vectors, pids, camids = [], [], []
     for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=None):
-        vectors.append(model(batch["img"]).float().cpu())
+        vectors.append(model(batch["img"].to(device)).float().cpu())
         pids.append(batch["pid"])
         camids.append(batch["camid"])
     return Features(torch.cat(vectors), torch.cat(pids).numpy(), torch.cat(camids).numpy())

@@ -79,7 +79,7 @@ def test_an_empty_split_is_named(market):
 
 def test_misnamed_files_are_counted_and_named(market):
     write_images(market / "Market-1501-v15.09.15/query", "cat.jpg", "dog.jpg")
-    with pytest.raises(InputError, match=r"2 misnamed file\(s\) .* cat.jpg"):
+    with pytest.raises(InputError, match=r"2 misnamed file\(s\) .*cat.jpg: rename them as"):
         Market1501(str(market))
 
 
@@ -144,3 +144,18 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         draw_dataset(tmp_path / "synthetic", Synthesis(1, 1, 1))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_distractors_join_the_gallery(market):
+    home = market / "Market-1501-v15.09.15"
+    with pytest.raises(InputError, match="lacks images/"):
+        Market1501(str(market), market1501_500k=True)
+    write_images(home / "images", "0000_c1s1_000001_01.jpg")
+    dataset = Market1501(str(market), market1501_500k=True)
+    assert len(dataset.gallery) == 3 and dataset.unofficial is None  # no official counts with them
+
+
+def test_an_image_of_another_kind_is_misnamed(market):
+    write_images(market / "Market-1501-v15.09.15/query", "0011_c1s1_000002_00.png", "Thumbs.db")
+    with pytest.raises(InputError, match=r"1 misnamed file\(s\) .*0011_c1s1_000002_00.png"):
+        Market1501(str(market))

@@ -3,20 +3,24 @@
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 from torchreid import data as torchreid_data
 from torchreid import engine as torchreid_engine
 from torchreid import models as torchreid_models
 
+from reid_dcs import build_model
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.manager import InMemoryDataManager
+from reid_dcs.data.store import ImageStore
+from reid_dcs.engine import ReIDEngine
+from reid_dcs.losses import IdentityTripletLoss
 
 
-@pytest.fixture(scope="module")
-def manager(tiny_root):
+def make_manager(root, **options):
     return InMemoryDataManager(
         "synthetic",
-        load_dataset("synthetic", str(tiny_root)),
+        load_dataset("synthetic", str(root)),
         height=64,
         width=32,
         batch_size=16,
@@ -24,7 +28,13 @@ def manager(tiny_root):
         test_batch_size=10,
         augmentation=Augmentation(),
         device=torch.device("cpu"),
+        **options,
     )
+
+
+@pytest.fixture(scope="module")
+def manager(tiny_root):
+    return make_manager(tiny_root)
 
 
 def test_a_training_batch_is_torchreids(manager):
@@ -56,28 +66,99 @@ def test_test_images_are_those_of_torchreids_transform(manager):
     torch.testing.assert_close(batches[0]["img"][0], expected, rtol=0, atol=1e-5)
 
 
-@pytest.mark.slow
-def test_a_stock_torchreid_engine_trains_on_it(manager, tmp_path, capsys):
+def test_a_stock_torchreid_engine_runs_on_it(manager, tmp_path, capsys):
     model = torchreid_models.build_model("osnet_x0_25", 8, "triplet", False, False)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    engine = torchreid_engine.ImageTripletEngine(manager, model, optimizer, use_gpu=False)
-    engine.max_epoch, engine.epoch = 1, 0
+    scheduler = torch.optim.lr_scheduler.StepLR(optimizer, 1)
+    engine = torchreid_engine.ImageTripletEngine(
+        manager, model, optimizer, scheduler=scheduler, use_gpu=False
+    )
     before = [p.clone() for p in model.parameters()]
-    engine.train(print_freq=1)
+    engine.run(save_dir=str(tmp_path), max_epoch=1, print_freq=1)
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-    assert "loss_t" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "loss_t" in said and "Evaluating synthetic (source)" in said and "Rank-20" in said
+    assert (tmp_path / "model/model.pth.tar-1").exists()
 
 
-@pytest.mark.slow
-def test_the_same_data_set_feeds_torchreids_own_manager(tiny_root):
-    manager = torchreid_data.ImageDataManager(
+def test_our_engine_runs_on_torchreids_manager(tiny_root, tmp_path, capsys):
+    theirs = torchreid_data.ImageDataManager(
         root=str(tiny_root),
         sources="dcs_synthetic",
         height=64,
         width=32,
         batch_size_train=16,
+        batch_size_test=16,
         train_sampler="RandomIdentitySampler",
         workers=0,
         use_gpu=False,
     )
-    assert next(iter(manager.train_loader))["img"].shape == (16, 3, 64, 32)
+    model = build_model("mobilenetv2_base", 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    engine = ReIDEngine(theirs, model, optimizer, scheduler, IdentityTripletLoss())
+    engine.run(tmp_path, max_epoch=1)
+    assert engine.history[0]["total"] > 0 and (tmp_path / "checkpoint.pt").exists()
+    result = engine.test()["dcs_synthetic"]
+    assert result.num_valid == 36 and 0 < result.mAP <= 1
+
+
+def test_a_mapped_manager_gives_the_same_batches(manager, tiny_root, tmp_path):
+    manager.train_loader.set_epoch(0)
+    mapped = make_manager(tiny_root, mapped=tmp_path / "stores/synthetic")
+    for loaders in (
+        (manager.train_loader, mapped.train_loader),
+        (manager.test_loader["synthetic"]["query"], mapped.test_loader["synthetic"]["query"]),
+    ):
+        for ours, theirs in zip(*loaders, strict=True):
+            assert torch.equal(ours["img"], theirs["img"]) and ours["impath"] == theirs["impath"]
+    names = {path.name for path in (tmp_path / "stores").iterdir()}
+    assert names == {f"synthetic-{split}-64x32.npy" for split in ("train", "query", "gallery")}
+
+
+def test_mixup_brings_partners_and_a_weight(tiny_root):
+    plain = next(iter(make_manager(tiny_root).train_loader))
+    mixed = next(iter(make_manager(tiny_root, mixup=1.0).train_loader))
+    w = mixed["weight"]
+    blended_in = (mixed["img"] - w * plain["img"]) / (1 - w)
+    for image, partner in zip(blended_in, mixed["partner"].tolist(), strict=True):
+        nearest = (plain["img"] - image).square().flatten(1).mean(1)
+        assert plain["pid"][nearest.argmin()] == partner and nearest.min() < 1e-3
+
+
+def test_mixups_loss_is_that_of_both_labels(manager):
+    model = build_model("mobilenetv2_base", 8)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
+    scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
+    criterion = IdentityTripletLoss()
+    engine = ReIDEngine(manager, model, optimizer, scheduler, criterion)
+    batch = next(iter(manager.train_loader))
+    partner = batch["pid"].roll(4)
+    model.train()
+    named = engine.forward_backward(batch | {"partner": partner, "weight": 0.3})
+    with torch.no_grad():
+        own, other = (criterion(*model(batch["img"]), pids) for pids in (batch["pid"], partner))
+    for name in ("total", "identity", "triplet"):
+        expected = 0.3 * getattr(own, name) + 0.7 * getattr(other, name)
+        torch.testing.assert_close(named[name], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_ranks_draw_other_images_and_other_augmentation(tiny_root):
+    first, second = (make_manager(tiny_root, rank=rank, world_size=2) for rank in range(2))
+    assert len(first.train_loader) == len(second.train_loader) == 3
+    paths = [
+        {path for batch in own.train_loader for path in batch["impath"]} for own in (first, second)
+    ]
+    assert not paths[0] & paths[1]
+
+
+@pytest.mark.parametrize("free, moved", [(10**6, True), (60_000, False)])
+def test_a_store_lies_on_the_accelerator_only_where_it_fits(monkeypatch, free, moved):
+    images = torch.zeros(4, 64, 32, 3, dtype=torch.uint8)  # 24,576 bytes
+    store = ImageStore(images, *[torch.zeros(4, dtype=torch.int64)] * 3, ("",) * 4)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - 20_000, 10**9))
+    asked = []
+    monkeypatch.setattr(Tensor, "to", lambda tensor, device: asked.append(device) or tensor)
+    store.on(torch.device("cuda"))
+    store.on(torch.device("cpu"))
+    assert asked == [torch.device("cuda")] * moved

@@ -75,3 +75,24 @@ def test_a_seed_and_an_epoch_give_one_order():
 def test_what_cannot_be_sampled_is_refused(pids, batch_size, k, said):
     with pytest.raises(InputError, match=said):
         IdentitySampler(pids, batch_size, k)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_ranks_share_no_image_and_take_equally_many_steps(world_size):
+    pids = identities(*(4 * (1 + i % 3) for i in range(30)))  # whole groups: nothing fills up
+    whole = list(IdentitySampler(pids, 16, 4))
+    ranks = [
+        list(IdentitySampler(pids, 16, 4, rank=rank, world_size=world_size))
+        for rank in range(world_size)
+    ]
+    assert {len(own) for own in ranks} == {len(whole) // world_size}
+    shown = torch.cat([batch for own in ranks for batch in own]).tolist()
+    assert len(set(shown)) == len(shown)
+    for step, batches in enumerate(zip(*ranks, strict=True)):  # together they go the same way
+        expected = whole[step * world_size : (step + 1) * world_size]
+        assert torch.equal(torch.cat(batches), torch.cat(expected))
+
+
+def test_too_few_batches_for_the_ranks_are_refused():
+    with pytest.raises(InputError, match="on each of 3 processes"):
+        IdentitySampler(identities(*[4] * 8), 16, 4, world_size=3)

@@ -1,26 +1,60 @@
 """Data sets by the names of configurations, entered in torchreid's list as ``dcs_<name>``."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from torchreid import data as torchreid_data
 
+from reid_dcs.data.datasets.cuhk03 import CUHK03
+from reid_dcs.data.datasets.dukemtmcreid import DukeMTMCreID
+from reid_dcs.data.datasets.folder import Folder
+from reid_dcs.data.datasets.listing import ListedDataset
 from reid_dcs.data.datasets.market1501 import Market1501
+from reid_dcs.data.datasets.msmt17 import MSMT17
 from reid_dcs.data.datasets.synthetic import Synthetic
 from reid_dcs.errors import InputError
 
-DATASETS: dict[str, type[torchreid_data.ImageDataset]] = {
+DATASETS: dict[str, type[ListedDataset]] = {
     "market1501": Market1501,
+    "dukemtmcreid": DukeMTMCreID,
+    "msmt17": MSMT17,
+    "cuhk03": CUHK03,
+    "folder": Folder,
     "synthetic": Synthetic,
 }
 
-for _name, _dataset in DATASETS.items():  # torchreid has a market1501 of its own
+for _name, _dataset in DATASETS.items():  # torchreid has loaders of its own under the plain names
     torchreid_data.register_image_dataset(f"dcs_{_name}", _dataset)
 
 
-def load_dataset(name: str, root: str) -> torchreid_data.ImageDataset:
+def load_dataset(name: str, root: str, options: Mapping[str, Any] | None = None) -> ListedDataset:
     """The paths, identities and cameras of a data set.
 
+    Args:
+        name: of :data:`DATASETS`.
+        root: folder of the set, or one that holds it.
+        options: of the set, such as ``{"cuhk03_labeled": True}``.
+
     Raises:
-        InputError: an unknown name, or not the expected files under ``root``.
+        InputError: an unknown name or option, or not the expected files under ``root``.
+    """
+    dataset = find_dataset(name, options or {})
+    return dataset(root=root, verbose=False, **(options or {}))
+
+
+def find_dataset(name: str, options: Mapping[str, Any]) -> type[ListedDataset]:
+    """The class of a data set that takes these options.
+
+    Raises:
+        InputError: an unknown name or option.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
-    return DATASETS[name](root=root, verbose=False)
+    known = DATASETS[name].options()
+    for option in options:
+        if option not in known:
+            raise InputError(
+                f"unknown option {option!r} of data set {name}; "
+                f"known: {', '.join(known) if known else 'none'}"
+            )
+    return DATASETS[name]

@@ -2,52 +2,38 @@
 
 from pathlib import Path
 
-from reid_dcs.data.datasets.market_layout import SPLITS, MarketLayout
-from reid_dcs.errors import InputError
+from reid_dcs.data.datasets.listing import Counts, ListedDataset, Listing
+from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout, list_named_images
+from reid_dcs.data.datasets.places import locate
+
+OFFICIAL = {  # junk dropped; the gallery's distractors count as one identity
+    "train": Counts(12_936, 751, 6),
+    "query": Counts(3_368, 750, 6),
+    "gallery": Counts(15_913, 751, 6),
+}
 
 
-class Market1501(MarketLayout):
+class Market1501(ListedDataset):
     """Market-1501 in its official split. Never downloaded: see datasets/README.md.
 
     Args:
         root: ``Market-1501-v15.09.15`` itself, or a folder that holds it (under that name or
             as ``market1501``).
-        kwargs: torchreid's (``transform``, ``mode``, ``combineall``, ...).
-
-    Attributes:
-        unofficial: how the counts differ from the official ones, or None.
-
-    Raises:
-        InputError: the set is not there, or a split is empty or has misnamed files.
+        market1501_500k: add the distractors of the folder ``images/`` to the gallery.
+        kwargs: torchreid's; see :class:`ListedDataset`.
     """
 
-    OFFICIAL = {"train": 12_936, "query": 3_368, "gallery": 15_913}  # junk dropped
+    title = "Market-1501"
+    _junk_pids = [0, -1]
 
-    def __init__(self, root: str = "", **kwargs) -> None:
-        super().__init__(_find(Path(root)), **kwargs)
-        found = {"train": self.train, "query": self.query, "gallery": self.gallery}
-        wrong = [
-            f"{split} has {len(found[split]):,} images instead of {count:,}"
-            for split, count in self.OFFICIAL.items()
-            if len(found[split]) != count and not self.combineall
-        ]
-        self.unofficial = "; ".join(wrong) or None
-
-
-def _find(root: Path) -> Path:
-    places = [root]
-    for name in ("Market-1501-v15.09.15", "market1501", "market1501/Market-1501-v15.09.15"):
-        places.append(root / name)
-    # A root that holds the set under a known name and one that is the set look the same here:
-    # the place with the most of the split folders is meant.
-    found = max(places, key=lambda place: sum((place / name).is_dir() for name in SPLITS.values()))
-    missing = [name for name in SPLITS.values() if not (found / name).is_dir()]
-    if len(missing) == len(SPLITS):
-        looked = ", ".join(str(place.resolve()) for place in places)
-        raise InputError(
-            f"Market-1501 is not under {root.resolve()}: looked for {'/, '.join(missing)}/ in "
-            f"{looked}; pass the folder that holds Market-1501-v15.09.15 as --root"
-        )
-    if missing:
-        raise InputError(f"Market-1501 in {found.resolve()} lacks {'/, '.join(missing)}/")
-    return found
+    @classmethod
+    def list_files(cls, root: Path, *, market1501_500k: bool = False) -> Listing:
+        parts = (*FOLDERS, "images/") if market1501_500k else FOLDERS
+        name = "Market-1501-v15.09.15"
+        places = (name, "market1501", f"market1501/{name}")
+        obtain = "obtain it from zheng-lab.cecs.anu.edu.au/Project/project_reid.html"
+        folder = locate(cls.title, root, places, parts, obtain)
+        listing = list_market_layout(folder, None if market1501_500k else OFFICIAL)
+        if market1501_500k:
+            listing.gallery.extend(list_named_images(folder / "images", listing.misnamed))
+        return listing

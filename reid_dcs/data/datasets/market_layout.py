@@ -5,63 +5,53 @@
 """
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 
-from torchreid import data as torchreid_data
-
+from reid_dcs.data.datasets.listing import Counts, Item, Listing
 from reid_dcs.errors import InputError
 
-Item = tuple[str, int, int]
-"""Path, identity, camera (from 0)."""
-
 SPLITS = {"train": "bounding_box_train", "query": "query", "gallery": "bounding_box_test"}
-_NAME = re.compile(r"(?P<pid>-?\d+)_c(?P<camera>\d+)")
+FOLDERS = tuple(f"{name}/" for name in SPLITS.values())
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
+_NAME = re.compile(r"(?P<pid>-?\d+)_c(?P<camera>[1-9]\d*)")
 
 
-class MarketLayout(torchreid_data.ImageDataset):
-    """A torchreid data set read from a folder in Market-1501's layout.
-
-    Training identities are relabelled from 0 in the order of their numbers; junk (-1) is dropped.
-
-    Args:
-        folder: holds the three split folders.
-        kwargs: torchreid's (``transform``, ``mode``, ``combineall``, ...).
+def list_market_layout(
+    folder: Path, official: Mapping[str, Counts] | None = None, suffix: str = ".jpg"
+) -> Listing:
+    """The three split folders of ``folder``.
 
     Raises:
-        InputError: a split folder is missing, empty or holds a misnamed file.
+        InputError: a split's folder is not there, or holds no image.
     """
-
-    _junk_pids = [0, -1]
-
-    def __init__(self, folder: Path, **kwargs) -> None:
-        splits = {split: read_split(folder / name) for split, name in SPLITS.items()}
-        pids = sorted({pid for _, pid, _ in splits["train"]})
-        label = {pid: i for i, pid in enumerate(pids)}
-        train = [(path, label[pid], camera) for path, pid, camera in splits["train"]]
-        super().__init__(train, splits["query"], splits["gallery"], **kwargs)
+    misnamed: list[str] = []
+    splits = {
+        split: list_named_images(folder / name, misnamed, suffix) for split, name in SPLITS.items()
+    }
+    return Listing(**splits, misnamed=misnamed, official=official)
 
 
-def read_split(folder: Path) -> list[Item]:
-    """The images of one split, junk left out, sorted by name.
+def list_named_images(folder: Path, misnamed: list[str], suffix: str = ".jpg") -> list[Item]:
+    """The images of one folder by name, junk left out; adds to ``misnamed``.
+
+    A file of another kind, such as Thumbs.db, is no image; an image under another suffix is
+    misnamed.
 
     Raises:
-        InputError: see :class:`MarketLayout`.
+        InputError: no such folder, or no image in it.
     """
-    if not folder.is_dir():
-        raise InputError(f"no folder {folder}: put the split's images there")
-    paths = sorted(folder.glob("*.jpg"))  # .jpg.jpg too, which Market-1501 has
-    names = {path: _NAME.match(path.name) for path in paths}
-    misnamed = [path.name for path, name in names.items() if name is None]
-    if misnamed:
-        raise InputError(
-            f"{len(misnamed)} misnamed file(s) in {folder}, such as {misnamed[0]}: "
-            "names start with IDENTITY_cCAMERA, as in 0002_c1s1_000451_03.jpg"
-        )
-    items = [
-        (str(path), int(name["pid"]), int(name["camera"]) - 1)
-        for path, name in names.items()
-        if int(name["pid"]) != -1
-    ]
-    if not items:
-        raise InputError(f"no images in {folder}: expected files such as 0002_c1s1_000451_03.jpg")
+    try:
+        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from error
+    items = []
+    for path in paths:
+        name = _NAME.match(path.name)
+        if name is None or path.suffix != suffix:
+            misnamed.append(str(path))
+        elif int(name["pid"]) != -1:
+            items.append((str(path), int(name["pid"]), int(name["camera"]) - 1))
+    if not paths:
+        raise InputError(f"no images in {folder}: expected such as 0002_c1s1_000451_03{suffix}")
     return items

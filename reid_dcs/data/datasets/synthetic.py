@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from reid_dcs.data.datasets.market_layout import SPLITS, MarketLayout
+from reid_dcs.data.datasets.listing import ListedDataset, Listing
+from reid_dcs.data.datasets.market_layout import SPLITS, list_market_layout
 from reid_dcs.data.drawing import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 
@@ -41,24 +42,27 @@ class Synthesis:
     seed: int = 0
 
 
-class Synthetic(MarketLayout):
+class Synthetic(ListedDataset):
     """The generated data set, in ``root/synthetic``; drawn when it is not there yet.
 
     Another size or seed: call :func:`draw_dataset` first.
 
     Args:
         root: folder of the data sets.
-        kwargs: torchreid's (``transform``, ``mode``, ``combineall``, ...).
+        kwargs: torchreid's; see :class:`ListedDataset`.
 
     Raises:
         InputError: the folder cannot be written, or is something else.
     """
 
-    def __init__(self, root: str = "", **kwargs) -> None:
-        folder = Path(root, "synthetic")
+    title = "synthetic"
+
+    @classmethod
+    def list_files(cls, root: Path) -> Listing:
+        folder = root / "synthetic"
         if _version_of(folder) != VERSION:
             draw_dataset(folder, Synthesis())
-        super().__init__(folder, **kwargs)
+        return list_market_layout(folder)
 
 
 def draw_dataset(folder: Path, synthesis: Synthesis) -> None:

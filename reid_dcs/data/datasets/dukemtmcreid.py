@@ -1,0 +1,34 @@
+"""DukeMTMC-reID (Ristani et al., ECCVW 2016; Zheng et al., ICCV 2017). Withdrawn."""
+
+from pathlib import Path
+
+from reid_dcs.data.datasets.listing import Counts, ListedDataset, Listing
+from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
+from reid_dcs.data.datasets.places import locate
+
+OFFICIAL = {  # 408 of the gallery's identities are distractors, seen by one camera
+    "train": Counts(16_522, 702, 8),
+    "query": Counts(2_228, 702, 8),
+    "gallery": Counts(17_661, 1_110, 8),
+}
+
+
+class DukeMTMCreID(ListedDataset):
+    """DukeMTMC-reID in its official split, for those who hold a copy. Never downloaded.
+
+    Args:
+        root: ``DukeMTMC-reID`` itself, or a folder that holds it (under that name or as
+            torchreid lays it out, ``dukemtmc-reid/DukeMTMC-reID``).
+        kwargs: torchreid's; see :class:`ListedDataset`.
+    """
+
+    title = "DukeMTMC-reID"
+    example = "0005_c2_f0046985.jpg"
+
+    @classmethod
+    def list_files(cls, root: Path) -> Listing:
+        places = ("DukeMTMC-reID", "dukemtmc-reid/DukeMTMC-reID", "dukemtmc-reid", "dukemtmcreid")
+        obtain = (
+            "it was withdrawn in 2019 and is not downloaded or linked here (datasets/README.md)"
+        )
+        return list_market_layout(locate(cls.title, root, places, FOLDERS, obtain), OFFICIAL)

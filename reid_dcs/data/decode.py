@@ -1,0 +1,60 @@
+"""From image files to uint8 pixels of one size, and every bad file named at once."""
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+from PIL import Image
+from tqdm import tqdm
+
+from reid_dcs.errors import InputError
+
+_WINDOW = 256  # images in flight: what is decoded and not yet taken stays small
+
+
+def read_image(path: str, height: int, width: int) -> np.ndarray:
+    """(height, width, 3) uint8, RGB, resized as torchreid's test transform does: PIL, bilinear.
+
+    Raises:
+        OSError: unreadable or truncated.
+    """
+    with Image.open(path) as image:
+        rgb = image.convert("RGB")
+        if rgb.size != (width, height):
+            rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(rgb)
+
+
+def read_images(paths: Sequence[str], height: int, width: int, name: str) -> Iterator[np.ndarray]:
+    """Every image in order, decoded on all cores, with a progress bar called ``name``.
+
+    Raises:
+        InputError: at the end, if any were unreadable or truncated: counted and named.
+    """
+    unreadable: list[str] = []
+    blank = np.zeros((height, width, 3), dtype=np.uint8)
+
+    def read(path: str) -> np.ndarray:
+        try:
+            return read_image(path, height, width)
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # PIL's errors
+            unreadable.append(path)
+            return blank
+
+    title = f"decode {name}"
+    with (
+        ThreadPoolExecutor(os.cpu_count()) as pool,
+        tqdm(total=len(paths), desc=title, unit="img", leave=False, disable=None) as bar,
+    ):
+        for start in range(0, len(paths), _WINDOW):
+            for pixels in pool.map(read, paths[start : start + _WINDOW]):
+                yield pixels
+                bar.update()
+    if unreadable:
+        unreadable.sort()
+        raise InputError(
+            f"{len(unreadable)} unreadable or truncated image(s) in {name}: "
+            f"{', '.join(unreadable[:5])}{', ...' if len(unreadable) > 5 else ''}; "
+            "replace or remove them"
+        )
