@@ -92,9 +92,8 @@ def evaluate(config: Layer) -> dict[str, Any]:
     device = choose_device(config.device)
     dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = _network(config, content.get("model", {}).get("num_classes", 1), device)
-    load_exactly(
-        model, content["state_dict"], source, but="classifier"
-    )  # which evaluation does not run
+    # evaluation does not run the classifier
+    load_exactly(model, content["state_dict"], source, but="classifier")
     manager = _manager(config, dataset, device, train=False)
     output = _open_output(config, fresh=False) if given.get("output_dir") else None
     _announce(config, dataset, model, device)
