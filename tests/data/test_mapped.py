@@ -141,15 +141,16 @@ def test_a_place_that_cannot_be_written_is_a_line(items, tmp_path):
 
 
 SLOW_WRITER = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
 from reid_dcs.data import decode
 from reid_dcs.data.store import ImageStore
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's shell ignores it
 original = decode.read_image
 def slow(path, height, width):
     if path.endswith("4.png"):
         print("half", flush=True)
-        time.sleep(3)
+        time.sleep(30)
     return original(path, height, width)
 decode.read_image, decode._WINDOW = slow, 1
 items = [(path, 0, 0, 0) for path in sys.argv[2:]]
