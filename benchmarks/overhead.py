@@ -2,14 +2,15 @@
 
     python benchmarks/overhead.py [--backbone mobilenetv2] [--batch 32]
 
-Steps of the networks alternate in one process, so that a ratio compares neighbours. Prints a
-table in Markdown.
+Steps of the networks alternate in one process; a ratio is the median of those to the step of the
+network without attention in the same round. Prints a table in Markdown.
 """
 
 import argparse
 import os
 import platform
 import time
+from statistics import median
 
 import torch
 from torch import nn
@@ -73,10 +74,11 @@ def main() -> None:
         f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores\n\n"
         "| attention | ms a step | more than base |\n|---|---|---|"
     )
-    medians = {row: sorted(values[WARMUP:])[ROUNDS // 2] for row, values in times.items()}
-    for row, median in medians.items():
-        more = median / medians["base"] - 1
-        print(f"| {row} | {1000 * median:.0f} | {100 * more:.1f} % |")
+    base = times["base"][WARMUP:]
+    for row, values in times.items():
+        own = values[WARMUP:]
+        more = median([a / b for a, b in zip(own, base, strict=True)]) - 1
+        print(f"| {row} | {1000 * median(own):.0f} | {100 * more:.1f} % |")
 
 
 if __name__ == "__main__":
