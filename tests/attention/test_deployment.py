@@ -9,6 +9,7 @@ from reid_dcs.attention import ATTENTIONS, build_attention
 kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
 both_modes = pytest.mark.parametrize("mode", ["mask", "interp"])
 slow = pytest.mark.slow
+at_release = (slow, pytest.mark.release)
 SIZE = (2, 12, 6, 5)
 
 
@@ -72,8 +73,8 @@ def test_autocast_stays_near_float32(kind, mode, dtype):
     ("union", "training"),
     [
         pytest.param("max", True, id="train"),
-        pytest.param("max", False, id="eval", marks=slow),
-        pytest.param("sum", True, id="sum", marks=slow),
+        pytest.param("max", False, id="eval", marks=at_release),
+        pytest.param("sum", True, id="sum", marks=at_release),
     ],
 )
 def test_the_whole_block_is_one_graph(kind, mode, union, training):
@@ -88,7 +89,10 @@ def test_the_whole_block_is_one_graph(kind, mode, union, training):
 
 
 @slow
-@pytest.mark.parametrize(("kind", "mode"), [*((k, "mask") for k in ATTENTIONS), ("dcs", "interp")])
+@pytest.mark.parametrize("mode", ["mask", pytest.param("interp", marks=pytest.mark.release)])
+@pytest.mark.parametrize(
+    "kind", [pytest.param(k, marks=() if k == "dcs" else pytest.mark.release) for k in ATTENTIONS]
+)
 def test_compiled_code_gives_the_same(kind, mode):
     block = active_block(kind, SIZE[1], mode=mode).eval()
     compiled = torch.compile(block, fullgraph=True)

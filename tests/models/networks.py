@@ -33,7 +33,11 @@ every_model = over(reid_dcs.list_models(), representative)
 every_model_one_quick = over(
     reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs", _slow_or_at_release
 )
-no_model_quick = over(reid_dcs.list_models(), lambda name: False, _slow_or_at_release)
+one_model_slow = over(
+    reid_dcs.list_models(),
+    lambda name: False,
+    lambda name: SLOW if name == "mobilenetv2_dcs" else (*SLOW, pytest.mark.release),
+)
 
 
 def images(count: int = 4, height: int = 64, width: int = 32) -> Tensor:

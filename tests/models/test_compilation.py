@@ -8,7 +8,7 @@ from networks import (
     assert_same_features,
     every_model_one_quick,
     images,
-    no_model_quick,
+    one_model_slow,
     settle,
 )
 from torch import Tensor, nn
@@ -30,7 +30,7 @@ def test_in_evaluation(name):
         assert_same_features(compiled(images()), model(images()), 1e-3)
 
 
-@no_model_quick
+@one_model_slow
 def test_in_training(name):
     """The same logits and gradients, in double precision: untrained networks amplify rounding."""
     model = active_model(name).double().train()
