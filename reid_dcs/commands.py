@@ -1,6 +1,7 @@
 """What the commands in tools/ share: flags, layers of configuration, one-line errors."""
 
 import argparse
+import signal
 import sys
 import traceback
 from collections.abc import Callable, Sequence
@@ -9,6 +10,7 @@ from typing import Any, NoReturn
 from omegaconf import OmegaConf
 
 from reid_dcs.config import parse_overrides, read_config
+from reid_dcs.distributed import is_main, rank, world_size
 from reid_dcs.errors import InputError
 
 # flag, the setting it is short for, what --help says of it
@@ -40,7 +42,13 @@ class Command(argparse.ArgumentParser):
         self.words = [name for name, *_ in words]
         for name, choices, text in words:
             self.add_argument(name, choices=choices, help=text)
-        self.add_argument("--config-file", metavar="FILE", help="YAML file of settings")
+        self.add_argument(
+            "--config-file",
+            metavar="FILE",
+            action="append",
+            default=[],
+            help="YAML file of settings; of several the later ones win",
+        )
         for flag, setting, text in (*short, *_SHORT):
             self.add_argument(flag, dest=setting, metavar="VALUE", help=f"{text} ({setting})")
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -62,16 +70,17 @@ class Command(argparse.ArgumentParser):
         except InputError as error:
             if arguments.debug:
                 traceback.print_exc()
-            self.exit(2, f"error: {' '.join(str(error).split())}\n")
-        except KeyboardInterrupt:
-            self.exit(130, "interrupted\n")
+            where = f" (rank {rank()})" if world_size() > 1 else ""
+            self.exit(2, f"error{where}: {' '.join(str(error).split())}\n")
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", signal.SIGINT)
+            self.exit(128 + number, f"{stop or 'interrupted'}\n" if is_main() else None)
         sys.stdout.flush()
 
 
 def _layer(arguments: dict[str, Any]) -> dict[str, Any]:
-    """The file, then the short flags, then the overrides."""
-    path = arguments["config_file"]
-    layer = OmegaConf.create(read_config(path) if path else {})
+    """The files, then the short flags, then the overrides."""
+    layer = OmegaConf.merge({}, *map(read_config, arguments["config_file"]))
     for setting, value in arguments.items():
         if value is not None and (setting == "output_dir" or "." in setting):
             OmegaConf.update(layer, setting, value)

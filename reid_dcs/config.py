@@ -50,16 +50,28 @@ class DataConfig:
 
 @dataclass
 class TrainConfig:
-    """The recipe: Adam, linear warm-up, then a cosine to zero, a step a batch."""
+    """The recipe. A step of the optimizer is a batch, or ``accumulate`` of them."""
 
     epochs: int = _at_least(1, 18)
+    optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = _at_least(0, 2e-3)
+    momentum: float = _at_least(0, 0.9)  # of sgd
     weight_decay: float = _at_least(0, 1e-4)
-    warmup_epochs: float = _at_least(0, 2)
+    schedule: Literal["cosine", "step"] = "cosine"  # to zero; or times decay at each milestone
+    milestones: list[int] = field(default_factory=list)  # epochs
+    decay: float = _at_least(0, 0.1)
+    warmup_epochs: float = _at_least(0, 2)  # linear, from a hundredth
+    frozen_epochs: int = _at_least(0, 0)  # the first ones train the head alone
+    accumulate: int = _at_least(1, 1)  # batches whose gradients make one step
+    clip_norm: float = _at_least(0, 0.0)  # of the whole gradient; 0: as it is
+    ema: float = _at_least(0, 0.0)  # decay of averaged weights, which are then evaluated; 0: none
     label_smoothing: float = _at_least(0, 0.1)
     margin: float = _at_least(0, 0.3)  # of the triplet loss
+    soft_margin: bool = False  # log(1 + exp(.)) in place of the margin
     triplet_weight: float = _at_least(0, 1.0)
-    compile: bool = False  # torch.compile; benchmarks/step.py says when it pays
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    compile: bool | None = None  # torch.compile; null: where benchmarks found that it pays
+    sync_bn: bool = False  # batch statistics over all processes, on accelerators
 
 
 @dataclass

@@ -11,7 +11,8 @@ from typing import TypeVar
 
 import torch
 import torch.distributed as dist
-from torch import Tensor
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
@@ -88,3 +89,13 @@ def summed(values: Tensor) -> Tensor:
         values = values.clone()
         dist.all_reduce(values)
     return values
+
+
+def any_rank(flag: object) -> bool:
+    """Whether it is true on any rank."""
+    return bool(summed(torch.tensor(float(bool(flag)))))
+
+
+def parallel(model: nn.Module) -> nn.Module:
+    """The model with the mean of the ranks' gradients as its gradient; alone, the model."""
+    return DistributedDataParallel(model) if world_size() > 1 else model

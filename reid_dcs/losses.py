@@ -20,12 +20,15 @@ class IdentityTripletLoss(nn.Module):
 
     Args:
         label_smoothing: share of the target spread over all classes (Szegedy et al., 2016).
-        margin: of the triplet loss, in the features' Euclidean distance.
+        margin: of the triplet loss, in the features' Euclidean distance; None: the soft margin.
         triplet_weight: zero trains with the identity loss alone.
     """
 
     def __init__(
-        self, label_smoothing: float = 0.1, margin: float = 0.3, triplet_weight: float = 1.0
+        self,
+        label_smoothing: float = 0.1,
+        margin: float | None = 0.3,
+        triplet_weight: float = 1.0,
     ) -> None:
         super().__init__()
         self.label_smoothing, self.margin = label_smoothing, margin
@@ -38,15 +41,17 @@ class IdentityTripletLoss(nn.Module):
         return Losses(identity + self.triplet_weight * triplet, identity, triplet)
 
 
-def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float) -> Tensor:
+def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> Tensor:
     """``mean_i max(0, margin + max_p d(i, p) - min_n d(i, n))`` (Hermans et al., 2017).
 
     The farthest positive p and the nearest negative n of each anchor i are mined in the batch.
+    Their soft margin is ``mean_i log(1 + exp(max_p d(i, p) - min_n d(i, n)))``: it never stops
+    pulling.
 
     Args:
         features: (B, D).
         pids: (B,); at least two identities.
-        margin: in Euclidean distance.
+        margin: in Euclidean distance; None: the soft margin.
 
     Returns:
         a scalar.
@@ -60,4 +65,5 @@ def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float) -> Tensor:
     same = pids[:, None] == pids[None, :]
     hardest_positive = distance.masked_fill(~same, -torch.inf).amax(1)
     hardest_negative = distance.masked_fill(same, torch.inf).amin(1)
-    return F.relu(margin + hardest_positive - hardest_negative).mean()
+    gap = hardest_positive - hardest_negative  # (B,)
+    return (F.softplus(gap) if margin is None else F.relu(margin + gap)).mean()

@@ -2,27 +2,37 @@
 
 import sys
 import time
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
+from reid_dcs import distributed
 from reid_dcs.config import Config, Layer, compose, to_layer
 from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
 from reid_dcs.data.datasets.listing import ListedDataset
 from reid_dcs.data.manager import InMemoryDataManager
 from reid_dcs.data.store import store_prefix
-from reid_dcs.engine import CHECKPOINT, ReIDEngine, warmup_cosine
+from reid_dcs.engine import (
+    CHECKPOINT,
+    ReIDEngine,
+    build_optimizer,
+    build_schedule,
+    check_same_run,
+    read_checkpoint,
+    read_last_checkpoint,
+)
 from reid_dcs.engine.curves import draw_curves
-from reid_dcs.engine.device import choose_device, compiled
+from reid_dcs.engine.device import choose_device, compiled, synchronised
+from reid_dcs.engine.precision import Precision
 from reid_dcs.errors import InputError
-from reid_dcs.evaluation import RankResult
-from reid_dcs.files import write_json, written_whole
+from reid_dcs.files import write_json
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
+from reid_dcs.output import metrics_of, open_output, table, write_setting
 from reid_dcs.weights import load_exactly, read_weights
 
 
@@ -37,34 +47,45 @@ def train(config: Layer) -> dict[str, Any]:
 
     Raises:
         InputError: anything the user can mend; found before training, nothing is written.
+        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` goes on.
     """
     config = compose(config)
+    with distributed.process_group(choose_device(config.device)) as device:
+        return _train(config, device)
+
+
+def _train(config: Config, device: torch.device) -> dict[str, Any]:
     resumed = _checkpoint_to_resume(config)
-    device = choose_device(config.device)
     find_dataset(config.data.name, config.data.options)
     with torch.device("meta"):  # a wrong name or option shows before data is read or drawn
         build_model(config.model.name, num_classes=1, **config.model.options)
+    with distributed.main_first():
+        dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     torch.manual_seed(config.seed)
-    dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = _network(config, dataset.num_train_pids, device)
-    manager = _manager(config, dataset, device)
+    if distributed.rank():  # what is drawn in training differs from rank to rank
+        torch.manual_seed(config.seed + distributed.rank())
+    # a mapped store is written by one
+    with distributed.main_first() if config.data.mapped else nullcontext():
+        manager = _manager(config, dataset, device)
     engine = _engine(config, manager, model)
     start_epoch = engine.resume(resumed) if resumed else 0
-    output = _open_output(config, fresh=resumed is None)
-    _write_config(output, config)
+    output = open_output(config, fresh=resumed is None)
+    if distributed.is_main():
+        write_setting(output, config, device)
     _announce(config, dataset, model, device)
 
     started = time.perf_counter()
-    engine.run(output, config.train.epochs, start_epoch, config.eval.every)
+    result = engine.run(output, config.train.epochs, start_epoch, config.eval.every)
     seconds = time.perf_counter() - started
-    result = engine.test()[config.data.name]
-    metrics = _metrics(config, dataset, result) | {"train_seconds": round(seconds, 1)}
-    engine.history[-1] |= {"mAP": metrics["mAP"], "rank1": metrics["rank1"]}
+    metrics = metrics_of(config, dataset, result) | {"train_seconds": round(seconds, 1)}
     engine.description["metrics"] = metrics
-    engine.save_model(engine.epoch, metrics["rank1"], output)
-    draw_curves(engine.history, f"{config.model.name} on {config.data.name}", output / "curves.png")
-    write_json(output / "metrics.json", metrics)
-    print(f"{_table(metrics)}\n\nwritten to {output}/")
+    engine.save_model(config.train.epochs, metrics["rank1"], output)
+    if distributed.is_main():
+        title = f"{config.model.name} on {config.data.name}"
+        draw_curves(engine.history, title, output / "curves.png")
+        write_json(output / "metrics.json", metrics)
+    print(f"{table(metrics)}\n\nwritten to {output}/")
     return metrics
 
 
@@ -89,22 +110,30 @@ def evaluate(config: Layer) -> dict[str, Any]:
         raise InputError("no weights given: pass --weights FILE")
     content = read_weights(source)
     config = compose(_said_by(content, given, source), given)
-    device = choose_device(config.device)
-    dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+    with distributed.process_group(choose_device(config.device)) as device:
+        return _evaluate(config, content, bool(given.get("output_dir")), device)
+
+
+def _evaluate(
+    config: Config, content: dict[str, Any], write: bool, device: torch.device
+) -> dict[str, Any]:
+    source = config.eval.weights
+    with distributed.main_first():
+        dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = _network(config, content.get("model", {}).get("num_classes", 1), device)
     # evaluation does not run the classifier
     load_exactly(model, content["state_dict"], source, but="classifier")
     manager = _manager(config, dataset, device, train=False)
-    output = _open_output(config, fresh=False) if given.get("output_dir") else None
+    output = open_output(config, fresh=False) if write else None
     _announce(config, dataset, model, device)
 
     result = ReIDEngine(manager, model, metric=config.eval.metric).test()[config.data.name]
-    metrics = _metrics(config, dataset, result) | {"weights": str(source)}
-    if output:
+    metrics = metrics_of(config, dataset, result) | {"weights": str(source)}
+    if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # a training's own configuration stays
-            _write_config(output, config)
+            write_setting(output, config, device)
         write_json(output / "metrics.json", metrics)
-    print(_table(metrics))
+    print(table(metrics))
     return metrics
 
 
@@ -115,6 +144,7 @@ def _network(config: Config, num_classes: int, device: torch.device) -> nn.Modul
         pretrained=config.model.pretrained,
         **config.model.options,
     )
+    model = synchronised(model, device) if config.train.sync_bn else model
     return model.to(device, memory_format=torch.channels_last)
 
 
@@ -137,23 +167,30 @@ def _manager(
         mixup=data.mixup,
         mapped=store_prefix(data.root, data.name, data.options) if data.mapped else None,
         seed=config.seed,
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
         train=train,
     )
 
 
 def _engine(config: Config, manager: InMemoryDataManager, model: nn.Module) -> ReIDEngine:
-    recipe, batches = config.train, len(manager.train_loader)
-    optimizer = torch.optim.Adam(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
-    )
+    recipe = config.train
+    optimizer = build_optimizer(model.parameters(), recipe)
+    steps = -(-len(manager.train_loader) // recipe.accumulate)  # an epoch's last may be smaller
+    margin = None if recipe.soft_margin else recipe.margin
     return ReIDEngine(
         manager,
         model,
         optimizer,
-        warmup_cosine(optimizer, recipe.epochs * batches, round(recipe.warmup_epochs * batches)),
-        IdentityTripletLoss(recipe.label_smoothing, recipe.margin, recipe.triplet_weight),
+        build_schedule(optimizer, recipe, steps),
+        IdentityTripletLoss(recipe.label_smoothing, margin, recipe.triplet_weight),
         metric=config.eval.metric,
-        step_model=compiled(model) if recipe.compile else model,
+        compiled=compiled(model, recipe.compile),
+        precision=Precision(recipe.precision, next(model.parameters()).device),
+        accumulate=recipe.accumulate,
+        clip_norm=recipe.clip_norm,
+        ema=recipe.ema,
+        frozen_epochs=recipe.frozen_epochs,
         description={
             "model": {
                 "name": config.model.name,
@@ -174,19 +211,14 @@ def _engine(config: Config, manager: InMemoryDataManager, model: nn.Module) -> R
 def _checkpoint_to_resume(config: Config) -> dict[str, Any] | None:
     if config.resume == "none":
         return None
-    path = Path(config.resume)
     if config.resume == "auto":
-        path = Path(config.output_dir, CHECKPOINT)
-        if not path.is_file():
-            return None
-    content = read_weights(path)
-    if "optimizer" not in content or "model" not in content:
-        raise InputError(f"{path} cannot be resumed: it holds weights alone")
-    own, asked = content["model"], config.model
-    if (own["name"], own["options"]) != (asked.name, asked.options):
-        raise InputError(
-            f"{path} holds {own['name']} {own['options']}, not {asked.name} {asked.options}"
-        )
+        source = Path(config.output_dir)
+        content = read_last_checkpoint(source)
+    else:
+        source = Path(config.resume)
+        content = read_checkpoint(source)
+    if content:
+        check_same_run(content, to_layer(config), distributed.world_size(), source)
     return content
 
 
@@ -207,56 +239,11 @@ def _said_by(content: dict[str, Any], given: Layer, source: str) -> Layer:
     return {"model": {"name": own["name"], "options": own["options"]}, "data": data}
 
 
-def _open_output(config: Config, fresh: bool) -> Path:
-    """Make the output folder; before a fresh run, an earlier one's files move aside."""
-    output = Path(config.output_dir)
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        if fresh and (output / CHECKPOINT).exists():
-            _move_aside(output)
-    except OSError as error:
-        raise InputError(f"cannot write to {output}: {error.strerror}") from error
-    return output
-
-
-def _write_config(output: Path, config: Config) -> None:
-    with written_whole(output / "config.yaml") as file:
-        file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
-
-
-def _move_aside(output: Path) -> None:
-    files = [path for path in output.iterdir() if path.is_file()]
-    number = 1
-    while (aside := output / f"earlier-{number}").exists():
-        number += 1
-    aside.mkdir()
-    for path in files:
-        path.rename(aside / path.name)
-
-
-def _metrics(config: Config, dataset: ListedDataset, result: RankResult) -> dict[str, Any]:
-    """What ``metrics.json`` holds: fractions, counts and what they were measured on."""
-    ranks = {f"rank{k}": float(result.cmc[min(k, len(result.cmc)) - 1]) for k in (1, 5, 10)}
-    return {
-        "mAP": result.mAP,
-        **ranks,
-        "mINP": result.mINP,
-        "num_query": len(dataset.query),
-        "num_gallery": len(dataset.gallery),
-        "num_valid": result.num_valid,
-        "dataset": config.data.name,
-        "official_split": not dataset.unofficial,
-        "same_camera_excluded": dataset.cameras_known,
-        "model": config.model.name,
-        "height": config.data.height,
-        "width": config.data.width,
-        "metric": config.eval.metric,
-    }
-
-
 def _announce(
     config: Config, dataset: ListedDataset, model: nn.Module, device: torch.device
 ) -> None:
+    if not distributed.is_main():
+        return
     name = config.data.name
     if dataset.unofficial:
         print(f"warning: not the official split of {name}: {dataset.unofficial}", file=sys.stderr)
@@ -274,10 +261,3 @@ def _announce(
         f"{len(dataset.gallery):,} gallery images",
         flush=True,
     )
-
-
-def _table(metrics: dict[str, Any]) -> str:
-    names = ("mAP", "rank1", "rank5", "rank10", "mINP")
-    head = "  ".join(f"{name:>6}" for name in names)
-    row = "  ".join(f"{metrics[name]:6.1%}" for name in names)
-    return f"\n{head}\n{row}"

@@ -1,5 +1,6 @@
 """Weight files: read without running code from them, matched name by name, or refused."""
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no weights at {path.resolve()}")
     try:
+        _check_sums(path)
         with torch.serialization.safe_globals(_NUMPY_SCALAR):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch.load raises whatever the broken byte happens to raise
@@ -70,6 +72,14 @@ def load_exactly(
         raise InputError(f"{source} holds the weights of another architecture ({found})")
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     module.load_state_dict(fitting, strict=but is None)
+
+
+def _check_sums(path: Path) -> None:
+    """torch reads a zip file without looking at its checksums."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if damaged := archive.testzip():
+                raise ValueError(f"{damaged} is damaged")
 
 
 def _is_state(value: object) -> bool:

@@ -8,6 +8,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from reid_dcs.distributed import is_main
 from reid_dcs.errors import InputError
 
 _WINDOW = 256  # images in flight: what is decoded and not yet taken stays small
@@ -43,9 +44,10 @@ def read_images(paths: Sequence[str], height: int, width: int, name: str) -> Ite
             return blank
 
     title = f"decode {name}"
+    silent = None if is_main() else True  # None: where there is no terminal
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
-        tqdm(total=len(paths), desc=title, unit="img", leave=False, disable=None) as bar,
+        tqdm(total=len(paths), desc=title, unit="img", leave=False, disable=silent) as bar,
     ):
         for start in range(0, len(paths), _WINDOW):
             for pixels in pool.map(read, paths[start : start + _WINDOW]):

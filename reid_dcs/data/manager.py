@@ -22,6 +22,7 @@ Batch = dict[str, Any]
 class TrainLoader:
     """Augmented P x K batches of a store; ``set_epoch`` chooses the order and the randomness.
 
+    Each batch draws from a generator of its own, so that an epoch can be taken up at any batch.
     With ``mixup`` above 0, its alpha, a batch also has ``partner`` and ``weight``: see
     :class:`reid_dcs.data.mixup.Mixed`.
     """
@@ -36,18 +37,23 @@ class TrainLoader:
     ) -> None:
         self.store, self.sampler = store, sampler
         self.augmentation, self.device, self.mixup = augmentation, device, mixup
+        self.first_batch = 0
 
-    def set_epoch(self, epoch: int) -> None:
+    def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
+        """Choose the epoch, and the batch of it, where the next iteration begins."""
         self.sampler.set_epoch(epoch)
+        self.first_batch = first_batch
 
     def __len__(self) -> int:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
         ranks, rank = self.sampler.world_size, self.sampler.rank
-        seed = -1 - (self.sampler.epoch_seed * ranks + rank)  # not the order's
-        random = torch.Generator().manual_seed(seed)
-        for index in self.sampler:
+        first = (self.sampler.epoch_seed * ranks + rank) * len(self)
+        for number, index in enumerate(self.sampler):
+            if number < self.first_batch:
+                continue
+            random = torch.Generator().manual_seed(-1 - first - number)  # not the order's
             images = self.augmentation(self.store.images, index, random, self.device)
             batch = _batch(self.store, index, images)
             if self.mixup:
@@ -57,12 +63,18 @@ class TrainLoader:
 
 
 class TestLoader:
-    """The images of a store in order, normalised and not augmented."""
+    """The images of a store in order, normalised and not augmented.
+
+    ``sharded`` says that the store holds one process's part of them, in the order of ranks.
+    """
 
     __test__ = False  # not a test, whatever its name makes pytest think
 
-    def __init__(self, store: ImageStore, batch_size: int, device: torch.device) -> None:
+    def __init__(
+        self, store: ImageStore, batch_size: int, device: torch.device, sharded: bool = False
+    ) -> None:
         self.store, self.batch_size, self.device = store, batch_size, device
+        self.sharded = sharded
 
     def __len__(self) -> int:
         return -(-len(self.store) // self.batch_size)
@@ -88,7 +100,8 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         mapped: feed from files beginning like this, ``<mapped>-train-256x128.npy``, written where
             they are not there or not up to date; None decodes into memory.
         seed: of sampling and augmentation.
-        rank, world_size: which of how many processes that train together this is.
+        rank, world_size: which of how many processes that work together this is; each has its
+            batches of the training split, and a part of the others.
         train: False leaves the training split undecoded and ``train_loader`` None.
 
     Raises:
@@ -125,14 +138,12 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
             sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
             self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
-        self.test_loader = {
-            name: {
-                split: TestLoader(
-                    _store(items, height, width, split, mapped).on(device), test_batch_size, device
-                )
-                for split, items in self.test_dataset[name].items()
-            }
-        }
+        self.test_loader = {name: {}}
+        for split, items in self.test_dataset[name].items():
+            part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
+            store = _store(items, height, width, split, mapped, part).on(device)
+            loader = TestLoader(store, test_batch_size, device, sharded=world_size > 1)
+            self.test_loader[name][split] = loader
 
 
 def _store(
@@ -141,10 +152,12 @@ def _store(
     width: int,
     split: str,
     mapped: Path | None,
+    part: slice = slice(None),
 ) -> ImageStore:
     if mapped is None:
-        return ImageStore.decode(items, height, width, split)
-    return ImageStore.mapped(items, height, width, store_file(mapped, split, height, width))
+        return ImageStore.decode(items[part], height, width, split)
+    file = store_file(mapped, split, height, width)
+    return ImageStore.mapped(items, height, width, file).part(part)
 
 
 def _batch(store: ImageStore, index: Tensor, images: Tensor) -> Batch:

@@ -71,6 +71,11 @@ class ImageStore:
         images = torch.from_numpy(mapped_images(file, paths, height, width))
         return cls(images, *map(torch.tensor, known), paths)
 
+    def part(self, rows: slice) -> "ImageStore":
+        """Some of the images, without copying them."""
+        known = (self.pids[rows], self.camids[rows], self.dsetids[rows])
+        return ImageStore(self.images[rows], *known, self.paths[rows])
+
     def on(self, device: torch.device) -> "ImageStore":
         """With the images on an accelerator where they take at most half of its free memory."""
         if device.type != "cuda" or 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:

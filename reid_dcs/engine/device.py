@@ -24,19 +24,38 @@ def choose_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def compiled(model: nn.Module) -> nn.Module:
-    """``torch.compile(model)``.
+def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
+    """``torch.compile(model)``, if ``wanted``; None leaves it to the device.
+
+    An accelerator gets one captured graph of kernels, whose launches then cost nothing; on a CPU
+    compilation takes minutes and gains little (benchmarks/results/train.md).
 
     Raises:
         InputError: the machine has no compiler that works.
     """
+    device = next(model.parameters()).device
+    if wanted is None:
+        wanted = device.type == "cuda"
+    if not wanted:
+        return model
     try:
         with warnings.catch_warnings(action="ignore"):
-            torch.compile(torch.sin)(torch.zeros(8, device=next(model.parameters()).device))
+            torch.compile(torch.sin)(torch.zeros(8, device=device))
     except Exception as error:  # a compiler fails in as many ways as there are compilers
         reason = str(error).splitlines()[0]
         raise InputError(f"train.compile=true: no working compiler here ({reason})") from error
-    return torch.compile(model)
+    return torch.compile(model, mode="reduce-overhead" if device.type == "cuda" else "default")
+
+
+def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+    """The model with batch norms whose statistics are those of all processes' batches.
+
+    Raises:
+        InputError: on a CPU, where torch has none.
+    """
+    if device.type == "cpu":
+        raise InputError("train.sync_bn=true: torch synchronises batch norms on accelerators only")
+    return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def _keep_freed_memory() -> None:

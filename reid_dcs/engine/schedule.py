@@ -1,19 +1,43 @@
-"""The learning rate over a run: torch's own schedules, composed."""
+"""The optimizer and its learning rate over a run: torch's own, composed."""
 
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, SequentialLR
+from collections.abc import Iterable
+
+from torch import nn
+from torch.optim import SGD, Adam, Optimizer
+from torch.optim.lr_scheduler import (
+    CosineAnnealingLR,
+    LinearLR,
+    LRScheduler,
+    MultiStepLR,
+    SequentialLR,
+)
+
+from reid_dcs.config import TrainConfig
 
 
-def warmup_cosine(optimizer: Optimizer, steps: int, warmup_steps: int) -> LRScheduler:
-    """Rise linearly from a hundredth, then fall to zero along a cosine; stepped once a batch.
+def build_optimizer(parameters: Iterable[nn.Parameter], recipe: TrainConfig) -> Optimizer:
+    """Adam, or SGD with momentum, fused: one pass over each parameter a step."""
+    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    if recipe.optimizer == "adam":
+        return Adam(parameters, **common)
+    return SGD(parameters, momentum=recipe.momentum, **common)
+
+
+def build_schedule(optimizer: Optimizer, recipe: TrainConfig, steps: int) -> LRScheduler:
+    """Rise linearly from a hundredth, then fall along a cosine to zero or in steps.
 
     Args:
-        steps: of the whole run.
-        warmup_steps: of the rise; at most half of the run is taken.
+        recipe: ``warmup_epochs`` of it, at most half of the run, are the rise.
+        steps: of an epoch; the schedule is stepped as often.
     """
-    warmup_steps = min(warmup_steps, steps // 2)
-    cosine = CosineAnnealingLR(optimizer, max(1, steps - warmup_steps))
-    if not warmup_steps:
-        return cosine
-    warmup = LinearLR(optimizer, start_factor=0.01, total_iters=warmup_steps)
-    return SequentialLR(optimizer, [warmup, cosine], milestones=[warmup_steps])
+    total = recipe.epochs * steps
+    warmup = min(round(recipe.warmup_epochs * steps), total // 2)
+    if recipe.schedule == "cosine":
+        fall = CosineAnnealingLR(optimizer, max(1, total - warmup))
+    else:
+        milestones = [epoch * steps - warmup for epoch in recipe.milestones]
+        fall = MultiStepLR(optimizer, milestones, recipe.decay)
+    if not warmup:
+        return fall
+    rise = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
+    return SequentialLR(optimizer, [rise, fall], milestones=[warmup])

@@ -1,5 +1,7 @@
 """Training: torchreid's engine with our batches, criterion, evaluation and checkpoints."""
 
+import contextlib
+import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,28 +9,46 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 from torchreid import data as torchreid_data
 from torchreid import engine as torchreid_engine
-from tqdm import tqdm
 
+from reid_dcs import distributed
 from reid_dcs.engine.checkpoint import CHECKPOINT, save_checkpoint
+from reid_dcs.engine.freezing import Freezing
+from reid_dcs.engine.precision import Precision
+from reid_dcs.engine.progress import Progress
+from reid_dcs.engine.randomness import random_state, set_random_state
+from reid_dcs.engine.signals import Interrupted, Signals
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult, evaluate_features, extract_features
 
+SAVE_SECONDS = 600  # within an epoch, between two checkpoints
+
+Named = dict[str, Tensor]
+"""A batch's losses and accuracy, scalars on the device that trains."""
+
 
 class ReIDEngine(torchreid_engine.Engine):
-    """Trains one network; each epoch ends with a checkpoint.
+    """Trains one network, alone or as one of several processes, and loses nothing when stopped.
 
     Args:
         datamanager: gives the batches: ours or torchreid's own.
         model: follows torchreid's contract, on the device that trains.
-        optimizer, scheduler: of torch; the scheduler is stepped once a batch.
+        optimizer, scheduler: of torch; both are stepped once every ``accumulate`` batches.
         criterion: ``(logits, features, pids)`` to named losses, the first one minimised.
         metric: of evaluation.
-        step_model: what training runs, if not ``model`` itself: a compiled one.
+        compiled: what training runs in place of ``model``: itself, compiled.
+        precision: of the forward pass; ``auto`` by default.
+        accumulate: batches whose mean gradient makes a step.
+        clip_norm: greatest norm of the gradient; 0 leaves it.
+        ema: decay of an exponential moving average of the weights, which then is what evaluation
+            runs; 0 for none.
+        frozen_epochs: in the first ones the head alone is trained.
         description: written into every checkpoint: what the model and the run are.
     """
 
@@ -41,95 +61,164 @@ class ReIDEngine(torchreid_engine.Engine):
         criterion: nn.Module | None = None,
         *,
         metric: str = "cosine",
-        step_model: nn.Module | None = None,
+        compiled: nn.Module | None = None,
+        precision: Precision | None = None,
+        accumulate: int = 1,
+        clip_norm: float = 0.0,
+        ema: float = 0.0,
+        frozen_epochs: int = 0,
         description: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(datamanager, use_gpu=datamanager.use_gpu)
         self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
         self.register_model("model", model, optimizer, scheduler)
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.criterion, self.metric = criterion, metric
-        self.step_model = model if step_model is None else step_model
+        self.compiled = model if compiled is None else compiled
+        self.step_model: nn.Module | None = None  # the same, with gradients exchanged
+        self.precision = precision or Precision("auto", self.device)
+        self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.average = None
+        if ema:
+            averaging = get_ema_multi_avg_fn(ema)
+            self.average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+        self.freezing = Freezing(model, frozen_epochs)
         self.description = dict(description or {})
+        self.signals = Signals()
+
+        self.epoch = self.first_batch = 0  # where training goes on
+        self.first_sums: dict[str, float] = {}
         self.history: list[dict[str, float]] = []  # one entry an epoch
+        self.best: dict[str, float] = {}  # the epoch and figures of the best evaluation
+        self.saved = "which nothing was saved of yet"
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The network, or its average where there is one."""
+        return self.model if self.average is None else self.average.module
 
     def run(
         self, save_dir: str | Path, max_epoch: int, start_epoch: int = 0, eval_freq: int = 0
-    ) -> None:
-        """Train from ``start_epoch`` to ``max_epoch``, evaluating every ``eval_freq`` epochs.
+    ) -> RankResult:
+        """Train to ``max_epoch``; evaluate every ``eval_freq`` epochs, and at the end.
 
-        ``save_dir`` receives ``checkpoint.pt`` and TensorBoard's events. The evaluation after the
-        last epoch is the caller's.
+        ``save_dir`` receives a checkpoint after every epoch and TensorBoard's events.
+
+        Raises:
+            InputError: a loss that is not a number, or a disk that is full.
+            Interrupted: SIGTERM or Ctrl-C; what was done is saved.
         """
-        self.start_epoch, self.max_epoch = start_epoch, max_epoch
-        with SummaryWriter(save_dir) as self.writer:
-            for self.epoch in range(start_epoch, max_epoch):
-                summary = self.train()
-                last = self.epoch + 1 == max_epoch
-                if eval_freq and not last and (self.epoch + 1) % eval_freq == 0:
-                    result = next(iter(self.test().values()))
-                    summary |= {"mAP": result.mAP, "rank1": float(result.cmc[0])}
-                    print(f"  mAP {result.mAP:.1%}  rank-1 {result.cmc[0]:.1%}", flush=True)
-                self.history.append(summary)
-                for name, value in summary.items():
-                    self.writer.add_scalar(f"train/{name}", value, self.epoch + 1)
-                self.save_model(self.epoch, summary.get("rank1"), save_dir)
+        self.save_dir, self.max_epoch = Path(save_dir), max_epoch
+        try:
+            with self.signals, self._events(start_epoch) as events:
+                for self.epoch in range(start_epoch, max_epoch):
+                    self.history.append(self.train())
+                    self.save_model(self.epoch + 1, None, save_dir)
+                    self._leave_if_asked()
+                    done = self.epoch + 1
+                    if eval_freq and done % eval_freq == 0 and done < max_epoch:
+                        result = self.evaluate()
+                        print(f"  mAP {result.mAP:.1%}  rank-1 {result.cmc[0]:.1%}", flush=True)
+                        self.save_model(done, self.history[-1]["rank1"], save_dir)
+                    for name, value in self.history[-1].items() if events else ():
+                        events.add_scalar(f"train/{name}", value, done)
+                return self.evaluate()
+        except Interrupted as stop:
+            path = Path(save_dir, CHECKPOINT)
+            stop.args = (f"interrupted; resume=auto goes on from {path}, {self.saved}",)
+            raise
+        except OSError as error:  # TensorBoard's: checkpoints say it themselves
+            raise InputError(f"cannot write to {save_dir}: {error.strerror}") from error
 
     def train(self) -> dict[str, float]:
-        """One epoch; returns its mean losses, accuracy, images a second and learning rate."""
+        """One epoch, or the rest of one; its mean losses, accuracy and images a second."""
         self.set_model_mode("train")
-        if hasattr(self.train_loader, "set_epoch"):  # torchreid's loaders have none
-            self.train_loader.set_epoch(self.epoch)
-        started, images, sums = time.perf_counter(), 0, None
-        title = f"epoch {self.epoch + 1}/{self.max_epoch}"
-        with tqdm(self.train_loader, title, unit="batch", leave=False, disable=None) as bar:
-            for self.batch_idx, data in enumerate(bar, 1):
-                named = self.forward_backward(data)
-                losses = torch.stack(list(named.values()))
-                sums = losses if sums is None else sums + losses
-                images += len(data["pid"])
-                if self.batch_idx % 10 == 0:  # reading a loss waits for the device
-                    speed = images / (time.perf_counter() - started)
-                    bar.set_postfix(loss=f"{sums[0] / self.batch_idx:.3f}", images_s=f"{speed:.0f}")
-        summary = dict(zip(named, (sums / self.batch_idx).tolist(), strict=True))
-        if not sums.isfinite().all():
-            raise InputError(
-                f"the loss is not a number in epoch {self.epoch + 1}: lower train.learning_rate"
-            )
-        seconds = time.perf_counter() - started
-        summary |= {"seconds": seconds, "images_s": images / seconds, "lr": self.get_current_lr()}
-        print(
-            f"{title}  loss {summary['total']:.3f}  identity {summary['identity']:.3f}  "
-            f"triplet {summary['triplet']:.3f}  accuracy {summary['accuracy']:.1%}  "
-            f"{summary['images_s']:.0f} images/s",
-            flush=True,
-        )
-        return summary
+        if self.freezing.begin_epoch(self.epoch) or self.step_model is None:
+            self.step_model = distributed.parallel(self.compiled)
+        loader, first, sums = self.train_loader, self.first_batch, self.first_sums
+        if hasattr(loader, "set_epoch"):
+            loader.set_epoch(self.epoch, first)
+        else:  # torchreid's: an epoch cannot be taken up in its middle
+            first, sums = 0, {}
+        self.num_batches = len(loader)
+        progress = Progress(self.epoch, self.max_epoch, self.num_batches, first, sums)
+        reading_interval = 10 if self.device.type == "cuda" else 1  # reading waits for a device
+        unread: list[tuple[Named, Mapping[str, Any]]] = []  # batches' losses, and the batches
+        saved = time.monotonic()
+        self.optimizer.zero_grad(set_to_none=True)
+        for self.batch_idx, data in enumerate(progress.watch(loader), first):
+            unread.append((self.forward_backward(data), data))
+            last = self.batch_idx + 1 == self.num_batches
+            if not last and (len(unread) < reading_interval or not self._step_due):
+                continue
+            progress.read(unread)
+            unread.clear()
+            if not last and distributed.any_rank(self.signals.received or _is_due(saved)):
+                self.first_batch, self.first_sums = self.batch_idx + 1, progress.sums
+                self.save_model(self.epoch, None, self.save_dir)
+                saved = time.monotonic()
+                self._leave_if_asked()
+        self.first_batch, self.first_sums = 0, {}
+        print(progress.line(), flush=True)
+        return progress.summary() | {"lr": self.get_current_lr()}
 
-    def forward_backward(self, data: Mapping[str, Any]) -> dict[str, Tensor]:
-        """One step on a batch; returns its losses and accuracy, detached, on the device."""
-        device = next(self.model.parameters()).device
-        images, pids = (v.to(device) for v in self.parse_data_for_train(data))
-        logits, features = self.step_model(images)
+    def forward_backward(self, data: Mapping[str, Any]) -> Named:
+        """A batch's gradients, and a step where one is due."""
+        exchange = self._step_due or not hasattr(self.step_model, "no_sync")
+        with contextlib.nullcontext() if exchange else self.step_model.no_sync():
+            named = self.losses(data)
+            total = next(iter(named.values())) / self.accumulate
+            self.precision.scaler.scale(total).backward()
+        if self._step_due:
+            self.update_weights(self.optimizer)
+            self.update_lr()
+        return {name: value.detach() for name, value in named.items()}
+
+    def losses(self, data: Mapping[str, Any]) -> Named:
+        """The criterion's losses on a batch, the one to minimise first, and the accuracy."""
+        images, pids = (v.to(self.device) for v in self.parse_data_for_train(data))
+        with self.precision.autocast():
+            logits, features = self.step_model(images)
+        logits = logits.float()
         losses = self.criterion(logits, features, pids)
         if "partner" in data:  # mixup
-            others = self.criterion(logits, features, data["partner"].to(device))
+            others = self.criterion(logits, features, data["partner"].to(self.device))
             blended = (
                 torch.lerp(b, a, data["weight"]) for a, b in zip(losses, others, strict=True)
             )
             losses = type(losses)(*blended)
-        self.optimizer.zero_grad(set_to_none=True)
-        losses[0].backward()
-        self.optimizer.step()
-        self.update_lr()
-        named = {name: loss.detach() for name, loss in losses._asdict().items()}
-        return named | {"accuracy": (logits.detach().argmax(1) == pids).float().mean()}
+        return losses._asdict() | {"accuracy": (logits.argmax(1) == pids).float().mean()}
+
+    def update_weights(self, optimizer: Optimizer) -> None:
+        """Step, by gradients that are unscaled and clipped first, and forget them."""
+        scaler = self.precision.scaler
+        if self.clip_norm:
+            scaler.unscale_(optimizer)
+            clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def evaluate(self) -> RankResult:
+        """Evaluate, note it in the history, and whether it is the best so far."""
+        self.signals.waiting = False  # nothing to finish: all is saved
+        result = next(iter(self.test().values()))
+        self.signals.waiting = True
+        figures = {"mAP": result.mAP, "rank1": float(result.cmc[0])}
+        if self.history:
+            self.history[-1] |= figures
+        if result.mAP > self.best.get("mAP", -1.0):
+            self.best = {"epoch": self.epoch + 1} | figures
+        return result
 
     def test(self) -> dict[str, RankResult]:
         """Evaluate on every target: single query, no re-ranking."""
         results = {}
         for name, loaders in self.test_loader.items():
-            query = extract_features(self.model, loaders["query"], "query")
-            gallery = extract_features(self.model, loaders["gallery"], "gallery")
+            query = extract_features(self.evaluated_model, loaders["query"], "query")
+            gallery = extract_features(self.evaluated_model, loaders["gallery"], "gallery")
             results[name] = evaluate_features(
                 query.vectors,
                 gallery.vectors,
@@ -142,26 +231,68 @@ class ReIDEngine(torchreid_engine.Engine):
         return results
 
     def save_model(
-        self, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool = False
+        self, epoch: int, rank1: float | None, save_dir: str | Path, is_best: bool | None = None
     ) -> None:
-        """Write ``checkpoint.pt``: everything that continues the run, and what the model is."""
+        """Write a checkpoint: everything that continues the run, and what the model is.
+
+        Args:
+            epoch: finished ones.
+            rank1: torchreid's; where given, these weights were just evaluated.
+            is_best: whether to keep it as the best; by default, whether its evaluation was.
+        """
+        random = distributed.gathered(random_state(self.device))
+        self.saved = f"epoch {epoch + 1}, batch {self.first_batch + 1}"
+        if not distributed.is_main():
+            return
         content = {
             **self.description,
-            "state_dict": self.model.state_dict(),
+            "state_dict": self.evaluated_model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
-            "rng": torch.get_rng_state(),
-            "epoch": epoch + 1,
+            "scaler": self.precision.scaler.state_dict(),
+            "rng": random,
+            "epoch": epoch,
+            "batch": self.first_batch,
+            "sums": self.first_sums,
             "history": self.history,
+            "best": self.best,
         }
-        save_checkpoint(Path(save_dir, CHECKPOINT), content)
+        if self.average is not None:
+            content["raw_state_dict"] = self.model.state_dict()
+            content["averaged"] = int(self.average.n_averaged)
+        if is_best is None:
+            is_best = rank1 is not None and self.best.get("epoch") == epoch
+        save_checkpoint(Path(save_dir), content, is_best)
 
     def resume(self, content: Mapping[str, Any]) -> int:
         """Take up a checkpoint of this run; returns the epoch to start from."""
-        self.model.load_state_dict(content["state_dict"])
+        self.model.load_state_dict(content.get("raw_state_dict", content["state_dict"]))
+        if self.average is not None:
+            self.average.module.load_state_dict(content["state_dict"])
+            self.average.n_averaged.fill_(content["averaged"])
         self.optimizer.load_state_dict(content["optimizer"])
         self.scheduler.load_state_dict(content["scheduler"])
-        torch.set_rng_state(content["rng"])
-        self.history = list(content["history"])
-        self.epoch = content["epoch"] - 1
+        self.precision.scaler.load_state_dict(content["scaler"])
+        set_random_state(content["rng"][distributed.rank()], self.device)
+        self.first_batch, self.first_sums = content["batch"], dict(content["sums"])
+        self.history, self.best = list(content["history"]), dict(content["best"])
+        self.epoch = max(0, content["epoch"] - 1)
         return content["epoch"]
+
+    @property
+    def _step_due(self) -> bool:
+        done = self.batch_idx + 1
+        return done % self.accumulate == 0 or done == self.num_batches
+
+    def _leave_if_asked(self) -> None:
+        if distributed.any_rank(self.signals.received):
+            raise Interrupted(self.signals.received or signal.SIGTERM)
+
+    def _events(self, start_epoch: int) -> contextlib.AbstractContextManager:
+        if not distributed.is_main():
+            return contextlib.nullcontext()
+        return SummaryWriter(self.save_dir, purge_step=start_epoch + 1)
+
+
+def _is_due(saved: float) -> bool:
+    return time.monotonic() - saved > SAVE_SECONDS

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from reid_dcs.distributed import gathered, is_main
+
 
 class Features(NamedTuple):
     """Features of a split, (N, D) float32 on the CPU, with their identities and cameras, (N,)."""
@@ -21,6 +23,8 @@ class Features(NamedTuple):
 def extract_features(model: nn.Module, loader: Iterable[dict], name: str = "images") -> Features:
     """Run a model in evaluation mode over torchreid's batches.
 
+    Of a loader that is ``sharded`` over processes every process gets all features.
+
     Args:
         model: (B, 3, H, W) -> (B, D); put into evaluation mode.
         loader: batches with ``img``, ``pid`` and ``camid``.
@@ -29,8 +33,12 @@ def extract_features(model: nn.Module, loader: Iterable[dict], name: str = "imag
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), None)
     vectors, pids, camids = [], [], []
-    for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=None):
+    silent = None if is_main() else True  # None: where there is no terminal
+    for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=silent):
         vectors.append(model(batch["img"].to(device)).float().cpu())
         pids.append(batch["pid"])
         camids.append(batch["camid"])
-    return Features(torch.cat(vectors), torch.cat(pids).numpy(), torch.cat(camids).numpy())
+    own = torch.cat(vectors), torch.cat(pids), torch.cat(camids)
+    parts = gathered(own) if getattr(loader, "sharded", False) else [own]
+    vectors, pids, camids = (torch.cat(column) for column in zip(*parts, strict=True))
+    return Features(vectors, pids.numpy(), camids.numpy())
