@@ -99,3 +99,10 @@ def any_rank(flag: object) -> bool:
 def parallel(model: nn.Module) -> nn.Module:
     """The model with the mean of the ranks' gradients as its gradient; alone, the model."""
     return DistributedDataParallel(model) if world_size() > 1 else model
+
+
+def share_statistics(model: nn.Module) -> None:
+    """Give every rank the batch norm statistics of rank 0; in training each gathers its own."""
+    if world_size() > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)

@@ -159,6 +159,8 @@ class ReIDEngine(torchreid_engine.Engine):
                 saved = time.monotonic()
                 self._leave_if_asked()
         self.first_batch, self.first_sums = 0, {}
+        for model in (self.model, self.evaluated_model):
+            distributed.share_statistics(model)
         print(progress.line(), flush=True)
         return progress.summary() | {"lr": self.get_current_lr()}
 

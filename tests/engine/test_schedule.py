@@ -1,27 +1,57 @@
-"""The learning rate, step by step."""
+"""The learning rate, step by step, against its formula."""
 
 import math
 
 import pytest
 import torch
+from torch import nn
 
-from reid_dcs.engine import warmup_cosine
+from reid_dcs.config import TrainConfig
+from reid_dcs.engine import build_optimizer, build_schedule
+
+STEPS = 5  # of an epoch
 
 
-@pytest.mark.parametrize("steps, warmup", [(100, 10), (100, 0), (10, 50), (1, 0)])
-def test_a_linear_rise_and_a_cosine(steps, warmup):
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=2.0)
-    scheduler = warmup_cosine(optimizer, steps, warmup)
-    rates = []
-    for _ in range(steps):
-        rates.append(optimizer.param_groups[0]["lr"])
+def rates(recipe):
+    optimizer = build_optimizer([nn.Parameter(torch.zeros(1))], recipe)
+    schedule = build_schedule(optimizer, recipe, STEPS)
+    found = []
+    for _ in range(recipe.epochs * STEPS):
+        found.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        scheduler.step()
-    warmup = min(warmup, steps // 2)
-    for step, rate in enumerate(rates):
-        if step < warmup:
-            expected = 0.01 + 0.99 * step / warmup
-        else:
-            expected = (1 + math.cos(math.pi * (step - warmup) / (steps - warmup))) / 2
-        assert rate == pytest.approx(2 * expected, abs=1e-6)
-    assert optimizer.param_groups[0]["lr"] == pytest.approx(0, abs=1e-6)
+        schedule.step()
+    return found + [optimizer.param_groups[0]["lr"]]
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 2])
+def test_cosine_falls_to_zero_after_the_warm_up(warmup):
+    found = rates(TrainConfig(epochs=6, learning_rate=1.0, warmup_epochs=warmup))
+    rise, total = warmup * STEPS, 6 * STEPS
+    expected = [0.01 + 0.99 * i / rise for i in range(rise)]
+    expected += [
+        (1 + math.cos(math.pi * i / (total - rise))) / 2 for i in range(total - rise + 1)
+    ]
+    assert found == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize("warmup", [0, 1])
+def test_steps_fall_at_their_epochs(warmup):
+    recipe = TrainConfig(
+        epochs=6, learning_rate=1.0, schedule="step", milestones=[3, 5], warmup_epochs=warmup
+    )
+    found = rates(recipe)
+    for epoch, rate in {2: 1.0, 3: 0.1, 4: 0.1, 5: 0.01}.items():
+        assert found[epoch * STEPS : (epoch + 1) * STEPS] == pytest.approx([rate] * STEPS)
+
+
+def test_a_warm_up_longer_than_half_the_run_is_cut():
+    found = rates(TrainConfig(epochs=2, learning_rate=1.0, warmup_epochs=50))
+    assert max(found) == found[STEPS] == pytest.approx(1.0)
+
+
+def test_sgd_has_momentum_and_adam_does_not():
+    parameters = [nn.Parameter(torch.zeros(1))]
+    sgd = build_optimizer(parameters, TrainConfig(optimizer="sgd", momentum=0.8, weight_decay=0.1))
+    assert isinstance(sgd, torch.optim.SGD) and sgd.defaults["momentum"] == 0.8
+    assert sgd.defaults["weight_decay"] == 0.1
+    assert isinstance(build_optimizer(parameters, TrainConfig()), torch.optim.Adam)

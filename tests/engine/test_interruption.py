@@ -1,0 +1,174 @@
+"""Killed at any moment and taken up again, a run ends as one never killed, bit for bit."""
+
+import multiprocessing
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import small_run
+import torch
+from small_run import make_engine, run_to_the_end
+
+from reid_dcs.engine import CHECKPOINT, checkpoint, read_last_checkpoint, train
+from reid_dcs.engine.signals import Interrupted
+
+BATCHES = 12  # three epochs of four
+
+
+def kill_at(number):
+    """A function that kills this process the n-th time it is called."""
+    calls = iter(range(1, number))
+
+    def count():
+        if next(calls, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    return count
+
+
+def run_and_be_killed(folder: Path, moment: str, number: int) -> None:
+    train.SAVE_SECONDS = -1  # a checkpoint after every step
+    count = kill_at(number)
+    if moment in ("link", "replace", "fsync"):
+        original = getattr(os, moment)
+        setattr(os, moment, lambda *names: (count(), original(*names))[1])
+    elif moment == "write":
+        written_whole = checkpoint.written_whole
+
+        @contextmanager
+        def torn(path):
+            with written_whole(path) as file:
+                yield TornFile(file, count)
+
+        checkpoint.written_whole = torn
+    else:
+        original = getattr(train.ReIDEngine, moment)
+        setattr(
+            train.ReIDEngine, moment, lambda self, *given: (original(self, *given), count())[0]
+        )
+    run_to_the_end(folder)
+
+
+class TornFile:
+    """Writes half of what it is given before it dies."""
+
+    def __init__(self, file, count):
+        self.file, self.count = file, count
+
+    def write(self, content):
+        half = len(content) // 2
+        self.file.write(content[:half])
+        self.file.flush()
+        self.count()
+        self.file.write(content[half:])
+
+
+@pytest.fixture(scope="module")
+def never_killed(tmp_path_factory):
+    return run_to_the_end(tmp_path_factory.mktemp("whole"))
+
+
+@pytest.fixture(scope="module")
+def processes():
+    context = multiprocessing.get_context("forkserver")
+    os.environ["PYTHONPATH"] = str(Path(small_run.__file__).parent)
+    context.set_forkserver_preload(["small_run"])
+    yield context
+    del os.environ["PYTHONPATH"]
+
+
+def assert_same(first, second):
+    assert first.keys() == second.keys()
+    for key in first:
+        assert torch.equal(first[key], second[key]), key
+
+
+@pytest.mark.parametrize(
+    "moment, number",
+    [
+        ("forward_backward", 1),
+        ("forward_backward", 4),
+        ("forward_backward", 7),
+        ("forward_backward", BATCHES),
+        ("evaluate", 1),
+        ("evaluate", 3),
+        ("write", 1),
+        ("write", 5),
+        ("fsync", 3),
+        ("replace", 3),
+        ("replace", 4),
+        ("replace", 8),
+        ("link", 4),
+    ],
+)
+def test_killed_and_taken_up_again(processes, never_killed, tmp_path, moment, number):
+    process = processes.Process(target=run_and_be_killed, args=(tmp_path, moment, number))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert_same(run_to_the_end(tmp_path), never_killed)
+
+
+def test_killed_again_and_again(processes, never_killed, tmp_path):
+    for number in (3, 2, 4):
+        process = processes.Process(target=run_and_be_killed, args=(tmp_path, "write", number))
+        process.start()
+        process.join(60)
+    assert 0 < read_last_checkpoint(tmp_path)["epoch"] < 3
+    assert_same(run_to_the_end(tmp_path), never_killed)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("batch", [1, 4, 6, BATCHES])
+def test_a_signal_waits_for_the_step_saves_and_leaves(never_killed, tmp_path, number, batch):
+    engine = make_engine()
+    forward_backward, calls = engine.forward_backward, iter(range(1, BATCHES + 1))
+
+    def interrupted(data):
+        if next(calls) == batch:
+            os.kill(os.getpid(), number)
+        return forward_backward(data)
+
+    engine.forward_backward = interrupted
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted) as stop:
+        engine.run(tmp_path, 3, eval_freq=1)
+    assert stop.value.number == number and signal.getsignal(number) == before
+    assert f"resume=auto goes on from {tmp_path / CHECKPOINT}" in str(stop.value)
+    content = read_last_checkpoint(tmp_path)
+    steps = -(-batch // 2) * 2  # a step takes two batches
+    assert (content["epoch"], content["batch"]) == divmod(steps, 4)
+    assert_same(run_to_the_end(tmp_path), never_killed)
+
+
+def test_the_second_signal_does_not_wait(tmp_path):
+    engine = make_engine()
+
+    def interrupted(data):
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise AssertionError("went on")
+
+    engine.forward_backward = interrupted
+    with pytest.raises(Interrupted, match="which nothing was saved of yet"):
+        engine.run(tmp_path, 3)
+
+
+def test_a_signal_during_an_evaluation_does_not_wait(never_killed, tmp_path):
+    engine = make_engine()
+    engine.test = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        engine.run(tmp_path, 3, eval_freq=1)
+    assert read_last_checkpoint(tmp_path)["epoch"] == 1
+    assert_same(run_to_the_end(tmp_path), never_killed)
+
+
+def test_a_run_outside_the_main_thread_trains_too(never_killed, tmp_path):
+    found = []
+    thread = threading.Thread(target=lambda: found.append(run_to_the_end(tmp_path)))
+    thread.start()
+    thread.join()
+    assert_same(found[0], never_killed)
