@@ -1,7 +1,6 @@
 """Whole runs: the rooms of the house put together. What tools/ and users' scripts call."""
 
 import sys
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -75,9 +74,8 @@ def _train(config: Config, device: torch.device) -> dict[str, Any]:
         write_setting(output, config, device)
     _announce(config, dataset, model, device)
 
-    started = time.perf_counter()
     result = engine.run(output, config.train.epochs, start_epoch, config.eval.every)
-    seconds = time.perf_counter() - started
+    seconds = sum(entry["seconds"] for entry in engine.history)
     metrics = metrics_of(config, dataset, result) | {"train_seconds": round(seconds, 1)}
     engine.description["metrics"] = metrics
     engine.save_model(config.train.epochs, metrics["rank1"], output)

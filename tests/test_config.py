@@ -66,4 +66,13 @@ def test_every_committed_configuration_composes(request):
     for file in files:
         config = compose(read_config(file))
         assert file.read_text().startswith("# python tools/"), f"{file} opens with its command"
-        assert (config.data.name, config.model.name) == (file.parent.name, file.stem)
+        if file.parent.name != "recipes":  # those go on top of another
+            assert (config.data.name, config.model.name) == (file.parent.name, file.stem)
+
+
+def test_the_papers_recipe_is_the_papers(request):
+    recipes = request.config.rootpath / "configs/recipes"
+    paper = compose(read_config(recipes / "paper.yaml")).train
+    assert (paper.epochs, paper.optimizer, paper.milestones) == (600, "sgd", [300, 500])
+    assert (paper.learning_rate, paper.momentum, paper.decay) == (0.035, 0.9, 0.1)
+    assert paper.weight_decay == 5e-4

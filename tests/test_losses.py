@@ -105,6 +105,18 @@ def test_defaults_are_the_papers():
     torch.testing.assert_close(found.total, identity + triplet, rtol=1e-5, atol=1e-5)
 
 
+def test_the_soft_margin_is_its_definition():
+    _, features, pids = random_batch(BATCHES["4x4"])
+    distance = torch.cdist(features.double(), features.double())
+    terms = []
+    for i, own in enumerate(pids):
+        positive = max(d for d, pid in zip(distance[i], pids, strict=True) if pid == own)
+        negative = min(d for d, pid in zip(distance[i], pids, strict=True) if pid != own)
+        terms.append((1 + (positive - negative).exp()).log())
+    found = IdentityTripletLoss(margin=None)(torch.zeros(len(pids), 7), features, pids).triplet
+    torch.testing.assert_close(found.double(), torch.stack(terms).mean(), rtol=1e-5, atol=1e-5)
+
+
 def test_a_batch_where_every_margin_holds_gives_zero():
     """Identities 2 apart, images 0.5 apart: margins up to 1.5 hold, one of 1.6 does not."""
     corners = 2.5 * torch.eye(4).repeat_interleave(2, 0)[:, :3]  # the fourth at the origin

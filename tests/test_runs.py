@@ -2,10 +2,15 @@
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import torch
 import yaml
+from conftest import REPOSITORY
 from PIL import Image
 from torchreid import models as torchreid_models
 
@@ -39,6 +44,9 @@ def test_a_run_leaves_what_the_readme_says(trained):
     config = yaml.safe_load((output / "config.yaml").read_text())
     assert config["data"]["height"] == 64 and config["train"]["margin"] == 0.3
     assert Image.open(output / "curves.png").size[0] > 500
+    environment = json.loads((output / "environment.json").read_text())
+    assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
+    assert environment["processes"] == 1 and environment["device"]
     assert list(output.glob("events.out.tfevents.*"))
     assert not list(output.glob(".*"))
 
@@ -102,26 +110,48 @@ def test_a_seed_gives_one_run(settings, trained, tmp_path):
     assert all(torch.equal(first[key], again[key]) for key in first)
 
 
-def test_a_resumed_run_ends_as_one_never_stopped(settings, trained, tmp_path, monkeypatch):
-    class Stopped(Exception):
-        pass
-
-    original = runs.ReIDEngine.train
-
-    def stop_in_second_epoch(engine):
-        if engine.epoch == 1:
-            raise Stopped
-        return original(engine)
-
-    run = settings | {"output_dir": str(tmp_path), "resume": "auto"}
-    monkeypatch.setattr(runs.ReIDEngine, "train", stop_in_second_epoch)
-    with pytest.raises(Stopped):
-        runs.train(run)
-    monkeypatch.undo()
-    runs.train(run)
-    whole = torch.load(trained[0] / "checkpoint.pt", weights_only=True)["state_dict"]
-    resumed = torch.load(tmp_path / "checkpoint.pt", weights_only=True)["state_dict"]
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_the_command_stopped_and_started_again_ends_as_one_never_stopped(
+    settings, trained, tmp_path, number
+):
+    data = [f"data.{key}={value}" for key, value in settings["data"].items()]
+    command = [sys.executable, REPOSITORY / "tools/train_reid.py", *data, "device=cpu"]
+    command += ["train.epochs=2", "resume=auto", "output_dir=run"]
+    first = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    while not (tmp_path / "run/checkpoint.pt").exists():
+        assert first.poll() is None
+        time.sleep(0.01)
+    first.send_signal(number)
+    said = first.communicate(timeout=60)[1].strip().splitlines()
+    if number == signal.SIGTERM:
+        assert first.returncode == 128 + number
+        assert said[-1].startswith("interrupted; resume=auto goes on from run/checkpoint.pt")
+    assert not (tmp_path / "run/metrics.json").exists()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert again.returncode == 0, again.stderr
+    whole, resumed = (
+        torch.load(folder / "checkpoint.pt", weights_only=True)["state_dict"]
+        for folder in (trained[0], tmp_path / "run")
+    )
     assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+
+
+def test_another_configuration_is_refused_and_leaves_the_run_as_it_was(settings, trained):
+    output = trained[0]
+    before = {path.name: path.read_bytes() for path in output.iterdir()}
+    changed = settings | {"output_dir": str(output), "resume": "auto", "seed": 9}
+    with pytest.raises(InputError, match="seed is 1 there, 9 here"):
+        runs.train(changed)
+    assert before == {path.name: path.read_bytes() for path in output.iterdir()}
+
+
+def test_a_torn_checkpoint_gives_way_to_the_one_before(settings, trained, tmp_path, capsys):
+    output = shutil.copytree(trained[0], tmp_path / "run")
+    with open(output / "checkpoint.pt", "r+b") as file:
+        file.truncate(1000)
+    metrics = runs.train(settings | {"output_dir": str(output), "resume": "auto"})
+    assert "falling back to previous.pt" in capsys.readouterr().err
+    assert metrics["mAP"] == trained[1]["mAP"]
 
 
 def test_a_new_run_moves_an_earlier_one_aside(settings, tmp_path):

@@ -124,4 +124,3 @@ def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
         elif not isinstance(value, Mapping):
             flat[prefix + key] = value
     return flat
-

@@ -16,8 +16,9 @@ class Interrupted(KeyboardInterrupt):
 class Signals:
     """Within it the first SIGTERM or Ctrl-C waits in ``received`` for the end of a step.
 
-    The second one, or any while ``waiting`` is off (there is nothing to finish), raises :class:`Interrupted` at once. Outside
-    the main thread, where Python delivers no signals, it does nothing.
+    The second one, or any while ``waiting`` is off (there is nothing to finish), raises
+    :class:`Interrupted` at once. Outside the main thread, where Python delivers no signals, it
+    does nothing.
     """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM)

@@ -75,7 +75,7 @@ class ReIDEngine(torchreid_engine.Engine):
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.criterion, self.metric = criterion, metric
         self.compiled = model if compiled is None else compiled
-        self.step_model: nn.Module | None = None  # the same, with gradients exchanged
+        self.step_model = self.compiled  # with several processes: gradients exchanged besides
         self.precision = precision or Precision("auto", self.device)
         self.accumulate, self.clip_norm = accumulate, clip_norm
         self.average = None
@@ -133,7 +133,7 @@ class ReIDEngine(torchreid_engine.Engine):
     def train(self) -> dict[str, float]:
         """One epoch, or the rest of one; its mean losses, accuracy and images a second."""
         self.set_model_mode("train")
-        if self.freezing.begin_epoch(self.epoch) or self.step_model is None:
+        if self.freezing.begin_epoch(self.epoch) or self.step_model is self.compiled:
             self.step_model = distributed.parallel(self.compiled)
         loader, first, sums = self.train_loader, self.first_batch, self.first_sums
         if hasattr(loader, "set_epoch"):

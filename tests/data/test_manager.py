@@ -135,7 +135,7 @@ def test_mixups_loss_is_that_of_both_labels(manager):
     batch = next(iter(manager.train_loader))
     partner = batch["pid"].roll(4)
     model.train()
-    named = engine.forward_backward(batch | {"partner": partner, "weight": 0.3})
+    named = engine.losses(batch | {"partner": partner, "weight": 0.3})
     with torch.no_grad():
         own, other = (criterion(*model(batch["img"]), pids) for pids in (batch["pid"], partner))
     for name in ("total", "identity", "triplet"):

@@ -80,7 +80,9 @@ def make_engine(recipe: TrainConfig = RECIPE, batch_size: int = 12, **options) -
     )
 
 
-def run_to_the_end(folder: Path, recipe: TrainConfig = RECIPE, **options) -> dict[str, torch.Tensor]:
+def run_to_the_end(
+    folder: Path, recipe: TrainConfig = RECIPE, **options
+) -> dict[str, torch.Tensor]:
     """Train, from the folder's last checkpoint where there is one; every saved weight."""
     engine = make_engine(recipe, **options)
     content = read_last_checkpoint(folder)

@@ -24,7 +24,9 @@ def folder(tmp_path):
 
 
 def test_the_last_the_one_before_and_the_best_are_kept(folder):
-    epochs = {name: read_checkpoint(folder / name)["epoch"] for name in (CHECKPOINT, PREVIOUS, BEST)}
+    epochs = {
+        name: read_checkpoint(folder / name)["epoch"] for name in (CHECKPOINT, PREVIOUS, BEST)
+    }
     assert epochs == {CHECKPOINT: 3, PREVIOUS: 2, BEST: 1}
     assert len(list(folder.iterdir())) == 3
 

@@ -46,9 +46,7 @@ def run_and_be_killed(folder: Path, moment: str, number: int) -> None:
         checkpoint.written_whole = torn
     else:
         original = getattr(train.ReIDEngine, moment)
-        setattr(
-            train.ReIDEngine, moment, lambda self, *given: (original(self, *given), count())[0]
-        )
+        setattr(train.ReIDEngine, moment, lambda self, *given: (original(self, *given), count())[0])
     run_to_the_end(folder)
 
 

@@ -28,9 +28,7 @@ def test_cosine_falls_to_zero_after_the_warm_up(warmup):
     found = rates(TrainConfig(epochs=6, learning_rate=1.0, warmup_epochs=warmup))
     rise, total = warmup * STEPS, 6 * STEPS
     expected = [0.01 + 0.99 * i / rise for i in range(rise)]
-    expected += [
-        (1 + math.cos(math.pi * i / (total - rise))) / 2 for i in range(total - rise + 1)
-    ]
+    expected += [(1 + math.cos(math.pi * i / (total - rise))) / 2 for i in range(total - rise + 1)]
     assert found == pytest.approx(expected, abs=1e-9)
 
 
