@@ -49,10 +49,9 @@ class DataConfig:
 
 
 @dataclass
-class TrainConfig:
-    """The recipe. A step of the optimizer is a batch, or ``accumulate`` of them."""
+class OptimizerConfig:
+    """An optimizer, and its learning rate over a run."""
 
-    epochs: int = _at_least(1, 18)
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = _at_least(0, 2e-3)
     momentum: float = _at_least(0, 0.9)  # of sgd
@@ -61,6 +60,13 @@ class TrainConfig:
     milestones: list[int] = field(default_factory=list)  # epochs
     decay: float = _at_least(0, 0.1)
     warmup_epochs: float = _at_least(0, 2)  # linear, from a hundredth
+
+
+@dataclass
+class TrainConfig(OptimizerConfig):
+    """The recipe. A step of the optimizer is a batch, or ``accumulate`` of them."""
+
+    epochs: int = _at_least(1, 18)
     frozen_epochs: int = _at_least(0, 0)  # the first ones train the head alone
     accumulate: int = _at_least(1, 1)  # batches whose gradients make one step
     clip_norm: float = _at_least(0, 0.0)  # of the whole gradient; 0: as it is
@@ -72,6 +78,36 @@ class TrainConfig:
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     compile: bool | None = None  # torch.compile; null: where benchmarks found that it pays
     sync_bn: bool = False  # batch statistics over all processes, on accelerators
+
+
+@dataclass
+class SearchConfig:
+    """Algorithm 1: which channels, before the training above finds the weights."""
+
+    epochs: int = _at_least(1, 10)
+    share: float = _at_least(0, 0.2)  # p: of an epoch's batches, the last, that step the windows
+    weights: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig("sgd", 0.035, weight_decay=5e-4, warmup_epochs=0)
+    )
+    windows: OptimizerConfig = field(
+        default_factory=lambda: OptimizerConfig("sgd", 0.3, weight_decay=0.0, warmup_epochs=0)
+    )
+    logits: OptimizerConfig = field(  # of Gumbel softmaxes
+        default_factory=lambda: OptimizerConfig("adam", 0.03, weight_decay=0.0, warmup_epochs=0)
+    )
+    temperature: float = _at_least(1e-6, 5.0)  # of Gumbel softmaxes, in the first epoch
+    temperature_decay: float = _at_least(0, 0.956)  # a factor an epoch
+    temperature_floor: float = _at_least(1e-6, 0.1)
+    retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"  # docs/search.md
+    calibration: int = _at_least(1, 256)  # training images that windows.json is about
+
+
+@dataclass
+class AblationConfig:
+    """Rows of a table, each a run of its own; empty: one run."""
+
+    rows: dict[str, Any] = field(default_factory=dict)  # settings of each, and paper: [mAP, R1]
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3])
 
 
 @dataclass
@@ -95,6 +131,8 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
 
 

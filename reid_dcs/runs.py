@@ -180,7 +180,7 @@ def _engine(config: Config, manager: InMemoryDataManager, model: nn.Module) -> R
         manager,
         model,
         optimizer,
-        build_schedule(optimizer, recipe, steps),
+        build_schedule(optimizer, recipe, recipe.epochs, steps),
         IdentityTripletLoss(recipe.label_smoothing, margin, recipe.triplet_weight),
         metric=config.eval.metric,
         compiled=compiled(model, recipe.compile),

@@ -12,10 +12,10 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from reid_dcs.config import TrainConfig
+from reid_dcs.config import OptimizerConfig
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], recipe: TrainConfig) -> Optimizer:
+def build_optimizer(parameters: Iterable[nn.Parameter], recipe: OptimizerConfig) -> Optimizer:
     """Adam, or SGD with momentum, fused: one pass over each parameter a step."""
     common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimizer == "adam":
@@ -23,14 +23,17 @@ def build_optimizer(parameters: Iterable[nn.Parameter], recipe: TrainConfig) -> 
     return SGD(parameters, momentum=recipe.momentum, **common)
 
 
-def build_schedule(optimizer: Optimizer, recipe: TrainConfig, steps: int) -> LRScheduler:
+def build_schedule(
+    optimizer: Optimizer, recipe: OptimizerConfig, epochs: int, steps: int
+) -> LRScheduler:
     """Rise linearly from a hundredth, then fall along a cosine to zero or in steps.
 
     Args:
         recipe: ``warmup_epochs`` of it, at most half of the run, are the rise.
+        epochs: of the run.
         steps: of an epoch; the schedule is stepped as often.
     """
-    total = recipe.epochs * steps
+    total = epochs * steps
     warmup = min(round(recipe.warmup_epochs * steps), total // 2)
     if recipe.schedule == "cosine":
         fall = CosineAnnealingLR(optimizer, max(1, total - warmup))

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +70,8 @@ class ReIDEngine(torchreid_engine.Engine):
         description: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(datamanager, use_gpu=datamanager.use_gpu)
-        self.model, self.optimizer, self.scheduler = model, optimizer, scheduler
+        self.model = model
+        self.optimizers = {"weights": (optimizer, scheduler)}
         self.register_model("model", model, optimizer, scheduler)
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.criterion, self.metric = criterion, metric
@@ -91,6 +92,11 @@ class ReIDEngine(torchreid_engine.Engine):
         self.history: list[dict[str, float]] = []  # one entry an epoch
         self.best: dict[str, float] = {}  # the epoch and figures of the best evaluation
         self.saved = "which nothing was saved of yet"
+
+    @property
+    def turn(self) -> Sequence[str]:
+        """Which optimizers step on this batch."""
+        return ("weights",)
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -145,7 +151,7 @@ class ReIDEngine(torchreid_engine.Engine):
         reading_interval = 10 if self.device.type == "cuda" else 1  # reading waits for a device
         unread: list[tuple[Named, Mapping[str, Any]]] = []  # batches' losses, and the batches
         saved = time.monotonic()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         for self.batch_idx, data in enumerate(progress.watch(loader), first):
             unread.append((self.forward_backward(data), data))
             last = self.batch_idx + 1 == self.num_batches
@@ -172,8 +178,7 @@ class ReIDEngine(torchreid_engine.Engine):
             total = next(iter(named.values())) / self.accumulate
             self.precision.scaler.scale(total).backward()
         if self._step_due:
-            self.update_weights(self.optimizer)
-            self.update_lr()
+            self.step()
         return {name: value.detach() for name, value in named.items()}
 
     def losses(self, data: Mapping[str, Any]) -> Named:
@@ -191,15 +196,21 @@ class ReIDEngine(torchreid_engine.Engine):
             losses = type(losses)(*blended)
         return losses._asdict() | {"accuracy": (logits.argmax(1) == pids).float().mean()}
 
-    def update_weights(self, optimizer: Optimizer) -> None:
-        """Step, by gradients that are unscaled and clipped first, and forget them."""
+    def step(self) -> None:
+        """Step the optimizers whose turn it is, by gradients unscaled and clipped, and forget them.
+
+        Gradients of what the others move are dropped.
+        """
         scaler = self.precision.scaler
-        if self.clip_norm:
-            scaler.unscale_(optimizer)
-            clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        scaler.step(optimizer)
+        for name in self.turn:
+            optimizer, scheduler = self.optimizers[name]
+            if self.clip_norm:
+                scaler.unscale_(optimizer)
+                clip_grad_norm_(_parameters(optimizer), self.clip_norm)
+            scaler.step(optimizer)
+            scheduler.step()
         scaler.update()
-        optimizer.zero_grad(set_to_none=True)
+        self.model.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update_parameters(self.model)
 
@@ -249,8 +260,8 @@ class ReIDEngine(torchreid_engine.Engine):
         content = {
             **self.description,
             "state_dict": self.evaluated_model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "scheduler": self.scheduler.state_dict(),
+            "optimizer": {name: own.state_dict() for name, (own, _) in self.optimizers.items()},
+            "scheduler": {name: own.state_dict() for name, (_, own) in self.optimizers.items()},
             "scaler": self.precision.scaler.state_dict(),
             "rng": random,
             "epoch": epoch,
@@ -272,8 +283,9 @@ class ReIDEngine(torchreid_engine.Engine):
         if self.average is not None:
             self.average.module.load_state_dict(content["state_dict"])
             self.average.n_averaged.fill_(content["averaged"])
-        self.optimizer.load_state_dict(content["optimizer"])
-        self.scheduler.load_state_dict(content["scheduler"])
+        for name, (optimizer, scheduler) in self.optimizers.items():
+            optimizer.load_state_dict(content["optimizer"][name])
+            scheduler.load_state_dict(content["scheduler"][name])
         self.precision.scaler.load_state_dict(content["scaler"])
         set_random_state(content["rng"][distributed.rank()], self.device)
         self.first_batch, self.first_sums = content["batch"], dict(content["sums"])
@@ -298,3 +310,7 @@ class ReIDEngine(torchreid_engine.Engine):
 
 def _is_due(saved: float) -> bool:
     return time.monotonic() - saved > SAVE_SECONDS
+
+
+def _parameters(optimizer: Optimizer) -> list[nn.Parameter]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]

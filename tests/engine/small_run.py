@@ -69,7 +69,7 @@ def make_engine(recipe: TrainConfig = RECIPE, batch_size: int = 12, **options) -
         manager,
         model,
         optimizer,
-        build_schedule(optimizer, recipe, steps),
+        build_schedule(optimizer, recipe, recipe.epochs, steps),
         IdentityTripletLoss(),
         accumulate=recipe.accumulate,
         clip_norm=recipe.clip_norm,

@@ -14,7 +14,7 @@ STEPS = 5  # of an epoch
 
 def rates(recipe):
     optimizer = build_optimizer([nn.Parameter(torch.zeros(1))], recipe)
-    schedule = build_schedule(optimizer, recipe, STEPS)
+    schedule = build_schedule(optimizer, recipe, recipe.epochs, STEPS)
     found = []
     for _ in range(recipe.epochs * STEPS):
         found.append(optimizer.param_groups[0]["lr"])

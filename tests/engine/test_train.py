@@ -22,13 +22,13 @@ def weights(model):
 def step_by_step(engine):
     """The engine's weights after every step of its first epoch, the ones before it first."""
     seen = [weights(engine.model)]
-    update = engine.update_weights
+    step = engine.step
 
-    def watched(optimizer):
-        update(optimizer)
+    def watched():
+        step()
         seen.append(weights(engine.model))
 
-    engine.update_weights = watched
+    engine.step = watched
     engine.max_epoch = 1
     engine.train()
     return seen
