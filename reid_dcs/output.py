@@ -21,13 +21,12 @@ from reid_dcs.files import write_json, written_whole
 _PACKAGES = ("torch", "torchvision", "torchreid", "numpy", "pillow", "omegaconf")
 
 
-def open_output(config: Config, fresh: bool) -> Path:
-    """Make the output folder; before a fresh run, an earlier one's files move aside.
+def open_output(output: Path, fresh: bool) -> Path:
+    """Make an output folder; before a fresh run, an earlier one's files move aside.
 
     Raises:
         InputError: it cannot be made or written to.
     """
-    output = Path(config.output_dir)
     if not distributed.is_main():
         return output
     try:
@@ -43,6 +42,8 @@ def open_output(config: Config, fresh: bool) -> Path:
 
 def write_setting(output: Path, config: Config, device: torch.device) -> None:
     """Write ``config.yaml``, every setting, and ``environment.json``, what it ran on."""
+    if not distributed.is_main():
+        return
     with written_whole(output / "config.yaml") as file:
         file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
     write_json(output / "environment.json", _environment(device))

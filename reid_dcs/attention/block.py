@@ -56,6 +56,7 @@ class WindowedAttention(nn.Module):
         if union not in UNIONS:
             raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
         self.channels, self.mode, self.union = channels, mode, union
+        self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
         self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         if zero_init:
@@ -74,7 +75,20 @@ class WindowedAttention(nn.Module):
     def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
         """``(1/N) R X``: (B, N, C) -> (B, N, C)."""
         query = windowed_query(tokens, *windows, mode=self.mode, union=self.union)
-        return channel_attention(query, tokens, tokens)
+        if self.kept is None:
+            return channel_attention(query, tokens, tokens)
+        return channel_attention(query[..., self.kept], tokens[..., self.kept], tokens)
+
+    def keep(self, channels: Tensor) -> None:
+        """Have affinities read these channels alone, (C,) bool; windows elsewhere find nothing."""
+        index = channels.nonzero().flatten()
+        first, last = int(index[0]), int(index[-1]) + 1
+        if len(index) == self.channels:
+            self.kept = None
+        elif last - first == len(index):
+            self.kept = slice(first, last)  # a view, where an index copies
+        else:
+            self.kept = index.to(self.norm.weight.device)
 
     @torch.no_grad()
     def report(self, x: Tensor) -> WindowReport:
@@ -91,7 +105,7 @@ class SharedWindowAttention(WindowedAttention):
 
     def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
         first, last = self.touched(windows)
-        if last - first == self.channels:
+        if self.kept is not None or last - first == self.channels:
             return super().attend(tokens, windows)
         key = tokens[..., first:last]  # (B, N, D)
         shifted = windows.start - first, windows.length

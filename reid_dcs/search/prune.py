@@ -1,0 +1,135 @@
+"""What a search found, in figures, and what it saves once unselected channels are not read.
+
+Values and residual use all channels, so that only the affinities get cheaper: a layer's own window
+is a slice of them; windows of positions leave out the channels that no position of a calibration
+set selects.
+"""
+
+import copy
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from reid_dcs.attention import WindowedAttention, windowed_query
+from reid_dcs.attention.affinity import product_macs
+from reid_dcs.models.probe import evaluating
+
+QUANTILES = (0.05, 0.5, 0.95)
+
+
+class _Seen:
+    """What one block's positions select over all batches."""
+
+    def __init__(self) -> None:
+        self.values: dict[str, list[Tensor]] = {"start": [], "length": [], "selected": []}
+        self.reads: Tensor | int = 0  # positions that read each channel, (C,)
+        self.positions = 0
+
+    def add(self, block: WindowedAttention, x: Tensor) -> None:
+        """x (B, C, H, W), what the block is given."""
+        for name, value in block.report(x)._asdict().items():
+            self.values[name].append(value.flatten().float().cpu())
+        ones = torch.ones_like(x.flatten(2).mT)  # a window's A has no entry below 0
+        query = windowed_query(ones, *block.windows(x), mode=block.mode, union=block.union)
+        self.reads = self.reads + (query > 0).sum((0, 1)).cpu()
+        self.positions = x.shape[2] * x.shape[3]
+
+
+def describe_windows(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, dict[str, Any]]:
+    """The windows of each attention block over a calibration set, and what pruning saves.
+
+    Args:
+        network: any; it is left as it was.
+        batches: of images, (B, 3, H, W).
+
+    Returns:
+        by block: ``kind``, ``channels``, mean, deviation and quantiles of ``start``, ``length``
+        (channels) and ``selected`` (share of the channels, a position's union of windows),
+        ``read`` (channels that any position reads, as ``[first, last + 1]`` ranges), and the
+        multiply-adds of the affinity products of an image, ``macs`` and ``pruned_macs``.
+    """
+    found = {}
+    for name, (block, seen) in _watch(network, batches).items():
+        channels = block.channels
+        read = seen.reads.nonzero().flatten()
+        found[name] = {
+            "kind": type(block).__name__.lower(),
+            "channels": channels,
+            **{key: _distribution(torch.cat(values)) for key, values in seen.values.items()},
+            "read": _ranges(read.tolist()),
+            "macs": min(product_macs(seen.positions, channels, channels)),
+            "pruned_macs": min(product_macs(seen.positions, len(read), channels)),
+        }
+    return found
+
+
+def pruned(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
+    """A copy whose affinities leave out the channels that no position of the batches reads.
+
+    On these images it gives what the network gives. On others a dynamic window may select what is
+    gone; a layer's own window cannot.
+    """
+    reads = {name: seen.reads for name, (_, seen) in _watch(network, batches).items()}
+    smaller = copy.deepcopy(network)
+    for name, read in reads.items():
+        smaller.get_submodule(name).keep(read > 0)
+    return smaller
+
+
+@torch.no_grad()
+def compare(network: nn.Module, smaller: nn.Module, images: Tensor) -> dict[str, float]:
+    """Greatest difference of their features, relative to the largest; seconds of each."""
+    networks = {"seconds": network, "pruned_seconds": smaller}
+    seconds, features = dict.fromkeys(networks, float("inf")), {}
+    with evaluating(network), evaluating(smaller):
+        for name in 5 * list(networks):  # in turn: the machine's speed drifts
+            started = time.perf_counter()
+            features[name] = networks[name](images)
+            if images.is_cuda:
+                torch.cuda.synchronize()
+            seconds[name] = min(seconds[name], time.perf_counter() - started)
+    whole, rest = features.values()
+    return {"difference": float((whole - rest).abs().max() / whole.abs().max()), **seconds}
+
+
+def _watch(
+    network: nn.Module, batches: Iterable[Tensor]
+) -> dict[str, tuple[WindowedAttention, _Seen]]:
+    blocks = {
+        name: (block, _Seen())
+        for name, block in network.named_modules()
+        if isinstance(block, WindowedAttention)
+    }
+    hooks = [
+        block.register_forward_pre_hook(lambda block, inputs, seen=seen: seen.add(block, *inputs))
+        for block, seen in blocks.values()
+    ]
+    try:
+        with evaluating(network):
+            for images in batches:
+                network(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return blocks
+
+
+def _distribution(values: Tensor) -> dict[str, float]:
+    ordered = values.sort().values  # torch.quantile refuses more than 16 M values
+    quantiles = {
+        f"q{round(100 * q):02}": float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES
+    }
+    return {"mean": float(values.mean()), "std": float(values.std(correction=0)), **quantiles}
+
+
+def _ranges(channels: list[int]) -> list[list[int]]:
+    ranges: list[list[int]] = []
+    for channel in channels:
+        if ranges and ranges[-1][1] == channel:
+            ranges[-1][1] += 1
+        else:
+            ranges.append([channel, channel + 1])
+    return ranges
