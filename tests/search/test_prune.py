@@ -1,0 +1,87 @@
+"""Pruned networks give what the whole ones give; windows.json says what their windows are."""
+
+import pytest
+import torch
+from torch import nn
+
+from reid_dcs.attention import build_attention, windowed_query
+from reid_dcs.search import describe_windows, pruned
+from reid_dcs.search.prune import compare
+
+CHANNELS = 32
+KINDS = ["sa", "dcs", "dcs_pos", "dcs_dim", "dcs_sw", "gsa"]
+
+
+def network(kind, size=(12, 6), **options):
+    """One block, its windows short, its norm away from the identity."""
+    torch.manual_seed(0)
+    block = build_attention(kind, CHANNELS, zero_init=False, **options)
+    with torch.no_grad():
+        block.norm.running_var.uniform_(0.001, 0.01)
+        for name, parameter in block.named_parameters():
+            if name == "length_logit":
+                parameter.fill_(-1.5)
+            elif name == "select.weight":
+                parameter *= 0.1
+            elif name == "select.bias" and kind != "dcs_pos":
+                parameter[len(parameter) // 2 if kind == "dcs" else 0 :] -= 3
+            elif name == "logits":
+                parameter[5] = 1.0
+    images = torch.randn(6, CHANNELS, *size)
+    return nn.Sequential(block).eval(), list(images.split(4))
+
+
+@pytest.mark.parametrize("size", [(12, 6), (3, 2)])
+@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_pruned_network_gives_the_same(kind, mode, size):
+    model, images = network(kind, size, mode=mode)
+    smaller = pruned(model, images)
+    for batch in images:
+        torch.testing.assert_close(smaller(batch), model(batch), rtol=1e-5, atol=1e-5)
+    kept = smaller[0].kept
+    assert kept is not None and model[0].kept is None
+    assert compare(model, smaller, images[0])["difference"] < 1e-5
+
+
+def test_pruning_one_channel_more_shows():
+    model, images = network("dcs_sw")
+    smaller = pruned(model, images)
+    read = torch.zeros(CHANNELS, dtype=torch.bool)
+    read[smaller[0].kept] = True
+    read[read.nonzero()[2]] = False
+    smaller[0].keep(read)
+    assert compare(model, smaller, images[0])["difference"] > 1e-4
+
+
+@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_description_is_that_of_a_loop_over_positions(kind, mode):
+    model, images = network(kind, mode=mode)
+    block, all_images = model[0], torch.cat(images)
+    found = describe_windows(model, images)["0"]
+    report = block.report(all_images)
+    assert found["kind"] == type(block).__name__.lower() and found["channels"] == CHANNELS
+    for name, values in report._asdict().items():
+        assert found[name]["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
+        assert found[name]["std"] == pytest.approx(values.std(correction=0).item(), abs=1e-4)
+        assert values.min() <= found[name]["q05"] <= found[name]["q50"] <= found[name]["q95"]
+    tokens = all_images.flatten(2).mT
+    windows = block.windows(all_images)
+    read = set()
+    for c in range(CHANNELS):
+        one = torch.zeros_like(tokens)
+        one[..., c] = 1
+        query = windowed_query(one, *windows, mode=mode, union=block.union)
+        if query.abs().sum() > 0:
+            read.add(c)
+    assert {c for first, last in found["read"] for c in range(first, last)} == read
+
+
+def test_multiply_adds_are_those_of_the_cheaper_order():
+    model, images = network("sa", size=(12, 6))
+    found = describe_windows(model, images)["0"]
+    n, c, read = 72, CHANNELS, CHANNELS // 2
+    assert found["read"] == [[0, read]]
+    assert found["macs"] == min(n * n * 2 * c, 2 * n * c * c)
+    assert found["pruned_macs"] == min(n * n * (read + c), 2 * n * read * c)
