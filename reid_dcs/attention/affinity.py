@@ -21,11 +21,17 @@ def channel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     """
     positions, width = key.shape[-2:]
     channels = value.shape[-1]
-    if positions * (width + channels) <= 2 * width * channels:
+    with_affinities, without = product_macs(positions, width, channels)
+    if with_affinities <= without:
         return (query @ (key / positions).mT) @ value  # (B, N, N) @ (B, N, C)
     if key is value:
         return query @ _Gram.apply(value)  # (B, N, C) @ (B, C, C)
     return query @ ((key / positions).mT @ value)  # (B, N, D) @ (B, D, C)
+
+
+def product_macs(positions: int, width: int, channels: int) -> tuple[int, int]:
+    """Multiply-adds of ``(Q K^T) V`` and of ``Q (K^T V)``, for N positions, D and C channels."""
+    return positions * positions * (width + channels), 2 * positions * width * channels
 
 
 class _Gram(Function):
