@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import minimize_scalar
 
 from reid_dcs import build_model
 from reid_dcs.models.architecture import Architecture
@@ -66,9 +67,13 @@ def most_params(space: Space, macs: float = np.inf) -> float:
     bounds those that cost no more than ``macs``. A maximum over all networks is found block by
     block, for each width of the map between two blocks. The bound is the lowest over prices.
     """
+    free = _best(space, price=0)
     if macs == np.inf:
-        return _best(space, price=0)
-    return min(_best(space, price) + price * macs for price in (0, *np.geomspace(1e-4, 1e-1, 300)))
+        return free
+    priced = minimize_scalar(
+        lambda log: _best(space, np.exp(log)) + np.exp(log) * macs, bounds=(-10, -2)
+    )
+    return min(free, priced.fun)
 
 
 def _best(space: Space, price: float) -> float:

@@ -72,13 +72,15 @@ def main() -> None:
         "| supergraph | s a step | the largest subgraph | ratio | GB | the largest | ratio |\n"
         "|---|---|---|---|---|---|---|"
     )
-    for space in options.spaces:
-        steps = [step_of(which, space, options.batch) for which in ("supergraph", "largest")]
+    pair = "supergraph", "largest"
+    gains = {  # first: a process begins with the peak of the one that starts it
+        space: [memory(which, space, options.batch) for which in pair] for space in options.spaces
+    }
+    for space, gain in gains.items():
+        steps = [step_of(which, space, options.batch) for which in pair]
         rounds = [[step() for step in steps] for _ in range(WARMUP + options.rounds)][WARMUP:]
         own, largest = (median(times) for times in zip(*rounds, strict=True))
         ratio = median(own / largest for own, largest in rounds)
-        del steps
-        gain = [memory(which, space, options.batch) for which in ("supergraph", "largest")]
         print(
             f"| `{space}_dcs` | {own:.2f} | {largest:.2f} | {ratio:.2f} "
             f"| {gain[0]:.2f} | {gain[1]:.2f} | {gain[0] / gain[1]:.2f} |",

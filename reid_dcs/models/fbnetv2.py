@@ -73,17 +73,17 @@ class FBNetV2(nn.Module):
 
 @register_backbone
 def fbnetv2(attention: AttentionFactory, *, architecture: object = None) -> FBNetV2:
-    """Of Table 5; the largest has 2.8 M parameters."""
+    """Of Table 5: 2.7 M parameters, 0.23 G multiply-adds at 256x128 at most."""
     return FBNetV2(attention, SPACES["fbnetv2"], architecture)
 
 
 @register_backbone
 def fbnetv2_large(attention: AttentionFactory, *, architecture: object = None) -> FBNetV2:
-    """Of Table 5, three times as deep; the largest has ..."""
+    """Of Table 5, three times as deep: 5.3 M parameters, 0.55 G multiply-adds at most."""
     return FBNetV2(attention, SPACES["fbnetv2_large"], architecture)
 
 
 @register_backbone
 def fbnetv2_xlarge(attention: AttentionFactory, *, architecture: object = None) -> FBNetV2:
-    """Of Table 6, six times as deep; the largest has ..."""
+    """Of Table 6, six times as deep: 17.5 M parameters, 1.86 G multiply-adds at most."""
     return FBNetV2(attention, SPACES["fbnetv2_xlarge"], architecture)

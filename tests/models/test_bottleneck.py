@@ -33,3 +33,15 @@ def test_a_residual_is_cut_or_filled_with_zeros(outputs):
     expected = torch.zeros(2, outputs, 9, 6)
     expected[:, : min(8, outputs)] = x[:, : min(8, outputs)]
     torch.testing.assert_close(added, expected)
+
+
+@pytest.mark.parametrize("outputs", [5, 12])
+@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
+def test_onnx_cuts_and_fills_too(outputs, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+    block, x = pair(8, 20, outputs, 1)
+    torch.onnx.export(block, (x,), tmp_path / "block.onnx", dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(tmp_path / "block.onnx")
+    (given,) = session.get_inputs()
+    (found,) = session.run(None, {given.name: x.numpy()})
+    torch.testing.assert_close(torch.from_numpy(found), block(x), rtol=1e-4, atol=1e-5)

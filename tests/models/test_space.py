@@ -1,10 +1,23 @@
 """The tables as data."""
 
+import itertools
 import math
+import runpy
 
 import pytest
+from conftest import REPOSITORY
+from torch import nn
 
+from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.complexity import complexity
+from reid_dcs.models.fbnetv2 import FBNetV2
 from reid_dcs.models.space import SPACES, Row, Space, options
+
+SMALL = Space(
+    "small",
+    (Row(1, (12, 16, 4), 1, 1), Row((1, 2, 0.5), (8, 16, 4), 2, 2, True)),
+    last=24,
+)
 
 
 def test_options_of_a_range_include_both_ends():
@@ -27,8 +40,7 @@ def test_the_spaces_are_as_large_as_their_tables_say(name, blocks, magnitude):
 
 
 def test_subgraphs_are_counted():
-    rows = (Row(1, (12, 16, 4), 1, 1), Row((1, 2, 0.5), (8, 12, 4), 2, 2, True))
-    assert Space("small", rows).subgraphs == 2 * (3 * 2) ** 2
+    assert SMALL.subgraphs == 2 * (3 * 3) ** 2
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
@@ -37,3 +49,18 @@ def test_hidden_channels_are_whole_for_every_pair_of_options(space):
     for block in space.blocks:
         assert all((e * w) % 1 == 0 for e in block.expansions for w in inputs)
         inputs = block.widths
+
+
+def test_the_bound_on_parameters_holds_and_is_near():
+    """benchmarks/spaces.py, against every network of a small space counted."""
+    bound = runpy.run_path(str(REPOSITORY / "benchmarks/spaces.py"))["most_params"]
+    pairs = [[*itertools.product(block.widths, block.expansions)] for block in SMALL.blocks]
+    networks = []
+    for chosen in itertools.product(*pairs):
+        architecture = Architecture("small", *zip(*chosen, strict=True))
+        trunk = FBNetV2(lambda channels: nn.Identity(), SMALL, architecture)
+        networks.append(complexity(trunk, (3, 384, 128))[:2])
+    assert bound(SMALL) == max(params for params, _ in networks)
+    for _, budget in networks[::20]:
+        most = max(params for params, macs in networks if macs <= budget)
+        assert most <= bound(SMALL, budget) < 1.2 * most

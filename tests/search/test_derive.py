@@ -13,7 +13,8 @@ from reid_dcs.search import derive
 def assert_same_features(network, derived) -> None:
     """To 1e-5 of the largest, and the images are told apart."""
     with torch.no_grad():
-        expected, found = network(images()), derived(images())
+        x = images().to(network.classifier.weight.dtype)
+        expected, found = network(x), derived(x)
     scale = expected.abs().max()
     assert expected.std(0).mean() > 1e-3 * scale
     torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-5)
@@ -49,7 +50,8 @@ def test_the_same_features_whatever_the_options(kind, options):
     "space", ["fbnetv2", pytest.param("fbnetv2_xlarge", marks=pytest.mark.slow)]
 )
 def test_the_same_features_in_the_spaces_of_the_tables(space):
-    network = random_supergraph("dcs", space=SPACES[space])
+    """In double precision: 86 untrained blocks amplify rounding."""
+    network = random_supergraph("dcs", space=SPACES[space]).double()
     assert_same_features(network, derive(network))
 
 

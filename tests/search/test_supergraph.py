@@ -170,7 +170,9 @@ def test_names_and_options():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize(
+    "training", [pytest.param(True, marks=pytest.mark.release), pytest.param(False)]
+)
 def test_compiled_whole_it_gives_the_same(training):
     network = random_supergraph("dcs").double().train(training)
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
