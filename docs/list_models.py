@@ -19,7 +19,8 @@ Any of these names is a `--model`, and goes to `reid_dcs.build_model` or torchre
 Parameters and multiply-adds are of the feature of one 256x128 image,
 affinity products included and the classifier not (`reid_dcs.models.complexity`). What ImageNet
 weights `model.pretrained=true` takes stands last; `model.pretrained=FILE` takes the same from a
-file.
+file. Those of `fbnetv2` are the largest of their space; `model.options.architecture=FILE` makes any
+other of it.
 
 | name | parameters, M | multiply-adds, G | feature | ImageNet weights |
 |---|---|---|---|---|

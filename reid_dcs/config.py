@@ -98,6 +98,8 @@ class SearchConfig:
     temperature: float = _at_least(1e-6, 5.0)  # of Gumbel softmaxes, in the first epoch
     temperature_decay: float = _at_least(0, 0.956)  # a factor an epoch
     temperature_floor: float = _at_least(1e-6, 0.1)
+    target_gmacs: float = _at_least(0, 0.0)  # of the network that a supergraph becomes; 0: none
+    cost_weight: float = _at_least(0, 1.0)  # of the distance from it, in the windows' turn
     retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"  # docs/search.md
     calibration: int = _at_least(1, 256)  # training images that windows.json is about
 

@@ -45,6 +45,10 @@ class WindowedAttention(nn.Module):
             at whole channels the modes are the same.
         zero_init: start the last BN's scale at zero. The block is then the identity at first,
             which a pretrained trunk wants; its windows get no gradient in the first step.
+
+    Attributes:
+        reach: windows lie in the first so many channels: all of them, unless a search masks the
+            last ones; then a number of channels, whole or not, as a 0-D tensor.
     """
 
     def __init__(
@@ -57,6 +61,7 @@ class WindowedAttention(nn.Module):
             raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
         self.channels, self.mode, self.union = channels, mode, union
         self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
+        self.reach: float | Tensor = channels
         self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         if zero_init:
@@ -68,9 +73,13 @@ class WindowedAttention(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.branch(x)
+
+    def branch(self, x: Tensor) -> Tensor:
+        """What is added to x: (B, C, H, W) -> (B, C, H, W)."""
         tokens = x.flatten(2).mT  # (B, N, C)
         attended = self.attend(tokens, self.windows(x))
-        return x + self.norm(self.project(attended.mT.unflatten(2, x.shape[2:])))
+        return self.norm(self.project(attended.mT.unflatten(2, x.shape[2:])))
 
     def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
         """``(1/N) R X``: (B, N, C) -> (B, N, C)."""

@@ -33,17 +33,23 @@ class SA(SharedWindowAttention):
 
     def __init__(self, channels: int, *, ratio: float = 0.5, **options) -> None:
         super().__init__(channels, **options)
-        self.width = max(1, math.floor(_checked_ratio(ratio) * channels))
+        self.ratio = _checked_ratio(ratio)
+
+    @property
+    def width(self) -> int | Tensor:
+        """floor(r C), and 1 at least."""
+        if isinstance(self.reach, Tensor):
+            return (self.ratio * self.reach.double()).floor().clamp(min=1)
+        return max(1, math.floor(self.ratio * self.reach))
 
     def windows(self, x: Tensor) -> Windows:
         """Start 0 and length floor(r C), (1,) each."""
-        return Windows(
-            x.new_zeros(1, dtype=torch.float), x.new_full((1,), self.width, dtype=torch.float)
-        )
+        start = x.new_zeros(1, dtype=torch.float)
+        return Windows(start, start + self.width)
 
     def touched(self, windows: Windows) -> tuple[int, int]:
-        """Known without looking."""
-        return 0, self.width
+        """Known without looking, unless a search masks channels."""
+        return (0, self.width) if isinstance(self.width, int) else super().touched(windows)
 
 
 class DCS(WindowedAttention):
@@ -66,7 +72,7 @@ class DCS(WindowedAttention):
     def windows(self, x: Tensor) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         start, length = self.select(x).flatten(2).mT.chunk(2, dim=-1)  # (B, N, M) each
-        return Windows(*squash_window(start, length, self.channels, self.min_length))
+        return Windows(*squash_window(start, length, self.reach, self.min_length))
 
 
 class DCSPos(WindowedAttention):
@@ -81,13 +87,14 @@ class DCSPos(WindowedAttention):
 
     def __init__(self, channels: int, *, windows: int = 2, ratio: float = 0.5, **options) -> None:
         super().__init__(channels, **options)
-        self.length = _checked_ratio(ratio) * channels
+        self.ratio = _checked_ratio(ratio)
         self.select = _window_logits(channels, starts=windows)
 
     def windows(self, x: Tensor) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
-        start = squash_start(self.select(x).flatten(2).mT, self.channels - self.length)
-        return Windows(start, torch.full_like(start, self.length))
+        length = self.ratio * self.reach
+        start = squash_start(self.select(x).flatten(2).mT, self.reach - length)
+        return Windows(start, torch.zeros_like(start) + length)
 
 
 class DCSDim(WindowedAttention):
@@ -110,7 +117,7 @@ class DCSDim(WindowedAttention):
     def windows(self, x: Tensor) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         logits = self.select(x).flatten(2).mT  # (B, N, M)
-        length = squash_length(logits, self.channels, self.min_length)
+        length = squash_length(logits, self.reach, self.min_length)
         return Windows(torch.zeros_like(length), length)
 
 
@@ -134,7 +141,7 @@ class DCSSW(SharedWindowAttention):
     def windows(self, x: Tensor) -> Windows:
         """Start and length, (1,) each."""
         logits = self.start_logit, self.length_logit
-        return Windows(*squash_window(*logits, self.channels, self.min_length))
+        return Windows(*squash_window(*logits, self.reach, self.min_length))
 
 
 class GSA(SharedWindowAttention):
@@ -156,11 +163,20 @@ class GSA(SharedWindowAttention):
             raise ValueError(f"temperature must be a number above 0, not {temperature!r}")
         self.temperature = temperature
         parts = [(k, n) for n in (1, 2, 4, 8) for k in range(n)]
-        starts = [channels * k // n for k, n in parts]
-        lengths = [max(1, channels // n) for _, n in parts]
-        self.register_buffer("starts", torch.tensor(starts).float(), persistent=False)
-        self.register_buffer("lengths", torch.tensor(lengths).float(), persistent=False)
+        places, ratios = [k / n for k, n in parts], [1 / n for _, n in parts]
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.register_buffer("ratios", torch.tensor(ratios), persistent=False)
         self.logits = nn.Parameter(torch.zeros(len(parts)))
+
+    @property
+    def starts(self) -> Tensor:
+        """floor(C k / n), (15,)."""
+        return (self.reach * self.places).floor()
+
+    @property
+    def lengths(self) -> Tensor:
+        """floor(C / n), and 1 at least, (15,)."""
+        return (self.reach * self.ratios).floor().clamp(min=1)
 
     def windows(self, x: Tensor) -> Windows:
         """Start and length of the likeliest window, (1,) each."""
@@ -177,9 +193,9 @@ class GSA(SharedWindowAttention):
 
     def masks(self) -> Tensor:
         """The 15 windows as 0 and 1 on channels: (15, C)."""
-        p = torch.arange(self.channels, device=self.starts.device)
-        start, end = self.starts.unsqueeze(-1), (self.starts + self.lengths).unsqueeze(-1)
-        return ((p >= start) & (p < end)).to(self.starts.dtype)
+        p = torch.arange(self.channels, device=self.places.device)
+        start, length = self.starts.unsqueeze(-1), self.lengths.unsqueeze(-1)  # (15, 1)
+        return ((p >= start) & (p < start + length)).to(start.dtype)
 
 
 ATTENTIONS: dict[str, Callable[..., WindowedAttention]] = {

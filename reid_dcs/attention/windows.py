@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def squash_window(
-    start_logit: Tensor, length_logit: Tensor, channels: int, min_length: float = 1.0
+    start_logit: Tensor, length_logit: Tensor, channels: float | Tensor, min_length: float = 1.0
 ) -> tuple[Tensor, Tensor]:
     """Map unbounded logits to a window inside ``[0, channels]``.
 
@@ -19,7 +19,7 @@ def squash_window(
 
     Args:
         start_logit, length_logit: any one shape.
-        channels: C, the number of channels.
+        channels: C, the number of channels, or a 0-D tensor of it.
         min_length: the shortest window, at most C.
 
     Returns:
@@ -29,9 +29,12 @@ def squash_window(
     return squash_start(start_logit, channels - length), length
 
 
-def squash_length(logit: Tensor, channels: int, min_length: float = 1.0) -> Tensor:
+def squash_length(logit: Tensor, channels: float | Tensor, min_length: float = 1.0) -> Tensor:
     """A length in ``[min_length, channels]`` from any logit."""
-    shortest = min(min_length, channels)
+    if isinstance(channels, Tensor):
+        shortest = channels.clamp(max=min_length)
+    else:
+        shortest = min(min_length, channels)
     return shortest + (channels - shortest) * torch.sigmoid(countable(logit))
 
 

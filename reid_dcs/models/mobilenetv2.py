@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
-from torchvision.ops import Conv2dNormActivation
 
+from reid_dcs.models.bottleneck import convolution, init_from_scratch
 from reid_dcs.models.pretrained import Donor
 from reid_dcs.models.registry import AttentionFactory, register_backbone
 
@@ -44,8 +44,8 @@ class MobileNetV2(nn.Module):
 
     def __init__(self, attention: AttentionFactory) -> None:
         super().__init__()
-        self.stem = _conv(3, 32, kernel_size=3, stride=2)
-        self.expand = _conv(32, 32, kernel_size=1)
+        self.stem = convolution(3, 32, kernel_size=3, stride=2)
+        self.expand = convolution(32, 32, kernel_size=1)
         self.stages, self.attentions = nn.ModuleList(), nn.ModuleList()
         channels = 32
         for (t, c, s, attended), n in zip(STAGES, self.repeats, strict=True):
@@ -55,9 +55,9 @@ class MobileNetV2(nn.Module):
                 channels = c
             self.stages.append(nn.Sequential(*blocks))
             self.attentions.append(attention(c) if attended else nn.Identity())
-        self.last = _conv(channels, self.out_channels, kernel_size=1)
+        self.last = convolution(channels, self.out_channels, kernel_size=1)
         for module in (self.stem, self.expand, *self.stages, self.last):
-            module.apply(_init_from_scratch)
+            module.apply(init_from_scratch)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1280, H/16, W/16)."""
@@ -101,17 +101,6 @@ def mobilenetv2(attention: AttentionFactory) -> MobileNetV2:
 def mobilenetv2_200(attention: AttentionFactory) -> MobileNetV2200:
     """5.1 M parameters, 0.88 GFLOPs at 256x128."""
     return MobileNetV2200(attention)
-
-
-def _conv(inputs: int, outputs: int, *, kernel_size: int, stride: int = 1) -> nn.Sequential:
-    return Conv2dNormActivation(
-        inputs, outputs, kernel_size=kernel_size, stride=stride, activation_layer=nn.ReLU6
-    )
-
-
-def _init_from_scratch(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d):
-        nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
 
 @torch.no_grad()

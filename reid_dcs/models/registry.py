@@ -15,11 +15,12 @@ from reid_dcs.models.head import ReIDNetwork
 AttentionFactory = Callable[[int], nn.Module]
 """From the channels of a feature map to the block put after it."""
 
-Backbone = Callable[[AttentionFactory], nn.Module]
+Backbone = Callable[..., nn.Module]
 """From an attention factory to a trunk, (B, 3, H, W) -> (B, out_channels, h, w).
 
 A trunk has ``out_channels``. One with ImageNet weights has their ``donor``, and ``inherit(given)``,
-which takes the weights of the donor's trunk.
+which takes the weights of the donor's trunk. Keyword-only arguments of the backbone are options of
+the model.
 """
 
 _TORCHREID_ZOO: dict[str, Callable[..., nn.Module]] = vars(torchreid_models)["__model_factory"]
@@ -52,12 +53,8 @@ def _assemble(
     use_gpu: bool = False,  # torchreid passes it; a module is moved by its owner
     **options,
 ) -> ReIDNetwork:
-    if kind == "base":
-        if options:
-            raise TypeError(f"a network without attention takes no options, not {options}")
-        trunk = backbone(lambda channels: nn.Identity())
-    else:
-        trunk = backbone(lambda channels: build_attention(kind, channels, **options))
+    own = {k: options.pop(k) for k in backbone.__kwdefaults__ or () if k in options}
+    trunk = backbone(attention_factory(kind, **options), **own)
     if pretrained:
         donor = getattr(trunk, "donor", None)
         if donor is None:
@@ -67,6 +64,19 @@ def _assemble(
             )
         trunk.inherit(donor.load(pretrained))
     return ReIDNetwork(trunk, trunk.out_channels, num_classes, loss)
+
+
+def attention_factory(kind: str, **options) -> AttentionFactory:
+    """Makes the blocks of a kind; ``"base"`` is no attention.
+
+    Raises:
+        TypeError: options, where there is no attention to have them.
+    """
+    if kind != "base":
+        return partial(build_attention, kind, **options)
+    if options:
+        raise TypeError(f"a network without attention takes no options, not {options}")
+    return lambda channels: nn.Identity()
 
 
 def list_models(pattern: str = "*") -> list[str]:
@@ -88,7 +98,8 @@ def build_model(
         num_classes: identities in training.
         loss: ``"softmax"`` or ``"triplet"``; what training's forward pass returns.
         pretrained: True for ImageNet weights by download, or a local file of them.
-        options: of the attention, such as ``mode="interp"`` or ``windows=1``.
+        options: of the attention, such as ``mode="interp"`` or ``windows=1``, and of the
+            backbone, such as ``architecture=FILE`` of ``fbnetv2``.
 
     Raises:
         InputError: an unknown name or option, a bad value, weights that cannot be had.

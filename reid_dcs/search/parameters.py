@@ -6,6 +6,7 @@ from torch import nn
 from torch.nn import Parameter
 
 from reid_dcs.attention import WindowedAttention
+from reid_dcs.search.masks import Choice
 
 
 class SearchParameters(NamedTuple):
@@ -17,14 +18,16 @@ class SearchParameters(NamedTuple):
     """What attention blocks find their windows by: the 1x1 convolutions ``select``, or the logits
     of a layer's own window."""
     logits: list[Parameter]
-    """Of choices by Gumbel softmax: gsa's among its windows."""
+    """Of choices by Gumbel softmax: a supergraph's widths and expansions, ``gsa``'s windows."""
 
 
 def search_parameters(network: nn.Module) -> SearchParameters:
-    """Sort a network's parameters: any with attention of ours."""
+    """Sort a network's parameters: any with attention of ours, a supergraph or not."""
     windows, logits = [], []
     for module in network.modules():
-        if isinstance(module, WindowedAttention):
+        if isinstance(module, Choice):
+            logits += module.parameters()
+        elif isinstance(module, WindowedAttention):
             for name, parameter in module.named_parameters():
                 if name == "logits":
                     logits.append(parameter)

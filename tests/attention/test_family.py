@@ -7,6 +7,7 @@ from gather import random_features
 from torch import Tensor
 
 from reid_dcs.attention import (
+    ATTENTIONS,
     DCS,
     DCSSW,
     GSA,
@@ -255,3 +256,34 @@ def test_values_out_of_range_are_refused_by_name(kind, options):
     ((name, value),) = options.items()
     with pytest.raises(ValueError, match=f"{name}.*{value}"):
         build_attention(kind, 8, **options)
+
+
+@pytest.mark.parametrize("kind", list(ATTENTIONS))
+@both_modes
+@pytest.mark.parametrize("width", [3, 16, 19])
+def test_windows_reach_the_channels_that_a_search_keeps(kind, mode, width):
+    """A map whose last channels are zero, read within its first ones: as a block of so many."""
+    torch.manual_seed(0)
+    wide = build_attention(kind, 24, mode=mode, zero_init=False).double().eval()
+    for name, parameter in wide.named_parameters():
+        if "logit" in name:
+            torch.nn.init.normal_(parameter)
+    narrow = build_attention(kind, width, mode=mode).double().eval()
+    state = wide.state_dict()
+    narrow.load_state_dict(
+        {k: state[k][tuple(map(slice, v.shape))] for k, v in narrow.state_dict().items()}
+    )
+    x = random_features(2, 24, 5, 3)
+    x[:, width:] = 0
+    expected = narrow.branch(x[:, :width])
+    for reach in (width, torch.tensor(float(width))):
+        wide.reach = reach
+        torch.testing.assert_close(wide.branch(x)[:, :width], expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", ["dcs", "dcs_pos", "dcs_dim", "dcs_sw"])
+def test_a_gradient_passes_through_the_reach(kind):
+    block = build_attention(kind, 24, zero_init=False)
+    block.reach = torch.tensor(20.3, requires_grad=True)
+    block(feature_map(2, 24, 5, 3)).square().sum().backward()
+    assert block.reach.grad != 0

@@ -10,6 +10,7 @@ import reid_dcs
 
 CLASSES = 5
 SLOW = (pytest.mark.slow,)
+RELEASE = (*SLOW, pytest.mark.release)
 
 
 def over(
@@ -20,23 +21,35 @@ def over(
     return pytest.mark.parametrize("name", marked)
 
 
+DEEPER = reid_dcs.list_models("fbnetv2_large_*") + reid_dcs.list_models("fbnetv2_xlarge_*")
+"""More of the same blocks, at minutes a test file."""
+
+
 def representative(name: str) -> bool:
     """Every attention on the small backbone, and every backbone with the paper's attention."""
+    if name in DEEPER:
+        return False
     return name.endswith("_dcs") or name in reid_dcs.list_models("mobilenetv2_[!2]*")
 
 
+def _rest(name: str) -> tuple[pytest.MarkDecorator, ...]:
+    if name == "fbnetv2_xlarge_dcs" or not name.startswith("fbnetv2_"):
+        return SLOW
+    return RELEASE
+
+
 def _slow_or_at_release(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    return SLOW if name.endswith("_dcs") else (*SLOW, pytest.mark.release)
+    return SLOW if name.endswith("_dcs") and not name.startswith("fbnetv2_") else RELEASE
 
 
-every_model = over(reid_dcs.list_models(), representative)
+every_model = over(reid_dcs.list_models(), representative, _rest)
 every_model_one_quick = over(
     reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs", _slow_or_at_release
 )
 one_model_slow = over(
     reid_dcs.list_models(),
     lambda name: False,
-    lambda name: SLOW if name == "mobilenetv2_dcs" else (*SLOW, pytest.mark.release),
+    lambda name: SLOW if name == "mobilenetv2_dcs" else RELEASE,
 )
 
 

@@ -8,6 +8,7 @@ from torchvision.models.mobilenetv2 import InvertedResidual
 
 import reid_dcs
 from reid_dcs.attention import WindowedAttention
+from reid_dcs.models.bottleneck import Bottleneck
 
 
 def outputs(model: nn.Module, **kinds: type[nn.Module]) -> list[tuple]:
@@ -50,6 +51,33 @@ def test_mobilenetv2_runs_the_rows_of_table_4_in_order(name, column):
 def test_mobilenetv2_has_the_convolutions_that_the_paper_counts(name, layers):
     base = reid_dcs.build_model(f"{name}_base", CLASSES)
     assert sum(isinstance(m, nn.Conv2d) for m in base.trunk.modules()) == layers
+
+
+TABLES_5_AND_6 = [  # widest filters, n of FBNetV2, of the two larger ones, height, DCS after it
+    (16, 1, 1, 1, 128, False),
+    (28, 1, 1, 1, 64, False),
+    (28, 2, 6, 12, 64, True),
+    (40, 1, 3, 6, 32, False),
+    (40, 2, 6, 12, 32, True),
+    (96, 1, 3, 6, 16, False),
+    (96, 2, 6, 12, 16, False),
+    (128, 4, 12, 24, 16, True),
+    (216, 1, 3, 6, 8, False),
+    (216, 3, 3, 6, 8, True),
+]
+
+
+@pytest.mark.parametrize(
+    ("name", "column"), [("fbnetv2", 1), ("fbnetv2_large", 2), ("fbnetv2_xlarge", 3)]
+)
+def test_the_largest_fbnetv2_runs_the_rows_of_its_table_in_order(name, column):
+    model = reid_dcs.build_model(f"{name}_dcs", CLASSES)
+    expected = []
+    for row in TABLES_5_AND_6:
+        shape = (row[0], row[4], row[4] // 2)
+        expected += [("bottleneck", *shape)] * row[column] + [("attention", *shape)] * row[5]
+    seen = outputs(model, bottleneck=Bottleneck, attention=WindowedAttention)
+    assert seen == [*expected, ("maps", 1984, 8, 4)]
 
 
 def test_osnet_attends_after_conv2_to_conv5():

@@ -25,7 +25,8 @@ def test_the_page_of_models_has_every_model_once():
 
 
 @pytest.mark.slow
-def test_table_1_is_fresh():
-    script = runpy.run_path(str(REPOSITORY / "benchmarks/table1.py"))
-    written = (REPOSITORY / "benchmarks/results/table1.md").read_text()
-    assert written == script["page"](), "run benchmarks/table1.py"
+@pytest.mark.parametrize("table", ["table1", "spaces"])
+def test_a_table_of_counts_is_fresh(table):
+    script = runpy.run_path(str(REPOSITORY / f"benchmarks/{table}.py"))
+    written = (REPOSITORY / f"benchmarks/results/{table}.md").read_text()
+    assert written == script["page"](), f"run benchmarks/{table}.py"

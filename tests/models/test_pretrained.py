@@ -260,9 +260,9 @@ def test_a_download_without_a_network_says_what_to_fetch_and_where_to_put_it(
     assert "model.pretrained=FILE" in message
 
 
-@pytest.mark.parametrize("name", reid_dcs.list_models("mobilenetv2_200_*"))
+@pytest.mark.parametrize("name", [*reid_dcs.list_models("mobilenetv2_200_*"), "fbnetv2_dcs"])
 @pytest.mark.parametrize("source", [True, "weights.pth"])
-def test_mobilenetv2_200_has_no_official_weights_and_says_so(name, source):
+def test_a_backbone_without_official_weights_says_so(name, source):
     assert f"{name}: there are no official ImageNet weights" in refusal(source, name)
 
 

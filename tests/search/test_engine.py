@@ -11,7 +11,7 @@ from reid_dcs import InputError
 from reid_dcs.attention import build_attention
 from reid_dcs.config import OptimizerConfig, SearchConfig
 from reid_dcs.losses import IdentityTripletLoss
-from reid_dcs.search import SearchEngine, search_parameters
+from reid_dcs.search import SearchEngine
 
 BATCHES, SEARCHING = 10, 2
 KINDS = ["dcs", "dcs_pos", "dcs_dim", "dcs_sw", "gsa"]
@@ -106,18 +106,6 @@ def test_a_step_moves_those_whose_turn_it_is_and_nothing_else(kind):
             assert moved and not of_windows, (batch, of_windows)
         else:
             assert moved and moved == of_windows, (batch, moved - of_windows)
-
-
-@pytest.mark.parametrize("kind", KINDS)
-def test_every_parameter_is_searched_or_a_weight(kind):
-    model = Network(kind)
-    weights, windows, logits = search_parameters(model)
-    assert len(weights) + len(windows) + len(logits) == len(list(model.parameters()))
-    assert bool(logits) == (kind == "gsa") and bool(windows) == (kind != "gsa")
-    names = {id(p): name for name, p in model.named_parameters()}
-    assert {names[id(p)].split(".")[1] for p in windows + logits} <= {
-        "select", "start_logit", "length_logit", "logits"
-    }  # fmt: skip
 
 
 def test_running_statistics_move_in_both_turns():

@@ -1,0 +1,114 @@
+"""Architecture files: what is written is what is built, and a wrong one is refused in a line."""
+
+import dataclasses
+import json
+import random
+
+import pytest
+import torch
+from networks import CLASSES, images
+
+import reid_dcs
+from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.space import SPACES
+
+SPACE = SPACES["fbnetv2"]
+
+
+def drawn(seed: int = 0) -> Architecture:
+    choose = random.Random(seed).choice
+    return Architecture(
+        "fbnetv2",
+        tuple(choose(block.widths) for block in SPACE.blocks),
+        tuple(choose(block.expansions) for block in SPACE.blocks),
+    )
+
+
+@pytest.mark.parametrize("kind", ["base", "dcs"])
+def test_a_file_gives_its_widths_and_expansions(kind, tmp_path):
+    architecture = drawn()
+    architecture.write(tmp_path / "found.json")
+    model = reid_dcs.build_model(
+        f"fbnetv2_{kind}", CLASSES, architecture=str(tmp_path / "found.json")
+    )
+    blocks = [block for stage in model.trunk.stages for block in stage]
+    hidden, inputs = [], 16
+    for width, expansion in zip(architecture.widths, architecture.expansions, strict=True):
+        hidden.append(expansion * inputs)
+        inputs = width
+    assert [block.project.in_channels for block in blocks] == hidden
+    assert [block.project.out_channels for block in blocks] == [*architecture.widths]
+    assert model.eval()(images()).shape == (4, 1984)
+
+
+def test_a_mapping_and_an_architecture_are_taken_too():
+    given = drawn()
+    content = json.loads(json.dumps(dataclasses.asdict(given)))
+    shapes = [
+        [p.shape for p in reid_dcs.build_model("fbnetv2_sa", 2, architecture=a).parameters()]
+        for a in (given, content)
+    ]
+    assert shapes[0] == shapes[1]
+
+
+def test_the_default_is_the_largest_of_the_space():
+    largest = Architecture.largest(SPACE)
+    assert largest.widths[-1] == 216 and largest.expansions[-1] == 4.5
+    default = reid_dcs.build_model("fbnetv2_dcs", 2)
+    named = reid_dcs.build_model("fbnetv2_dcs", 2, architecture=largest)
+    assert [p.shape for p in default.parameters()] == [p.shape for p in named.parameters()]
+    count = [
+        sum(p.numel() for p in reid_dcs.build_model("fbnetv2_base", 2, architecture=a).parameters())
+        for a in (Architecture.smallest(SPACE), drawn(), largest)
+    ]
+    assert count == sorted(count)
+
+
+@pytest.mark.parametrize(
+    ("kind", "names", "length"),
+    [("dcs_sw", ["start_logit", "length_logit"], 1), ("gsa", ["logits"], 15)],
+)
+def test_windows_of_a_file_go_to_their_blocks(kind, names, length):
+    windows = tuple({name: torch.randn(length).tolist() for name in names} for _ in SPACE.stages)
+    found = dataclasses.replace(drawn(), attention=kind, windows=windows)
+    model = reid_dcs.build_model(f"fbnetv2_{kind}", 2, architecture=found)
+    for block, given in zip(model.trunk.attentions, windows, strict=True):
+        for name in names:
+            torch.testing.assert_close(getattr(block, name).tolist(), given[name])
+    for other in {"base", "dcs", "dcs_sw", "gsa"} - {kind}:  # which do not read them
+        reid_dcs.build_model(f"fbnetv2_{other}", 2, architecture=found)
+
+
+def refusal(architecture, name: str = "fbnetv2_dcs") -> str:
+    with pytest.raises(reid_dcs.InputError) as caught:
+        reid_dcs.build_model(name, 2, architecture=architecture)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_files_that_are_no_architecture_are_refused(tmp_path):
+    assert "no architecture at" in refusal(str(tmp_path / "none.json"))
+    file = tmp_path / "found.json"
+    for text in ("{", "[]", '{"space": "fbnetv2"}', '{"widths": 3}', "null"):
+        file.write_text(text)
+        assert "is not an architecture" in refusal(str(file))
+        assert str(file) in refusal(str(file))
+
+
+def test_another_spaces_architecture_is_refused():
+    message = refusal(drawn(), "fbnetv2_large_dcs")
+    assert "'fbnetv2'" in message and "'fbnetv2_large'" in message
+
+
+def test_wrong_entries_are_named():
+    good = dataclasses.asdict(drawn())
+    assert "widths[3] is 17" in refusal(good | {"widths": [*good["widths"][:3], 17] + [0] * 14})
+    assert "17 expansions, but 18 blocks" in refusal(good | {"expansions": [1.25] * 17})
+    assert "widths must be a list" in refusal(good | {"widths": 16})
+    assert "depth" not in good and "may have" in refusal(good | {"depth": 3})
+    wrong = good | {"attention": "dcs_sw", "windows": [{"start_logit": [0.0]}] * 4}
+    assert "dcs_sw" in refusal(wrong, "fbnetv2_dcs_sw")
+
+
+def test_networks_without_spaces_have_no_architecture():
+    assert "architecture" in refusal(drawn(), "mobilenetv2_dcs")

@@ -1,0 +1,91 @@
+"""A derived network gives what its supergraph gives, and is what its file says."""
+
+import pytest
+import torch
+from small import CLASSES, KINDS, images, random_supergraph
+
+import reid_dcs
+from reid_dcs.models.fbnetv2 import FBNetV2
+from reid_dcs.models.space import SPACES
+from reid_dcs.search import derive
+
+
+def assert_same_features(network, derived) -> None:
+    """To 1e-5 of the largest, and the images are told apart."""
+    with torch.no_grad():
+        x = images().to(network.classifier.weight.dtype)
+        expected, found = network(x), derived(x)
+    scale = expected.abs().max()
+    assert expected.std(0).mean() > 1e-3 * scale
+    torch.testing.assert_close(found / scale, expected / scale, rtol=0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("seed", range(3))
+def test_the_same_features(kind, seed):
+    network = random_supergraph(kind, seed)
+    derived = derive(network)
+    assert type(derived.trunk) is FBNetV2
+    widest = sum(p.numel() for p in network.parameters())
+    assert sum(p.numel() for p in derived.parameters()) < 0.8 * widest
+    assert_same_features(network, derived)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("dcs", {"mode": "interp", "windows": 3}),
+        ("dcs", {"union": "sum", "min_length": 20.0}),
+        ("dcs_sw", {"mode": "interp"}),
+        ("dcs_pos", {"ratio": 0.3}),
+        ("sa", {"ratio": 0.7}),
+    ],
+)
+def test_the_same_features_whatever_the_options(kind, options):
+    network = random_supergraph(kind, **options)
+    assert_same_features(network, derive(network))
+
+
+@pytest.mark.parametrize(
+    "space", ["fbnetv2", pytest.param("fbnetv2_xlarge", marks=pytest.mark.slow)]
+)
+def test_the_same_features_in_the_spaces_of_the_tables(space):
+    """In double precision: 86 untrained blocks amplify rounding."""
+    network = random_supergraph("dcs", space=SPACES[space]).double()
+    assert_same_features(network, derive(network))
+
+
+@pytest.mark.parametrize("kind", ["base", "dcs", "dcs_sw", "gsa"])
+def test_its_architecture_file_builds_it(kind, tmp_path):
+    """The file, and the derived weights."""
+    network = random_supergraph(kind, space=SPACES["fbnetv2"])
+    derived = derive(network)
+    network.architecture().write(tmp_path / "found.json")
+    name, file = f"fbnetv2_{kind}", str(tmp_path / "found.json")
+    options = {} if kind == "base" else {"zero_init": False}
+    built = reid_dcs.build_model(name, CLASSES, architecture=file, **options)
+    for given, own in zip(derived.trunk.attentions, built.trunk.attentions, strict=True):
+        for key, logits in given.named_parameters(recurse=False):  # before any weight is loaded
+            assert torch.equal(getattr(own, key), logits)
+    built.load_state_dict(derived.state_dict())
+    assert_same_features(network, built.eval())
+
+
+def test_mode_and_type_are_the_supergraphs():
+    network = random_supergraph("dcs")
+    assert not derive(network).training
+    derived = derive(network.train().double())
+    assert derived.training and next(derived.parameters()).dtype == torch.double
+    assert derived.neck.bias.requires_grad is False
+    logits, features = derived(images().double())
+    assert (logits.shape, features.shape) == ((4, CLASSES), (4, 64))
+
+
+def test_the_supergraph_is_left_as_it_was():
+    network = random_supergraph("dcs")
+    state = {k: v.clone() for k, v in network.state_dict().items()}
+    derived = derive(network)
+    with torch.no_grad():
+        for parameter in derived.parameters():
+            parameter.zero_()
+    assert all(torch.equal(v, state[k]) for k, v in network.state_dict().items())
