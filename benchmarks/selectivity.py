@@ -51,7 +51,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for path in options.weights:
         name, cells, falls = shares(path, options.root, options.images)
-        print(f"| {name}, {Path(path).parent.name} | {' | '.join(cells)} | {falls and 'yes' or 'no'} |")
+        where = "/".join(Path(path).parts[-3:-1])
+        print(f"| {name}, {where} | {' | '.join(cells)} | {'yes' if falls else 'no'} |")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From a configuration to the parts of a run: data set, network, batches, engine."""
 
 import sys
+from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +29,9 @@ from reid_dcs.engine.precision import Precision
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 
+Build = Callable[[Config, int, torch.device], nn.Module]
+"""A network from ``config.model``, for so many identities, on a device."""
+
 
 class Parts(NamedTuple):
     """What a training run is made of."""
@@ -37,7 +41,24 @@ class Parts(NamedTuple):
     manager: InMemoryDataManager
 
 
-def assemble(config: Config, device: torch.device) -> Parts:
+def build_network(config: Config, num_classes: int, device: torch.device) -> nn.Module:
+    """The network of ``config.model``, on the device, ``channels_last``."""
+    model = build_model(
+        config.model.name,
+        num_classes,
+        pretrained=config.model.pretrained,
+        **config.model.options,
+    )
+    return place(config, model, device)
+
+
+def place(config: Config, model: nn.Module, device: torch.device) -> nn.Module:
+    """On the device, ``channels_last``, its batch norms synchronised if that is asked for."""
+    model = synchronised(model, device) if config.train.sync_bn else model
+    return model.to(device, memory_format=torch.channels_last)
+
+
+def assemble(config: Config, device: torch.device, build: Build = build_network) -> Parts:
     """Data set, network and batches; seeded, so that the same configuration gives the same.
 
     Raises:
@@ -49,25 +70,13 @@ def assemble(config: Config, device: torch.device) -> Parts:
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     torch.manual_seed(config.seed)
-    model = build_network(config, dataset.num_train_pids, device)
+    model = build(config, dataset.num_train_pids, device)
     if distributed.rank():  # what is drawn in training differs from rank to rank
         torch.manual_seed(config.seed + distributed.rank())
     # a mapped store is written by one
     with distributed.main_first() if config.data.mapped else nullcontext():
         manager = build_manager(config, dataset, device)
     return Parts(dataset, model, manager)
-
-
-def build_network(config: Config, num_classes: int, device: torch.device) -> nn.Module:
-    """The network of ``config.model``, on the device, ``channels_last``."""
-    model = build_model(
-        config.model.name,
-        num_classes,
-        pretrained=config.model.pretrained,
-        **config.model.options,
-    )
-    model = synchronised(model, device) if config.train.sync_bn else model
-    return model.to(device, memory_format=torch.channels_last)
 
 
 def build_manager(

@@ -1,6 +1,7 @@
 """Whole runs: the rooms of the house put together. What tools/ and users' scripts call."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,8 @@ from reid_dcs.files import write_json
 from reid_dcs.models import build_model
 from reid_dcs.output import metrics_of, open_output, table, write_setting
 from reid_dcs.search import search_parameters
-from reid_dcs.searching import put_windows, search_windows, write_windows
+from reid_dcs.search.supergraph import is_space
+from reid_dcs.searching import after_search, put_windows, run_search, write_windows
 from reid_dcs.weights import load_exactly, read_weights
 
 
@@ -53,10 +55,10 @@ def train(config: Layer) -> dict[str, Any]:
 def search(config: Layer) -> dict[str, Any]:
     """Algorithm 1, the training of what it found, and its evaluation, as one job.
 
-    ``output_dir`` receives what a training leaves, ``windows.json``, and the search's own files in
-    ``search/``. With ``resume=auto`` it goes on in the phase that it was in. With
-    ``ablation.rows`` there is a job for each row and seed, and a table: see
-    :func:`reid_dcs.ablation.ablate`.
+    ``output_dir`` receives what a training leaves, ``windows.json``, ``architecture.json`` where a
+    backbone was searched too, and the search's own files in ``search/``. With ``resume=auto`` it
+    goes on in the phase that it was in. With ``ablation.rows`` there is a job for each row and
+    seed, and a table: see :func:`reid_dcs.ablation.ablate`.
 
     Args:
         config: some or all settings; the others keep their defaults.
@@ -72,12 +74,15 @@ def search(config: Layer) -> dict[str, Any]:
     if config.ablation.rows:
         return ablate(config, _search_or_train)
     with distributed.process_group(choose_device(config.device)) as device:
-        found = search_windows(config, device)
+        found = run_search(config, device)
+        training = after_search(config, found)
         print("\ntraining", flush=True)
-        retrain = config.search.retrain
-        metrics, parts = _train(config, device, lambda model: put_windows(model, found, retrain))
+        begin = partial(put_windows, found=found.state, retrain=config.search.retrain)
+        metrics, parts = _train(training, device, begin)
+        output = Path(config.output_dir)
+        write_setting(output, config, device)  # of the job, not of its second half
         if distributed.is_main():
-            write_windows(config, parts, Path(config.output_dir))
+            write_windows(config, parts, output)
     return metrics
 
 
@@ -86,7 +91,8 @@ def _search_or_train(config: Config) -> dict[str, Any]:
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
     _, windows, logits = search_parameters(model)
-    return search(config) if windows or logits else train(config)
+    searched = windows or logits or is_space(config.model.name)
+    return search(config) if searched else train(config)
 
 
 def _train(

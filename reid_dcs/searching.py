@@ -1,7 +1,10 @@
 """A search as one job: Algorithm 1, then the training of what it found, then windows.json."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,26 +16,51 @@ from reid_dcs.assembly import (
     announce,
     assemble,
     build_criterion,
+    build_network,
     checkpoint_to_resume,
     engine_options,
+    place,
 )
 from reid_dcs.attention import GSA
-from reid_dcs.config import Config
+from reid_dcs.config import Config, compose, to_layer
 from reid_dcs.data.augment import normalise
 from reid_dcs.engine.curves import draw_curves
+from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
+from reid_dcs.models import build_model
+from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.complexity import complexity
 from reid_dcs.output import open_output, write_setting
-from reid_dcs.search import SearchEngine, describe_windows, pruned, search_parameters
+from reid_dcs.search import (
+    SearchEngine,
+    Supergraph,
+    build_supergraph,
+    derive,
+    describe_windows,
+    expected_macs,
+    pruned,
+    search_parameters,
+    target_penalty,
+)
 from reid_dcs.search.prune import compare
+from reid_dcs.search.supergraph import is_space
 
 CERTAIN = 1e4  # a logit that no Gumbel noise outdoes
 
 
-def search_windows(config: Config, device: torch.device) -> dict[str, Tensor]:
+class Found(NamedTuple):
+    """What a search hands to the training after it."""
+
+    state: dict[str, Tensor]
+    """Of the network: its weights, and what it finds its windows by."""
+    architecture: Architecture | None
+    """Where a backbone was searched too."""
+
+
+def run_search(config: Config, device: torch.device) -> Found:
     """Run Algorithm 1 in ``<output_dir>/search``, or take up what lies there.
 
-    Returns:
-        the state of the searched network.
+    A model of a space, such as ``fbnetv2_dcs``, is searched as its supergraph.
 
     Raises:
         InputError: anything the user can mend.
@@ -41,13 +69,16 @@ def search_windows(config: Config, device: torch.device) -> dict[str, Tensor]:
     folder = Path(config.output_dir, "search")
     resumed = checkpoint_to_resume(config, folder)
     if resumed and resumed["epoch"] == config.search.epochs:
-        return resumed["state_dict"]
-    parts = assemble(config, device)
+        model = build_searched(config, resumed["model"]["num_classes"], device)
+        model.load_state_dict(resumed["state_dict"])
+        return _found(model)
+    parts = assemble(config, device, build_searched)
     engine = SearchEngine(
         parts.manager,
         parts.model,
         build_criterion(config),
         config.search,
+        penalty=_penalty(config, parts.model),
         **engine_options(config, parts),
     )
     start_epoch = engine.resume(resumed) if resumed else 0
@@ -58,7 +89,57 @@ def search_windows(config: Config, device: torch.device) -> dict[str, Tensor]:
     engine.run(folder, config.search.epochs, start_epoch, config.eval.every)
     if distributed.is_main():
         draw_curves(engine.history, f"search of {config.model.name}", folder / "curves.png")
-    return parts.model.state_dict()
+    return _found(parts.model)
+
+
+def build_searched(config: Config, num_classes: int, device: torch.device) -> nn.Module:
+    """The network that Algorithm 1 moves: of a space its supergraph, else the network itself."""
+    if not is_space(config.model.name):
+        return build_network(config, num_classes, device)
+    if config.model.pretrained:
+        raise InputError("model.pretrained: a supergraph is searched from scratch")
+    model = build_supergraph(config.model.name, num_classes, **config.model.options)
+    return place(config, model, device)
+
+
+def _found(model: nn.Module) -> Found:
+    if isinstance(model, Supergraph):
+        return Found(derive(model).state_dict(), model.architecture())
+    return Found(model.state_dict(), None)
+
+
+def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
+    target = config.search.target_gmacs
+    if not target:
+        return None
+    if not isinstance(model, Supergraph):
+        raise InputError(f"search.target_gmacs: {config.model.name} has one cost, and no choice")
+    size = (3, config.data.height, config.data.width)
+
+    def penalty() -> Tensor:
+        distance = target_penalty(expected_macs(model, size), target)
+        return config.search.cost_weight * distance.float()
+
+    return penalty
+
+
+def after_search(config: Config, found: Found) -> Config:
+    """What is trained: the same model, or the one of its space that was found."""
+    if found.architecture is None:
+        return config
+    output = Path(config.output_dir)
+    size = (3, config.data.height, config.data.width)
+    architecture = json.loads(json.dumps(asdict(found.architecture)))  # as its file has it
+    options = dict(config.model.options) | {"architecture": architecture}
+    model = build_model(config.model.name, 1, **options)
+    cost = complexity(model, size)
+    print(
+        f"found: {cost.params / 1e6:.2f} M parameters, {cost.total_macs / 1e9:.4f} G multiply-adds "
+        f"at {size[1]}x{size[2]}"
+    )
+    if distributed.is_main():
+        found.architecture.write(output / "architecture.json")
+    return compose(to_layer(config), {"model": {"options": options}})
 
 
 def put_windows(model: nn.Module, found: dict[str, Tensor], retrain: str) -> None:

@@ -176,3 +176,33 @@ def test_a_wrong_row_is_refused_before_any_run(tmp_path, row, said):
     with pytest.raises(InputError, match=said):
         runs.search({"ablation": {"rows": rows}, "output_dir": str(tmp_path / "out")})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_a_backbone_is_searched_derived_and_trained(settings, tmp_path):
+    own = settings | {"output_dir": str(tmp_path), "model": {"name": "fbnetv2_dcs_sw"}}
+    own |= {
+        "train": {"epochs": 1},
+        "search": {"epochs": 1, "calibration": 8, "target_gmacs": 0.005},
+    }
+    metrics = runs.search(own)
+    found = json.loads((tmp_path / "architecture.json").read_text())
+    assert found["space"] == "fbnetv2" and len(found["widths"]) == 18
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert content["model"]["options"]["architecture"]["widths"] == found["widths"]
+    evaluated = runs.evaluate(
+        {
+            "eval": {"weights": str(tmp_path / "checkpoint.pt")},
+            "data": {"root": settings["data"]["root"]},
+        }
+    )
+    assert evaluated["mAP"] == metrics["mAP"]
+    again = runs.search(own)  # all is done: it is evaluated once more
+    assert again["mAP"] == metrics["mAP"]
+
+
+def test_a_target_for_a_network_without_a_choice_is_refused(settings, tmp_path):
+    own = settings | {"output_dir": str(tmp_path / "run"), "search": {"target_gmacs": 0.1}}
+    with pytest.raises(InputError, match="search.target_gmacs: mobilenetv2_dcs_sw has one cost"):
+        runs.search(own)
+    assert not (tmp_path / "run").exists()

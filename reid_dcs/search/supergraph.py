@@ -123,6 +123,14 @@ class Supergraph(ReIDNetwork):
         )
 
 
+_NAMES = {f"{space}_{kind}": (space, kind) for space in SPACES for kind in ("base", *ATTENTIONS)}
+
+
+def is_space(name: str) -> bool:
+    """Whether networks of a name can be searched as one."""
+    return name in _NAMES
+
+
 def build_supergraph(name: str, num_classes: int, loss: str = "triplet", **options) -> Supergraph:
     """The supergraph that networks of a name are searched in.
 
@@ -135,12 +143,11 @@ def build_supergraph(name: str, num_classes: int, loss: str = "triplet", **optio
     Raises:
         InputError: an unknown name or option, a bad value.
     """
-    known = {f"{space}_{kind}": (space, kind) for space in SPACES for kind in ("base", *ATTENTIONS)}
-    if name not in known:
-        close = get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+    if not is_space(name):
+        close = get_close_matches(name, _NAMES, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(_NAMES)}"
         raise InputError(f"there is no supergraph of {name!r}: {hint}")
-    space, kind = known[name]
+    space, kind = _NAMES[name]
     try:
         return Supergraph(SPACES[space], kind, num_classes, loss, **options)
     except (TypeError, ValueError) as error:
