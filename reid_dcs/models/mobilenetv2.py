@@ -10,6 +10,7 @@ from torchvision.ops import Conv2dNormActivation
 
 from reid_dcs.models.pretrained import Donor
 from reid_dcs.models.registry import AttentionFactory, register_backbone
+from reid_dcs.models.relu6 import ReLU6
 
 # One row a stage of Table 4: expansion t, channels c, stride s, attention after it. The paper
 # prints stride 2 for the 160-channel stage; we take 1, the last stride of modern
@@ -57,7 +58,7 @@ class MobileNetV2(nn.Module):
             self.attentions.append(attention(c) if attended else nn.Identity())
         self.last = _conv(channels, self.out_channels, kernel_size=1)
         for module in (self.stem, self.expand, *self.stages, self.last):
-            module.apply(_init_from_scratch)
+            module.apply(_init_from_scratch).apply(_with_own_relu6)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1280, H/16, W/16)."""
@@ -112,6 +113,12 @@ def _conv(inputs: int, outputs: int, *, kernel_size: int, stride: int = 1) -> nn
 def _init_from_scratch(module: nn.Module) -> None:
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+
+def _with_own_relu6(module: nn.Module) -> None:
+    for name, child in module.named_children():
+        if isinstance(child, nn.ReLU6):
+            setattr(module, name, ReLU6())
 
 
 @torch.no_grad()
