@@ -3,6 +3,7 @@
 import ctypes
 import os
 import warnings
+from functools import cache
 
 import torch
 from torch import nn
@@ -40,6 +41,7 @@ def compiled(model: nn.Module) -> nn.Module:
     return torch.compile(model)
 
 
+@cache
 def _keep_freed_memory() -> None:
     """Have glibc reuse the pages of freed tensors, and the kernel make them huge.
 

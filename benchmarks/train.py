@@ -1,0 +1,321 @@
+"""Epochs of training, data included, with torchreid's engine and loader and with ours.
+
+    python benchmarks/train.py --root DIR [--output benchmarks/results/train.md]
+
+The same network, identities, batches (16 x 4) and recipe (Adam, label smoothing, triplet loss of
+margin 0.3, flip, crop, erasing). torchreid's ImageTripletEngine draws from its ImageDataManager
+with 0 up to 4 workers; the best of them in the first round is the rival in the others. Rows take
+turns, each epoch in a process of its own, timed after three steps to warm up. Without --root, the
+generated set. Writes the page with what bounds a step and the triplet losses side by side.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import io
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from itertools import islice
+from pathlib import Path
+from statistics import median
+
+import torch
+from bounds import Ceilings, Costs, seconds, synchronise
+from machine import machine
+from torch import nn
+from torchreid import data as torchreid_data
+from torchreid import engine as torchreid_engine
+from torchreid import losses as torchreid_losses
+from torchreid import optim as torchreid_optim
+
+from reid_dcs import build_model
+from reid_dcs.data.augment import Augmentation
+from reid_dcs.data.datasets import DATASETS
+from reid_dcs.data.manager import InMemoryDataManager
+from reid_dcs.engine import ReIDEngine, warmup_cosine
+from reid_dcs.engine.device import choose_device, compiled
+from reid_dcs.losses import IdentityTripletLoss, batch_hard_triplet
+
+IDENTITIES, INSTANCES, WARMUP = 16, 4, 3
+BATCH = IDENTITIES * INSTANCES
+LEARNING_RATE, WEIGHT_DECAY = 3e-4, 5e-4
+WORKERS = (0, 1, 2, 4)
+
+
+def subset(options: argparse.Namespace) -> type[torchreid_data.ImageDataset]:
+    """The data set with its first training identities alone, and next to nothing to test on."""
+    whole = DATASETS["market1501" if options.root else "synthetic"]
+
+    class Subset(whole):
+        @classmethod
+        def list_files(cls, root: Path, **others):
+            listing = whole.list_files(root, **others)
+            kept = sorted({pid for _, pid, _ in listing.train})[: options.identities]
+            return dataclasses.replace(
+                listing,
+                train=[item for item in listing.train if item[1] in kept],
+                query=listing.query[:1],
+                gallery=listing.gallery[:1],
+            )
+
+    return Subset
+
+
+def torchreids(options: argparse.Namespace, workers: int) -> torchreid_engine.Engine:
+    torchreid_data.register_image_dataset("subset", subset(options))
+    manager = torchreid_data.ImageDataManager(
+        root=options.data,
+        sources="subset",
+        height=options.height,
+        width=options.width,
+        transforms=["random_flip", "random_crop", "random_erase"],
+        batch_size_train=BATCH,
+        num_instances=INSTANCES,
+        train_sampler="RandomIdentitySampler",
+        workers=workers,
+    )
+    model = build_model(options.model, manager.num_train_pids)
+    model = model.cuda() if torch.cuda.is_available() else model
+    optimizer = torchreid_optim.build_optimizer(
+        model, optim="adam", lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
+    )
+    engine = torchreid_engine.ImageTripletEngine(manager, model, optimizer, margin=0.3)
+    engine.max_epoch = 1
+    return engine
+
+
+def ours(options: argparse.Namespace, traits: list[str]) -> ReIDEngine:
+    device = choose_device("auto")
+    manager = InMemoryDataManager(
+        "subset",
+        subset(options)(root=options.data, verbose=False),
+        height=options.height,
+        width=options.width,
+        batch_size=BATCH,
+        num_instances=INSTANCES,
+        test_batch_size=BATCH,
+        augmentation=Augmentation(flip=0.5, padding=10, erasing=0.5),
+        device=device,
+    )
+    model = build_model(options.model, manager.num_train_pids)
+    model = model.to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.Adam(
+        model.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY, fused=True
+    )
+    step_model = compiled(model) if "compiled" in traits else model
+    step_model = in_bfloat16(step_model) if "bf16" in traits else step_model
+    steps = WARMUP + len(manager.train_loader)
+    engine = ReIDEngine(
+        manager,
+        model,
+        optimizer,
+        warmup_cosine(optimizer, steps, 0),
+        IdentityTripletLoss(),
+        step_model=step_model,
+    )
+    engine.epoch, engine.max_epoch = 0, 1
+    return engine
+
+
+def in_bfloat16(model: nn.Module):
+    def forward(images: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            logits, features = model(images)
+        return logits.float(), features.float()
+
+    return forward
+
+
+def epoch(options: argparse.Namespace, row: str) -> float:
+    """Images a second of one epoch, warm."""
+    torch.manual_seed(0)
+    who, *traits = row.split()
+    engine = ours(options, traits) if who == "ours" else torchreids(options, int(traits[0]))
+    device = next(engine.model.parameters()).device
+    engine.set_model_mode("train")
+    for batch in islice(engine.train_loader, WARMUP):
+        engine.forward_backward(batch)
+    batches = 0
+    step = engine.forward_backward
+
+    def counted(batch):
+        nonlocal batches
+        batches += 1
+        return step(batch)
+
+    engine.forward_backward = counted
+    synchronise(device)
+    began = time.perf_counter()
+    engine.train()
+    synchronise(device)
+    return batches * BATCH / (time.perf_counter() - began)
+
+
+def alone(options: argparse.Namespace, row: str) -> list[str]:
+    """What a process of its own prints for a row."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--data", options.data, "--row", row]
+    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
+    print(f"{row}: {found}", end="", file=sys.stderr, flush=True)
+    return found.splitlines()
+
+
+def measured(options: argparse.Namespace) -> dict[str, list[float]]:
+    """Images a second of each row, round by round."""
+
+    def run(row: str) -> float:
+        return float(alone(options, row)[-1])
+
+    rivals = [f"torchreid {workers} workers" for workers in options.workers]
+    own = ["ours", "ours compiled"]
+    if torch.cuda.is_available():
+        own += ["ours bf16", "ours bf16 compiled"]
+    rates = {row: [run(row)] for row in [*rivals, *own]}
+    best = max(rivals, key=lambda row: rates[row])
+    for _ in range(options.rounds - 1):
+        for row in [best, *own]:
+            rates[row].append(run(row))
+    return {best: rates.pop(best)} | rates
+
+
+def bounds(options: argparse.Namespace) -> list[str]:
+    """Rows of a table: the operations and bytes of a step against the device's ceilings."""
+    rows = []
+    device = choose_device("auto")
+    for dtype in [torch.float32] + [torch.bfloat16] * (device.type == "cuda"):
+        model = build_model(options.model, 751).to(device, memory_format=torch.channels_last)
+        optimizer = torch.optim.Adam(model.train().parameters(), LEARNING_RATE, fused=True)
+        forward = in_bfloat16(model) if dtype == torch.bfloat16 else model
+        images = torch.randn(BATCH, 3, options.height, options.width, device=device)
+        images = images.to(memory_format=torch.channels_last)
+        pids = torch.arange(IDENTITIES, device=device).repeat_interleave(INSTANCES)
+
+        def step(forward=forward, images=images, pids=pids, optimizer=optimizer):
+            optimizer.zero_grad()
+            IdentityTripletLoss()(*forward(images), pids).total.backward()
+            optimizer.step()
+
+        took = seconds(step, device)
+        with Costs() as costs:
+            step()
+        ceilings = Ceilings.measured(device, dtype)
+        cells = [
+            str(dtype).removeprefix("torch."),
+            f"{costs.operations / 2e9:.1f}",
+            f"{costs.bytes / 2**30:.1f}",
+            f"{ceilings.operations / 1e12:.3g}",
+            f"{ceilings.bytes / 1e9:.3g}",
+            f"{1e3 * costs.operations / ceilings.operations:.0f}",
+            f"{1e3 * costs.bytes / ceilings.bytes:.0f}",
+            f"{1e3 * costs.roofline(ceilings):.0f}",
+            f"{1e3 * took:.0f}",
+        ]
+        rows.append(f"| {' | '.join(cells)} |")
+    return rows
+
+
+def triplets() -> list[str]:
+    """Rows of a table: the triplet losses, forward and backward."""
+    rows = []
+    device = choose_device("auto")
+    theirs = torchreid_losses.TripletLoss(0.3)
+    for n in (64, 256):
+        features = torch.randn(n, 1280, device=device, requires_grad=True)
+        pids = torch.arange(n // INSTANCES, device=device).repeat_interleave(INSTANCES)
+        loop, vectorised = (
+            1e3 * seconds(lambda loss=loss: loss().backward(), device)
+            for loss in (
+                lambda features=features, pids=pids: theirs(features, pids),
+                lambda features=features, pids=pids: batch_hard_triplet(features, pids, 0.3),
+            )
+        )
+        rows.append(f"| {n} | {loop:.1f} | {vectorised:.2f} | {loop / vectorised:.0f}x |")
+    return rows
+
+
+def row(options: argparse.Namespace) -> list[str]:
+    if options.row == "bounds":
+        return bounds(options)
+    if options.row == "triplets":
+        return triplets()
+    return [str(epoch(options, options.row))]
+
+
+def page(options: argparse.Namespace) -> str:
+    rates = measured(options)
+    rival = next(iter(rates))  # in its rounds, the rows of the same rounds beside it
+    lines = []
+    for row, values in rates.items():
+        ratio = median(a / b for a, b in zip(values, rates[rival], strict=False))
+        each = ", ".join(f"{rate:.1f}" for rate in values)
+        lines.append(f"| {row} | {median(values):.1f} | {ratio:.2f}x | {each} |")
+    source = "Market-1501" if options.root else "the generated set"
+    command = " ".join(["python", *sys.argv]).replace(str(options.root), "DIR")
+    return "\n".join(
+        [
+            "# Training, data included",
+            "",
+            f"`{command}`: `{options.model}` at {options.height}x{options.width}, batches of "
+            f"{BATCH} ({IDENTITIES} x {INSTANCES}), the first {options.identities} identities of "
+            f"{source}; an epoch of images a second, each in a process of its own.",
+            "",
+            machine("torchreid", "Pillow"),
+            "",
+            "| | images a second, median | of torchreid in the same round, median | each round |",
+            "|---|---|---|---|",
+            *lines,
+            "",
+            "## What bounds a step",
+            "",
+            "Of our network and criterion, not compiled: operators with their inputs and outputs, "
+            "against the device's largest matrix product and copy. The roofline takes the slower "
+            "of the two for each operator; compiled code goes below it where it fuses operators.",
+            "",
+            "| | multiply-adds, G | bytes, GiB | product, TFLOP/s | copy, GB/s "
+            "| operations, ms | bytes, ms | roofline, ms | measured, ms |",
+            "|---|---|---|---|---|---|---|---|---|",
+            *alone(options, "bounds"),
+            "",
+            "## The triplet loss",
+            "",
+            "Batch-hard, 1280 features, forward and backward, ms.",
+            "",
+            "| images | torchreid's loop | ours | |",
+            "|---|---|---|---|",
+            *alone(options, "triplets"),
+        ]
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--root", help="folder that holds Market-1501")
+    parser.add_argument("--model", default="mobilenetv2_dcs")
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--identities", type=int, default=32)
+    parser.add_argument("--workers", type=int, nargs="+", default=WORKERS)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="Markdown file for the page")
+    parser.add_argument("--data", help=argparse.SUPPRESS)
+    parser.add_argument("--row", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.row:
+        warnings.filterwarnings("ignore")
+        with contextlib.redirect_stdout(io.StringIO()):  # engines report their steps
+            lines = row(options)
+        return print(*lines, sep="\n")
+    with tempfile.TemporaryDirectory() as generated:
+        options.data = options.root or generated
+        text = page(options)
+    print(text)
+    if options.output:
+        options.output.write_text(text + "\n")
+
+
+if __name__ == "__main__":
+    main()
