@@ -13,7 +13,6 @@ import argparse
 import contextlib
 import io
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -21,6 +20,7 @@ import time
 from pathlib import Path
 
 import torch
+from machine import machine
 
 HEIGHT, WIDTH, BATCH, INSTANCES = 256, 128, 64, 4
 
@@ -176,8 +176,7 @@ def main() -> None:
         f"{HEIGHT}x{WIDTH}, batches of {BATCH} ({BATCH // INSTANCES} x {INSTANCES}), flip, crop, "
         "erasing.",
         "",
-        f"{_cpu()}, {cores} cores, torch {torch.__version__}, Pillow {_version('Pillow')}, "
-        f"Python {platform.python_version()}.",
+        machine("Pillow"),
         "",
         "| | images a second | over torchreid's best | of a training step | opened in, s "
         "| memory, MiB |",
@@ -199,20 +198,6 @@ def main() -> None:
     if options.output:
         options.output.parent.mkdir(parents=True, exist_ok=True)
         options.output.write_text("\n".join(lines) + "\n")
-
-
-def _cpu() -> str:
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").open():
-            if line.startswith("model name"):
-                return line.split(":")[1].strip()
-    return platform.processor() or platform.machine()
-
-
-def _version(package: str) -> str:
-    from importlib.metadata import version
-
-    return version(package)
 
 
 if __name__ == "__main__":

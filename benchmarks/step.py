@@ -1,26 +1,26 @@
 """Images a second of one training step, by memory layout, allocator and compilation.
 
-    python benchmarks/step.py [--model mobilenetv2_dcs] [--height 128] [--width 64]
+    python benchmarks/step.py [--model mobilenetv2_dcs] [--output benchmarks/results/step.md]
 
-Each row runs in a process of its own. Prints a table in Markdown.
+Each row runs in a process of its own, and adds something to the row above.
 """
 
 import argparse
-import os
-import platform
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import torch
+from machine import machine
 
 ROWS = {
-    "default layout, glibc's allocator": "",
-    "channels_last, glibc's allocator": "channels_last",
-    "channels_last, freed memory kept": "channels_last keep",
-    "channels_last, freed memory kept, compiled": "channels_last keep compile",
+    "as PyTorch has it": "",
+    "channels_last": "channels_last",
+    "freed memory kept (`engine/device.py`)": "channels_last keep",
+    "compiled": "channels_last keep compile",
 }
-STEPS, WARMUP = 12, 3
+STEPS, WARMUP = 8, 2
 
 
 def measure(name: str, height: int, width: int, batch: int, traits: list[str]) -> None:
@@ -37,7 +37,7 @@ def measure(name: str, height: int, width: int, batch: int, traits: list[str]) -
     criterion = IdentityTripletLoss()
     images = torch.randn(batch, 3, height, width).to(memory_format=layout)
     pids = torch.arange(batch // 4).repeat_interleave(4)
-    step_model = compiled(model) if "compile" in traits else model
+    step_model = compiled(model, "compile" in traits)
     times = []
     for _ in range(WARMUP + STEPS):
         started = time.perf_counter()
@@ -51,26 +51,38 @@ def measure(name: str, height: int, width: int, batch: int, traits: list[str]) -
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="mobilenetv2_dcs")
-    parser.add_argument("--height", type=int, default=128)
-    parser.add_argument("--width", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--height", type=int, default=256)
+    parser.add_argument("--width", type=int, default=128)
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--output", type=Path, help="Markdown file for the table")
     parser.add_argument("--traits", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.traits is not None:
         size = options.height, options.width, options.batch
         return measure(options.model, *size, options.traits.split())
-    print(
-        f"{options.model} at {options.height}x{options.width}, batch {options.batch}, "
-        f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores\n\n"
-        "| | images a second | first step, s |\n|---|---|---|"
-    )
+    lines = [
+        "# A training step on a CPU",
+        "",
+        f"`{' '.join(['python', *sys.argv])}`: `{options.model}` at "
+        f"{options.height}x{options.width}, batch {options.batch}, each row a process and what "
+        f"the row above has; the median of {STEPS} steps.",
+        "",
+        machine(),
+        "",
+        "| | images a second | first step, s |",
+        "|---|---|---|",
+    ]
     for row, traits in ROWS.items():
         command = [sys.executable, __file__, *sys.argv[1:], "--traits", traits]
-        result = subprocess.run(command, check=True, capture_output=True, text=True)
+        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
         speed, first = result.stdout.split()[-2:]
-        print(f"| {row} | {speed} | {first} |", flush=True)
+        lines.append(f"| {row} | {speed} | {first} |")
+        print(lines[-1], file=sys.stderr, flush=True)
+    print("\n".join(lines))
+    if options.output:
+        options.output.write_text("\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

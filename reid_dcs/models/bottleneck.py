@@ -57,3 +57,9 @@ def init_from_scratch(module: nn.Module) -> None:
     """torchvision's initialisation of MobileNetV2, for ``network.apply``."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+
+def out_of_place(module: nn.Module) -> None:
+    """For ``network.apply``: in place, ReLU6 first copies its whole input for its gradient."""
+    if isinstance(module, nn.ReLU6):
+        module.inplace = False

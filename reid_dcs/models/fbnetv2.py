@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from reid_dcs.attention import ATTENTIONS
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
-from reid_dcs.models.bottleneck import Bottleneck, convolution, init_from_scratch
+from reid_dcs.models.bottleneck import Bottleneck, convolution, init_from_scratch, out_of_place
 from reid_dcs.models.registry import AttentionFactory, register_backbone
 from reid_dcs.models.space import SPACES, Space
 
@@ -46,7 +46,7 @@ class FBNetV2(nn.Module):
             self.attentions.append(attention(channels))
         self.last = convolution(channels, space.last, kernel_size=1)
         for module in (self.stem, self.stages, self.last):
-            module.apply(init_from_scratch)
+            module.apply(init_from_scratch).apply(out_of_place)
         self._place_windows(architecture)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from reid_dcs.models.bottleneck import convolution, init_from_scratch
+from reid_dcs.models.bottleneck import convolution, init_from_scratch, out_of_place
 from reid_dcs.models.pretrained import Donor
 from reid_dcs.models.registry import AttentionFactory, register_backbone
 
@@ -57,7 +57,7 @@ class MobileNetV2(nn.Module):
             self.attentions.append(attention(c) if attended else nn.Identity())
         self.last = convolution(channels, self.out_channels, kernel_size=1)
         for module in (self.stem, self.expand, *self.stages, self.last):
-            module.apply(init_from_scratch)
+            module.apply(init_from_scratch).apply(out_of_place)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1280, H/16, W/16)."""

@@ -9,6 +9,7 @@ from torchreid import models as torchreid_models
 import reid_dcs
 from reid_dcs.attention import DCS
 from reid_dcs.models import register_backbone
+from reid_dcs.models.head import GlobalAvgPool
 
 
 @every_model
@@ -172,3 +173,16 @@ def test_options_reach_every_attention_block():
         assert (block.mode, block.union, block.min_length) == ("interp", "sum", 2.5)
         start, _ = block.windows(torch.zeros(1, block.channels, 2, 2))
         assert start.shape == (1, 4, 3)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_poolings_gradient_comes_in_the_layout_of_the_map(layout):
+    maps = torch.randn(2, 8, 4, 3).to(memory_format=layout).requires_grad_()
+    seen = []
+    middle = maps * 1
+    middle.register_hook(seen.append)
+    pooled = GlobalAvgPool()(middle)
+    torch.testing.assert_close(pooled, maps.mean((2, 3)))
+    pooled.backward(torch.arange(16.0).view(2, 8))
+    assert seen[0].is_contiguous(memory_format=layout)
+    torch.testing.assert_close(seen[0][:, :, 1, 2], torch.arange(16.0).view(2, 8) / 12)
