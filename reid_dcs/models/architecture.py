@@ -1,7 +1,7 @@
 """One network of a space: its widths, expansions and windows, and the JSON file of them."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -71,7 +71,7 @@ class Architecture:
             )
         lists = ("widths", "expansions", "windows")
         for key in lists:
-            if not isinstance(content.get(key, ()), list | tuple):
+            if not isinstance(content.get(key, ()), Sequence) or isinstance(content.get(key), str):
                 raise InputError(f"{where}: {key} must be a list, one entry a block")
         return cls(**{k: tuple(v) if k in lists else v for k, v in content.items()})
 

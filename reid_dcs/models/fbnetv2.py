@@ -63,7 +63,7 @@ class FBNetV2(nn.Module):
         try:
             for block, logits in zip(self.attentions, architecture.windows, strict=True):
                 for name, parameter in block.named_parameters(recurse=False):
-                    parameter.copy_(torch.tensor(logits[name]))
+                    parameter.copy_(torch.tensor(list(logits[name])))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"the architecture's windows are not those of {len(self.attentions)} blocks of "

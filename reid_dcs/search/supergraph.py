@@ -70,8 +70,10 @@ def masked_attention(attention: nn.Module, x: Tensor, width: Width) -> Tensor:
     if isinstance(attention, nn.Identity):
         return x
     attention.reach = width.channels
-    added = attention.branch(x)
-    attention.reach = attention.channels
+    try:
+        added = attention.branch(x)
+    finally:
+        attention.reach = attention.channels
     return x + added * width.mask.to(added.dtype)[:, None, None]
 
 

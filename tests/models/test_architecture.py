@@ -7,6 +7,7 @@ import random
 import pytest
 import torch
 from networks import CLASSES, images
+from omegaconf import OmegaConf
 
 import reid_dcs
 from reid_dcs.models.architecture import Architecture
@@ -46,9 +47,9 @@ def test_a_mapping_and_an_architecture_are_taken_too():
     content = json.loads(json.dumps(dataclasses.asdict(given)))
     shapes = [
         [p.shape for p in reid_dcs.build_model("fbnetv2_sa", 2, architecture=a).parameters()]
-        for a in (given, content)
+        for a in (given, content, OmegaConf.create(content))
     ]
-    assert shapes[0] == shapes[1]
+    assert shapes[0] == shapes[1] == shapes[2]
 
 
 def test_the_default_is_the_largest_of_the_space():
@@ -105,6 +106,7 @@ def test_wrong_entries_are_named():
     assert "widths[3] is 17" in refusal(good | {"widths": [*good["widths"][:3], 17] + [0] * 14})
     assert "17 expansions, but 18 blocks" in refusal(good | {"expansions": [1.25] * 17})
     assert "widths must be a list" in refusal(good | {"widths": 16})
+    assert "widths must be a list" in refusal(good | {"widths": "16"})
     assert "depth" not in good and "may have" in refusal(good | {"depth": 3})
     wrong = good | {"attention": "dcs_sw", "windows": [{"start_logit": [0.0]}] * 4}
     assert "dcs_sw" in refusal(wrong, "fbnetv2_dcs_sw")

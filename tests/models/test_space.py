@@ -15,7 +15,7 @@ from reid_dcs.models.space import SPACES, Row, Space, options
 
 SMALL = Space(
     "small",
-    (Row(1, (12, 16, 4), 1, 1), Row((1, 2, 0.5), (8, 16, 4), 2, 2, True)),
+    (Row(1, (12, 16, 4), 1, 1), Row((1, 2, 1), (8, 16, 4), 2, 2, True)),
     last=24,
 )
 
@@ -40,7 +40,7 @@ def test_the_spaces_are_as_large_as_their_tables_say(name, blocks, magnitude):
 
 
 def test_subgraphs_are_counted():
-    assert SMALL.subgraphs == 2 * (3 * 3) ** 2
+    assert SMALL.subgraphs == 2 * (2 * 3) ** 2
 
 
 @pytest.mark.parametrize("space", SPACES.values(), ids=lambda space: space.name)
@@ -61,6 +61,6 @@ def test_the_bound_on_parameters_holds_and_is_near():
         trunk = FBNetV2(lambda channels: nn.Identity(), SMALL, architecture)
         networks.append(complexity(trunk, (3, 384, 128))[:2])
     assert bound(SMALL) == max(params for params, _ in networks)
-    for _, budget in networks[::20]:
+    for _, budget in networks[::10]:
         most = max(params for params, macs in networks if macs <= budget)
-        assert most <= round(bound(SMALL, budget), 6) < 1.2 * most
+        assert (1 - 1e-9) * most <= bound(SMALL, budget) < 1.2 * most

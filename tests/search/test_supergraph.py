@@ -12,6 +12,7 @@ from reid_dcs.attention import GSA
 from reid_dcs.models.bottleneck import Bottleneck
 from reid_dcs.models.fbnetv2 import FBNetV2
 from reid_dcs.models.registry import attention_factory
+from reid_dcs.models.space import Space
 from reid_dcs.search import Supergraph, build_supergraph, expected_macs, search_parameters
 from reid_dcs.search.masks import Choice
 from reid_dcs.search.supergraph import masked_bottleneck
@@ -174,7 +175,8 @@ def test_names_and_options():
     "training", [pytest.param(True, marks=pytest.mark.release), pytest.param(False)]
 )
 def test_compiled_whole_it_gives_the_same(training):
-    network = random_supergraph("dcs").double().train(training)
+    two_stages = Space("two stages", SMALL.rows[:3], last=24)
+    network = random_supergraph("dcs", space=two_stages).double().train(training)
     compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
     torch.manual_seed(3)
     expected = network(images().double())
