@@ -1,0 +1,103 @@
+"""Distances from queries to the gallery: a chunk of rows at a time, never the whole matrix."""
+
+from typing import Protocol
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reid_dcs.errors import InputError
+
+METRICS = ("cosine", "euclidean")
+CHUNK = 2**27  # bytes of distances that exist at a time
+
+
+class Rows(Protocol):
+    """A distance matrix (num_query, num_gallery) of which some rows are asked for at a time."""
+
+    shape: tuple[int, int]
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor: ...
+
+
+class GivenDistances:
+    """Rows of a matrix that exists, such as one mapped from a file."""
+
+    def __init__(self, distmat: np.ndarray) -> None:
+        self.distmat = distmat
+        self.shape = distmat.shape
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        return torch.from_numpy(np.array(self.distmat[rows]))
+
+
+class FeatureDistances:
+    """Rows of torchreid's distance matrix: ``distances[a:b]`` is (b - a, num_gallery).
+
+    Cosine distance is 1 - <q, g> of features scaled to length 1, euclidean is squared,
+    |q|^2 + |g|^2 - 2 <q, g>; computed in float32, or in float64 if the features are.
+    Rows share one buffer: the next ones overwrite the last.
+
+    Args:
+        qf, gf: features, (num_query, D) and (num_gallery, D).
+        metric: ``"cosine"`` or ``"euclidean"``.
+        device: where to compute; the features' own by default.
+
+    Raises:
+        ValueError: an unknown metric, or features that do not fit each other.
+        InputError: features are not finite.
+    """
+
+    def __init__(
+        self,
+        qf: Tensor,
+        gf: Tensor,
+        metric: str = "cosine",
+        device: torch.device | None = None,
+    ) -> None:
+        if metric not in METRICS:
+            raise ValueError(f"metric must be one of {METRICS}, not {metric!r}")
+        qf, gf = (_checked(features, device) for features in (qf, gf))
+        if qf.shape[1] != gf.shape[1]:
+            raise ValueError(f"query features have {qf.shape[1]} numbers, gallery {gf.shape[1]}")
+        if metric == "cosine":
+            qf, gf = F.normalize(qf), F.normalize(gf)
+        else:
+            self.q_square, self.g_square = (f.square().sum(1) for f in (qf, gf))
+        self.qf, self.gf, self.metric = qf, gf, metric
+        self.shape = len(qf), len(gf)
+        self._buffer = gf.new_empty(0)
+
+    def __getitem__(self, rows: slice | Tensor) -> Tensor:
+        qf = self.qf[rows]  # (n, D)
+        size = len(qf) * len(self.gf)
+        if self._buffer.numel() < size:
+            self._buffer = self.gf.new_empty(size)
+        distances = self._buffer[:size].view(len(qf), len(self.gf))
+        if self.metric == "cosine":
+            return torch.mm(qf, self.gf.T, out=distances).neg_().add_(1)
+        torch.add(self.q_square[rows, None], self.g_square, out=distances)
+        return distances.addmm_(qf, self.gf.T, alpha=-2)
+
+
+def chunks(shape: tuple[int, ...]) -> list[slice]:
+    """Rows of a (num_query, num_gallery) matrix in equal chunks of at most :data:`CHUNK` bytes.
+
+    Equal, because a matrix product rounds the few rows of a remainder otherwise than many.
+    """
+    num_query, num_gallery = shape
+    number = -(-num_query * num_gallery * 4 // CHUNK) or 1
+    edges = [num_query * i // number for i in range(number + 1)]
+    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+
+
+def _checked(features: Tensor, device: torch.device | None) -> Tensor:
+    features = torch.as_tensor(features).detach()
+    dtype = torch.promote_types(features.dtype, torch.float32)
+    features = features.to(device=device, dtype=dtype)
+    if features.ndim != 2 or not features.numel():
+        raise ValueError(f"features must be (N, D), not {tuple(features.shape)}")
+    if not torch.stack(features.aminmax()).isfinite().all():
+        raise InputError("some features are not finite: the model has diverged")
+    return features
