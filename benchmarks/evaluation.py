@@ -95,10 +95,10 @@ def measure(size: str, names: list[str], rounds: int) -> None:
 
 def agree(folder: Path) -> None:
     """Evaluate the features in ``folder`` by both, and say how the results differ."""
+    from reid_dcs.evaluation.cache import read_features
     from torchreid import metrics
 
     from reid_dcs.evaluation import evaluate_rank
-    from reid_dcs.evaluation.cache import read_features
 
     query, gallery = (
         read_features(next(folder.glob(f"features-*-{split}.npz")))

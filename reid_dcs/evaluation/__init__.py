@@ -3,7 +3,7 @@
 from reid_dcs.evaluation.distances import FeatureDistances
 from reid_dcs.evaluation.features import Features, extract_features
 from reid_dcs.evaluation.rank import evaluate_features, evaluate_rank, rank_gallery
-from reid_dcs.evaluation.ranking import RankResult, Ranking
+from reid_dcs.evaluation.ranking import Ranking, RankResult
 from reid_dcs.evaluation.relatives import Labels
 from reid_dcs.evaluation.single_shot import SingleShot
 

@@ -42,9 +42,10 @@ def match_positions(distances: Tensor, relatives: Relatives) -> np.ndarray:
     unclear = (strangers_not_farther > strangers_nearer) | ~matches.isfinite()
     tied = (unclear & found).any(1).nonzero().flatten()
     if len(tied):
-        rows, relatives = distances[tied].cpu().numpy(), [array[tied.cpu()] for array in relatives]
+        rows, number = distances[tied].cpu().numpy(), tied.cpu().numpy()
         with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            for i, own in zip(tied.tolist(), pool.map(_by_argsort, rows, *relatives), strict=True):
+            sorted_ = pool.map(_by_argsort, rows, *(array[number] for array in relatives))
+            for i, own in zip(number, sorted_, strict=True):
                 positions[i, : len(own)] = own
     return positions
 

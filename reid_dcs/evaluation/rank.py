@@ -11,7 +11,7 @@ from torch import Tensor
 from reid_dcs.distributed import gathered, share
 from reid_dcs.evaluation.distances import FeatureDistances, GivenDistances, Rows, chunks
 from reid_dcs.evaluation.positions import match_positions
-from reid_dcs.evaluation.ranking import RankResult, Ranking, average_precision, inverse_penalty
+from reid_dcs.evaluation.ranking import Ranking, RankResult, average_precision, inverse_penalty
 from reid_dcs.evaluation.relatives import Labels
 from reid_dcs.evaluation.single_shot import SingleShot
 

@@ -35,9 +35,8 @@ class Labels:
         for side in ("q", "g"):
             pids, camids = getattr(self, f"{side}_pids"), getattr(self, f"{side}_camids")
             if pids.shape != camids.shape or pids.ndim != 1:
-                raise ValueError(
-                    f"{side}_pids {pids.shape} and {side}_camids {camids.shape} must be of one length"
-                )
+                shapes = f"{side}_pids {pids.shape} and {side}_camids {camids.shape}"
+                raise ValueError(f"{shapes} must be of one length")
         self._by_pid = np.argsort(self.g_pids, kind="stable")
         pids = self.g_pids[self._by_pid]
         self._first = np.searchsorted(pids, self.q_pids)  # (num_query,)
