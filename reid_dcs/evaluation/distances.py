@@ -1,13 +1,18 @@
 """Distances from queries to the gallery: a chunk of rows at a time, never the whole matrix."""
 
-from typing import Protocol
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Protocol, TypeVar
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from reid_dcs.distributed import gathered, share
 from reid_dcs.errors import InputError
+
+T = TypeVar("T")
 
 METRICS = ("cosine", "euclidean")
 CHUNK = 2**27  # bytes of distances that exist at a time
@@ -80,8 +85,15 @@ class FeatureDistances:
         torch.add(self.q_square[rows, None], self.g_square, out=distances)
         return distances.addmm_(qf, self.gf.T, alpha=-2)
 
+    def pairs(self, query: Tensor, gallery: Tensor) -> Tensor:
+        """Distances of the queries (P,) to a gallery image each, (P,)."""
+        product = (self.qf[query] * self.gf[gallery]).sum(1)
+        if self.metric == "cosine":
+            return 1 - product
+        return self.q_square[query] + self.g_square[gallery] - 2 * product
 
-def chunks(shape: tuple[int, ...]) -> list[slice]:
+
+def chunks(shape: tuple[int, int]) -> list[slice]:
     """Rows of a (num_query, num_gallery) matrix in equal chunks of at most :data:`CHUNK` bytes.
 
     Equal, because a matrix product rounds the few rows of a remainder otherwise than many.
@@ -89,7 +101,22 @@ def chunks(shape: tuple[int, ...]) -> list[slice]:
     num_query, num_gallery = shape
     number = -(-num_query * num_gallery * 4 // CHUNK) or 1
     edges = [num_query * i // number for i in range(number + 1)]
-    return [slice(a, b) for a, b in zip(edges, edges[1:], strict=False) if a < b]
+    return [slice(a, b) for a, b in pairwise(edges) if a < b]
+
+
+def by_chunks(function: Callable[[slice], T], shape: tuple[int, int], together: bool) -> list[T]:
+    """What ``function`` gives for each chunk of rows, in order.
+
+    Args:
+        together: every rank of a process group calls this: they share the chunks, whole ones, so
+            that the products round alike, and each gets all results.
+    """
+    every = chunks(shape)
+    results = [function(rows) for rows in (every[share()] if together else every)]
+    if not together:
+        return results
+    shares = gathered(results)
+    return [shares[i % len(shares)][i // len(shares)] for i in range(len(every))]
 
 
 def _checked(features: Tensor, device: torch.device | None) -> Tensor:

@@ -8,8 +8,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from reid_dcs.distributed import gathered, share
-from reid_dcs.evaluation.distances import FeatureDistances, GivenDistances, Rows, chunks
+from reid_dcs.evaluation.distances import FeatureDistances, GivenDistances, Rows, by_chunks
 from reid_dcs.evaluation.positions import match_positions
 from reid_dcs.evaluation.ranking import Ranking, RankResult, average_precision, inverse_penalty
 from reid_dcs.evaluation.relatives import Labels
@@ -96,12 +95,11 @@ def rank_gallery(
         raise ValueError(
             f"distances are {tuple(distances.shape)}, identities {labels.shape} (query, gallery)"
         )
-    every = chunks(distances.shape)
-    own = every[share()] if together else every  # whole chunks, so that products round alike
-    parts = [_rank_chunk(distances[rows], labels, rows, rule, single_shot) for rows in own]
-    if together:
-        shares = gathered(parts)
-        parts = [shares[i % len(shares)][i // len(shares)] for i in range(len(every))]
+    parts = by_chunks(
+        lambda rows: _rank_chunk(distances[rows], labels, rows, rule, single_shot),
+        distances.shape,
+        together,
+    )
     longest = single_shot.longest(labels) if single_shot else distances.shape[1]
     return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)), longest)
 
