@@ -94,12 +94,12 @@ class FeatureDistances:
 
 
 def chunks(shape: tuple[int, int]) -> list[slice]:
-    """Rows of a (num_query, num_gallery) matrix in equal chunks of at most :data:`CHUNK` bytes.
+    """Rows of a (num_query, num_gallery) matrix in equal chunks of at most :data:`CHUNK` bytes, or one row.
 
     Equal, because a matrix product rounds the few rows of a remainder otherwise than many.
     """
     num_query, num_gallery = shape
-    number = -(-num_query * num_gallery * 4 // CHUNK) or 1
+    number = -(-num_query // max(1, CHUNK // (4 * num_gallery)))
     edges = [num_query * i // number for i in range(number + 1)]
     return [slice(a, b) for a, b in pairwise(edges) if a < b]
 

@@ -18,9 +18,7 @@ def evaluate(together: bool):
     """Everything that is shared, of features with ties."""
     distances.CHUNK = CHUNK
     rng = np.random.default_rng(0)
-    qf, gf = (
-        torch.from_numpy(rng.integers(-2, 3, (n, 6)).astype(np.float32)) for n in (260, 500)
-    )
+    qf, gf = (torch.from_numpy(rng.integers(-2, 3, (n, 6)).astype(np.float32)) for n in (260, 500))
     labels = (rng.integers(0, n, size) for n, size in ((9, 260), (9, 500), (3, 260), (3, 500)))
     labels = Labels(*labels)
     plain = rank_gallery(distances.FeatureDistances(qf, gf), labels, together=together)
@@ -31,8 +29,15 @@ def evaluate(together: bool):
 @pytest.mark.slow
 def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
     monkeypatch.setattr(distances, "CHUNK", CHUNK)
-    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
-    subprocess.run([*command, "--master-port", "0", __file__, str(tmp_path)], check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node",
+        "2",
+    ]
+    subprocess.run([*command, __file__, str(tmp_path)], check=True)
     alone = evaluate(together=False)
     assert len(distances.chunks((260, 500))) == 13
     for rank in range(2):
