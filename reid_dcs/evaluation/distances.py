@@ -94,9 +94,10 @@ class FeatureDistances:
 
 
 def chunks(shape: tuple[int, int]) -> list[slice]:
-    """Rows of a (num_query, num_gallery) matrix in equal chunks of at most :data:`CHUNK` bytes, or one row.
+    """Rows of a (num_query, num_gallery) matrix: equal chunks, of at most :data:`CHUNK` bytes.
 
-    Equal, because a matrix product rounds the few rows of a remainder otherwise than many.
+    One row is a chunk where that is more. Equal, because a matrix product rounds the few rows of a
+    remainder otherwise than many.
     """
     num_query, num_gallery = shape
     number = -(-num_query // max(1, CHUNK // (4 * num_gallery)))
