@@ -1,6 +1,7 @@
 """Time and memory of an evaluation: torchreid's Python evaluator, ours, a bare matrix product.
 
     python benchmarks/evaluation.py [--output benchmarks/results/evaluation.md]
+    python benchmarks/evaluation.py --row MSMT17 reranked 1
     python benchmarks/evaluation.py --features DIR
 
 Features are drawn around a centre for every identity, D = 512, in the sizes of Market-1501 and
@@ -10,8 +11,10 @@ two matrices in the same chunks, without looking at what comes out. Every figure
 --rounds, taken in turns; CPU seconds are those of all threads, and on a machine that does other
 work the fairer measure. Memory is the peak of a process over what it held with the features.
 
-With --features, the folder that an evaluation left its features in (eval.keep_features), nothing
-is timed: both evaluate what is there, and must agree to the last tie.
+With --row, one size, its functions by name (product, ours, torchreids, reranked) and rounds are
+measured; the best seconds, CPU seconds and MiB are printed. With --features, the folder that an
+evaluation left its features in (eval.keep_features), nothing is timed: both evaluate what is there,
+and must agree to the last tie.
 """
 
 import argparse
@@ -66,6 +69,12 @@ def ours(*arguments):
     from reid_dcs.evaluation import evaluate_features
 
     return evaluate_features(*arguments)
+
+
+def reranked(qf, gf, *labels):
+    from reid_dcs.evaluation import Labels, ReRankedDistances, rank_gallery
+
+    return rank_gallery(ReRankedDistances(qf, gf), Labels(*labels)).summary()
 
 
 def product(qf, gf, *_):
@@ -153,7 +162,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, help="Markdown file for the table")
     parser.add_argument("--features", type=Path, metavar="DIR", help="compare, time nothing")
-    parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--row", nargs=3, metavar=("SIZE", "NAMES", "ROUNDS"))
     options = parser.parse_args()
     if options.features:
         return agree(options.features)
