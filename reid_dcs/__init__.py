@@ -8,7 +8,8 @@ import warnings
 warnings.filterwarnings("ignore", message="Cython evaluation", category=UserWarning)
 
 from reid_dcs.errors import InputError  # noqa: E402
+from reid_dcs.extractor import FeatureExtractor  # noqa: E402
 from reid_dcs.models import build_model, list_models  # noqa: E402
 
 __version__ = "0.1.0"
-__all__ = ["InputError", "build_model", "list_models"]
+__all__ = ["FeatureExtractor", "InputError", "build_model", "list_models"]

@@ -114,12 +114,22 @@ class AblationConfig:
 
 @dataclass
 class EvalConfig:
-    """How features are compared, and how often."""
+    """How features are compared, and how often; from ``weights`` on, of an evaluation alone."""
 
     metric: Literal["cosine", "euclidean"] = "cosine"
     batch_size: int = _at_least(1, 128)
     every: int = _at_least(0, 0)  # epochs between evaluations; 0: after the last alone
     weights: str = ""  # the file that an evaluation evaluates
+    flip: bool = False  # the mean of an image's features and its mirror image's
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "float32"
+    keep_features: bool = True  # for the next evaluation: in output_dir, or beside the weights
+    average_precision: Literal["rectangle", "trapezoid"] = "rectangle"  # trapezoid: Market's MATLAB
+    single_shot: bool = False  # CUHK03's classic CMC: one gallery image a person, drawn by seed
+    rerank: bool = False  # k-reciprocal re-ranking; its results are no single-query results
+    k1: int = _at_least(1, 20)
+    k2: int = _at_least(1, 6)
+    rerank_weight: float = _at_least(0, 0.3)  # of the distance before it
+    ranks: int = _at_least(0, 0)  # length of the ranked lists in ranks.png; 0: no picture
 
 
 @dataclass

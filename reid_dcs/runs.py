@@ -16,22 +16,29 @@ from reid_dcs.assembly import (
     assemble,
     build_engine,
     build_manager,
-    build_network,
     checkpoint_to_resume,
 )
 from reid_dcs.config import Config, Layer, compose, to_layer
 from reid_dcs.data.datasets import load_dataset
-from reid_dcs.engine import CHECKPOINT, ReIDEngine
+from reid_dcs.engine import CHECKPOINT
 from reid_dcs.engine.curves import draw_curves
 from reid_dcs.engine.device import choose_device
 from reid_dcs.errors import InputError
+from reid_dcs.evaluating import (
+    departures,
+    draw_evaluation,
+    query_and_gallery,
+    rank_features,
+    said_of,
+)
 from reid_dcs.files import write_json
 from reid_dcs.models import build_model
 from reid_dcs.output import metrics_of, open_output, table, write_setting
 from reid_dcs.search import search_parameters
 from reid_dcs.search.supergraph import is_space
 from reid_dcs.searching import after_search, put_windows, run_search, write_windows
-from reid_dcs.weights import load_exactly, read_weights
+from reid_dcs.trained import load_trained, said_by
+from reid_dcs.weights import read_weights
 
 
 def train(config: Layer) -> dict[str, Any]:
@@ -133,7 +140,8 @@ def evaluate(config: Layer) -> dict[str, Any]:
         config: some or all settings.
 
     Returns:
-        what ``metrics.json`` holds; it is written where ``output_dir`` is given.
+        what ``metrics.json`` holds; it is written where ``output_dir`` is given, with ``cmc.png``
+        and, if ``eval.ranks`` is set, ``ranks.png``.
 
     Raises:
         InputError: anything the user can mend.
@@ -143,7 +151,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
     if not source:
         raise InputError("no weights given: pass --weights FILE")
     content = read_weights(source)
-    config = compose(_said_by(content, given, source), given)
+    config = compose(said_by(content, given, source), given)
     with distributed.process_group(choose_device(config.device)) as device:
         return _evaluate(config, content, bool(given.get("output_dir")), device)
 
@@ -152,37 +160,27 @@ def _evaluate(
     config: Config, content: dict[str, Any], write: bool, device: torch.device
 ) -> dict[str, Any]:
     source = config.eval.weights
+    if config.eval.ranks and not write:
+        raise InputError("eval.ranks draws into the output folder: pass --output-dir DIR")
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
-    model = build_network(config, content.get("model", {}).get("num_classes", 1), device)
-    # evaluation does not run the classifier
-    load_exactly(model, content["state_dict"], source, but="classifier")
-    manager = build_manager(config, dataset, device, train=False)
+    model = load_trained(config, content, source, device)
     output = open_output(Path(config.output_dir), fresh=False) if write else None
     announce(config, dataset, model, device)
 
-    result = ReIDEngine(manager, model, metric=config.eval.metric).test()[config.data.name]
-    metrics = metrics_of(config, dataset, result) | {"weights": str(source)}
+    def loaders():
+        manager = build_manager(config, dataset, device, train=False)
+        return manager.test_loader[config.data.name]
+
+    features = query_and_gallery(config, dataset, model, loaders, output or Path(source).parent)
+    ranking, *ranked = rank_features(config, features["query"], features["gallery"], device)
+    trained_on = content.get("config", {}).get("data", {}).get("name")
+    said = said_of(config, trained_on)
+    metrics = metrics_of(config, dataset, ranking.summary()) | said
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # a training's own configuration stays
             write_setting(output, config, device)
         write_json(output / "metrics.json", metrics)
-    print(table(metrics))
+        draw_evaluation(config, dataset, ranking, *ranked, output)
+    print("\n".join([*departures(said, config.data.name), table(metrics)]))
     return metrics
-
-
-def _said_by(content: dict[str, Any], given: Layer, source: str) -> Layer:
-    """The settings that a checkpoint brings along for its evaluation."""
-    named = given.get("model", {}).get("name")
-    if "model" not in content:
-        if not named:
-            raise InputError(f"{source} does not say which model it is: pass --model NAME")
-        return {"data": {"height": 256, "width": 128}}  # torchreid's default
-    own = content["model"]
-    if named and named != own["name"]:
-        raise InputError(f"{source} holds {own['name']}, not {named}: leave --model out")
-    trained = content["config"]["data"]
-    data = {key: content["preprocessing"][key] for key in ("height", "width")}
-    if given.get("data", {}).get("name", trained["name"]) == trained["name"]:
-        data |= {"name": trained["name"], "options": trained.get("options", {})}
-    return {"model": {"name": own["name"], "options": own["options"]}, "data": data}

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from reid_dcs import runs
+from reid_dcs.assembly import build_manager, build_network
 from reid_dcs.config import compose
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.store import ImageStore
@@ -33,8 +34,8 @@ def test_an_untrained_network_is_near_chance(root, trained):
     torch.manual_seed(0)
     config = compose({"data": {"root": root}, "device": "cpu"})
     dataset, device = load_dataset("synthetic", root), torch.device("cpu")
-    manager = runs._manager(config, dataset, device, train=False)
-    model = runs._network(config, dataset.num_train_pids, device)
+    manager = build_manager(config, dataset, device, train=False)
+    model = build_network(config, dataset.num_train_pids, device)
     untrained = ReIDEngine(manager, model).test()["synthetic"]
     assert untrained.mAP < 0.1 < trained["mAP"] / 5
 

@@ -14,7 +14,7 @@ from conftest import REPOSITORY
 from PIL import Image
 from torchreid import models as torchreid_models
 
-from reid_dcs import InputError, runs
+from reid_dcs import InputError, evaluating, runs
 
 pytestmark = pytest.mark.slow
 
@@ -101,6 +101,66 @@ def test_a_plain_torchreid_checkpoint_is_evaluated(tmp_path, tiny_root):
     assert metrics["model"] == "osnet_x0_25" and metrics["height"] == 256
     with pytest.raises(InputError, match="another architecture"):
         runs.evaluate(settings | {"model": {"name": "mobilenetv2_base"}})
+
+
+def test_a_second_evaluation_uses_the_features_of_the_first(
+    trained, tiny_root, tmp_path, monkeypatch, capsys
+):
+    home = shutil.copytree(tiny_root / "synthetic", tmp_path / "data/synthetic")
+    weights = shutil.copy(trained[0] / "checkpoint.pt", tmp_path)
+    settings = {"eval": {"weights": str(weights)}, "data": {"root": str(home.parent)}}
+    first = runs.evaluate(settings)
+    assert len(list(tmp_path.glob("features-synthetic-*.npz"))) == 2  # beside the weights
+    extracted = []
+    extract = evaluating.extract_features
+
+    def noted(model, loader, name, **how):
+        extracted.append(name)
+        return extract(model, loader, name, **how)
+
+    monkeypatch.setattr(evaluating, "extract_features", noted)
+    assert runs.evaluate(settings) == first and not extracted
+    assert "the weights and images are the same" in capsys.readouterr().out
+
+    def changes(**options):
+        extracted.clear()
+        runs.evaluate(settings | {"eval": settings["eval"] | options})
+        return extracted == ["query", "gallery"]
+
+    assert not changes(metric="euclidean") and not changes(rerank=True)
+    assert changes(flip=True) and changes(flip=False)
+    (tmp_path / "features-synthetic-gallery.npz").write_bytes(b"torn")
+    assert changes() and not changes()
+    next((home / "query").iterdir()).touch()
+    assert changes() and not changes()
+    content = torch.load(weights, weights_only=True)
+    name = next(iter(content["state_dict"]))
+    content["state_dict"][name] += 0.01
+    torch.save(content, weights)
+    assert changes() and not changes() and changes(keep_features=False)
+
+
+def test_an_evaluation_leaves_pictures_and_says_how_it_was_made(
+    trained, tiny_root, tmp_path, capsys
+):
+    shutil.copytree(tiny_root / "synthetic", tmp_path / "Market-1501-v15.09.15")
+    settings = {
+        "eval": {"weights": str(trained[0] / "checkpoint.pt"), "ranks": 5, "rerank": True},
+        "data": {"name": "market1501", "root": str(tmp_path)},
+        "output_dir": str(tmp_path / "out"),
+    }
+    options = {"single_shot": True, "average_precision": "trapezoid"}
+    metrics = runs.evaluate(settings | {"eval": settings["eval"] | options})
+    said = capsys.readouterr().out
+    assert "cross-domain: trained on synthetic, evaluated on market1501" in said
+    for part in ("re-ranking", "classic protocol", "trapezoid"):
+        assert part in said
+    assert (metrics["trained_on"], metrics["dataset"]) == ("synthetic", "market1501")
+    assert metrics["rerank"] == {"k1": 20, "k2": 6, "weight": 0.3} and metrics["single_shot"]
+    assert Image.open(tmp_path / "out/cmc.png").size[0] > 400
+    assert Image.open(tmp_path / "out/ranks.png").size[0] > 400
+    with pytest.raises(InputError, match="eval.ranks.*--output-dir"):
+        runs.evaluate({key: settings[key] for key in ("eval", "data")})
 
 
 def test_a_seed_gives_one_run(settings, trained, tmp_path):

@@ -2,6 +2,7 @@
 """Evaluate a checkpoint: mAP, rank-1, rank-5, rank-10, mINP.
 
 python tools/eval_reid.py --weights outputs/synthetic/mobilenetv2_dcs/checkpoint.pt
+python tools/eval_reid.py --weights FILE --dataset msmt17 --root DIR --output-dir OUT --ranks 10
 python tools/eval_reid.py --model osnet_x0_25 --weights FILE --dataset market1501 --root DIR
 """
 
@@ -10,4 +11,5 @@ from reid_dcs.commands import Command
 
 if __name__ == "__main__":
     weights = ("--weights", "eval.weights", "checkpoint of this toolkit or of torchreid")
-    Command("Evaluate a checkpoint.", short=[weights]).run(runs.evaluate)
+    ranks = ("--ranks", "eval.ranks", "draw lists of that many ranks into OUTPUT_DIR/ranks.png")
+    Command("Evaluate a checkpoint.", short=[weights, ranks]).run(runs.evaluate)

@@ -1,6 +1,28 @@
 """Honest evaluation: features, ranks, mAP."""
 
-from reid_dcs.evaluation.features import Features, extract_features
-from reid_dcs.evaluation.rank import RankResult, evaluate_features, evaluate_rank
+from reid_dcs.evaluation.distances import FeatureDistances
+from reid_dcs.evaluation.features import Features, embed, extract_features
+from reid_dcs.evaluation.lists import RankedList, ranked_list
+from reid_dcs.evaluation.rank import evaluate_features, evaluate_rank, rank_gallery
+from reid_dcs.evaluation.ranking import Ranking, RankResult
+from reid_dcs.evaluation.relatives import Labels
+from reid_dcs.evaluation.rerank import KReciprocal, ReRankedDistances
+from reid_dcs.evaluation.single_shot import SingleShot
 
-__all__ = ["Features", "RankResult", "evaluate_features", "evaluate_rank", "extract_features"]
+__all__ = [
+    "FeatureDistances",
+    "Features",
+    "KReciprocal",
+    "Labels",
+    "RankResult",
+    "RankedList",
+    "Ranking",
+    "ReRankedDistances",
+    "SingleShot",
+    "embed",
+    "evaluate_features",
+    "evaluate_rank",
+    "extract_features",
+    "rank_gallery",
+    "ranked_list",
+]

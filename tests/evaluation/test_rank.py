@@ -6,7 +6,7 @@ import torch
 from torchreid import metrics
 
 from reid_dcs import InputError
-from reid_dcs.evaluation import evaluate_features, evaluate_rank
+from reid_dcs.evaluation import FeatureDistances, distances, evaluate_features, evaluate_rank
 
 
 def random_labels(rng: np.random.Generator, queries: int, gallery: int) -> tuple[np.ndarray, ...]:
@@ -63,11 +63,12 @@ def test_bit_equal_to_torchreid_under_ties(seed, dtype):
     )
     assert cmc.dtype == expected.dtype
     assert np.array_equal(cmc, expected)
-    assert mAP == expected_mAP
+    assert mAP == pytest.approx(expected_mAP, rel=0, abs=1e-12)
 
 
-def test_bit_equal_to_torchreid_across_chunks():
+def test_bit_equal_to_torchreid_across_chunks(monkeypatch):
     """More queries than are ranked at once, at the default length of the curve."""
+    monkeypatch.setattr(distances, "CHUNK", 100_000)
     rng = np.random.default_rng(0)
     labels = random_labels(rng, 600, 120)
     distmat = rng.random((600, 120), dtype=np.float32).round(2)
@@ -75,7 +76,7 @@ def test_bit_equal_to_torchreid_across_chunks():
     expected, expected_mAP = metrics.evaluate_rank(distmat, *labels, use_cython=False)
     assert len(cmc) == 50
     assert np.array_equal(cmc, expected)
-    assert mAP == expected_mAP
+    assert mAP == pytest.approx(expected_mAP, rel=0, abs=1e-12)
 
 
 def test_bit_equal_to_torchreid_with_a_gallery_smaller_than_max_rank(capsys):
@@ -87,7 +88,7 @@ def test_bit_equal_to_torchreid_with_a_gallery_smaller_than_max_rank(capsys):
     expected, expected_mAP = metrics.evaluate_rank(distmat, *labels, max_rank=50, use_cython=False)
     assert len(cmc) == 20
     assert np.array_equal(cmc, expected)
-    assert mAP == expected_mAP
+    assert mAP == pytest.approx(expected_mAP, rel=0, abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -109,8 +110,113 @@ def test_queries_that_keep_fewer_images_than_max_rank(seed):
     assert mAP == pytest.approx(expected_mAP, rel=1e-12)
 
 
+def assert_torchreids(result, distmat, labels, max_rank):
+    """(cmc, mAP) to the bit and to 1e-12."""
+    expected, expected_mAP = metrics.evaluate_rank(
+        distmat, *labels, max_rank=max_rank, use_cython=False
+    )
+    assert np.array_equal(result[0], expected)
+    assert result[1] == pytest.approx(expected_mAP, rel=0, abs=1e-12)
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.int32, np.int64, np.uint8])
+@pytest.mark.parametrize("seed", range(5))
+def test_other_types_of_distances(seed, dtype):
+    rng = np.random.default_rng(seed)
+    labels = random_labels(rng, 30, 120)
+    distmat = rng.integers(0, 30, (30, 120)).astype(dtype)
+    max_rank = fewest_kept(labels)
+    assert_torchreids(evaluate_rank(distmat, *labels, max_rank), distmat, labels, max_rank)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -np.inf])
+def test_distances_that_are_not_finite(odd):
+    rng = np.random.default_rng(3)
+    labels = random_labels(rng, 30, 120)
+    distmat = rng.random((30, 120), dtype=np.float32)
+    distmat[rng.random((30, 120)) < 0.2] = odd
+    assert_torchreids(evaluate_rank(distmat, *labels, 20), distmat, labels, 20)
+
+
+def test_a_matrix_that_cannot_be_written_and_lies_across():
+    rng = np.random.default_rng(4)
+    labels = random_labels(rng, 30, 120)
+    distmat = rng.integers(0, 9, (120, 30)).T[::-1]
+    distmat.setflags(write=False)
+    assert_torchreids(evaluate_rank(distmat, *labels, 20), distmat, labels, 20)
+
+
+def test_one_image_in_the_gallery():
+    cmc, mAP = evaluate_rank(np.zeros((2, 1)), [4, 5], [4], [0, 0], [1])
+    assert cmc.tolist() == [1] and mAP == 1
+
+
+@pytest.mark.parametrize("size", [1, 600, 10_000], ids=["a_row", "some_rows", "most_rows"])
+def test_chunks_change_nothing(monkeypatch, size):
+    """And none holds more distances than it should."""
+    rng = np.random.default_rng(5)
+    labels = random_labels(rng, 40, 100)
+    qf, gf = (torch.from_numpy(rng.integers(0, 2, (n, 5)).astype(np.float32)) for n in (40, 100))
+    expected = evaluate_features(qf, gf, *labels, "euclidean", 20)
+    seen, rows_of = [], FeatureDistances.__getitem__
+
+    def watched(self, rows):
+        distances = rows_of(self, rows)
+        seen.append(distances.nbytes)
+        return distances
+
+    monkeypatch.setattr(distances, "CHUNK", size)
+    monkeypatch.setattr(FeatureDistances, "__getitem__", watched)
+    result = evaluate_features(qf, gf, *labels, "euclidean", 20)
+    assert np.array_equal(result.cmc, expected.cmc) and result[1:] == expected[1:]
+    assert sum(seen) == 4 * 40 * 100 and len(seen) > 1
+    assert max(seen) <= max(size, 4 * 100)
+
+
 @pytest.mark.parametrize("metric", ["cosine", "euclidean"])
-@pytest.mark.parametrize("queries", [7, 300], ids=["one_chunk", "two_chunks"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("seed", range(10))
+def test_features_full_of_ties_give_what_torchreid_gives(seed, dtype, metric):
+    """Small whole numbers, so that many images are the same and most are equally far."""
+    rng = np.random.default_rng(seed)
+    labels = random_labels(rng, 30, 150)
+    qf, gf = (torch.from_numpy(rng.integers(-1, 2, (n, 4))).to(dtype) for n in (30, 150))
+    distmat = metrics.compute_distance_matrix(qf, gf, metric).numpy()
+    assert len(np.unique(distmat)) < distmat.size / 10
+    result = evaluate_features(qf, gf, *labels, metric, 20)
+    assert_torchreids(result, distmat, labels, 20)
+
+
+def test_features_of_half_precision_are_compared_in_float32():
+    rng = np.random.default_rng(6)
+    labels = random_labels(rng, 30, 150)
+    qf, gf = (torch.from_numpy(rng.normal(size=(n, 16))).half() for n in (30, 150))
+    distmat = metrics.compute_distance_matrix(qf.float(), gf.float(), "cosine").numpy()
+    assert_torchreids(evaluate_features(qf, gf, *labels, max_rank=20), distmat, labels, 20)
+
+
+def test_what_does_not_fit_is_a_value_error():
+    labels = (np.zeros(2), np.zeros(3), np.zeros(2), np.ones(3))
+    with pytest.raises(ValueError, match=r"distances are \(2, 4\)"):
+        evaluate_rank(np.zeros((2, 4)), *labels)
+    with pytest.raises(ValueError, match="q_pids.*q_camids"):
+        evaluate_rank(np.zeros((2, 3)), *labels[:2], np.zeros(1), np.ones(3))
+    with pytest.raises(ValueError, match="4 numbers, gallery 5"):
+        evaluate_features(torch.ones(2, 4), torch.ones(3, 5), *labels)
+    with pytest.raises(ValueError, match=r"\(N, D\)"):
+        evaluate_features(torch.ones(2), torch.ones(3), *labels)
+
+
+@pytest.mark.parametrize("odd", [torch.nan, torch.inf])
+def test_features_that_are_not_finite_are_refused(odd):
+    gf = torch.ones(3, 4)
+    gf[1, 2] = odd
+    with pytest.raises(InputError, match="not finite"):
+        evaluate_features(torch.ones(2, 4), gf, [0, 0], [0, 0, 0], [0, 0], [1, 1, 1])
+
+
+@pytest.mark.parametrize("metric", ["cosine", "euclidean"])
+@pytest.mark.parametrize("queries", [7, 300])
 def test_features_give_what_their_distance_matrix_gives(queries, metric):
     """torchreid's distances and ranks, and the loops' mINP, on features of very unequal norms."""
     rng = np.random.default_rng(2)

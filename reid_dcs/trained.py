@@ -1,0 +1,53 @@
+"""A trained network out of its file: what is evaluated, and what extracts features."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from reid_dcs.config import Config, Layer
+from reid_dcs.errors import InputError
+from reid_dcs.models import build_model
+from reid_dcs.weights import load_exactly
+
+
+def said_by(content: Mapping[str, Any], given: Layer, source: str) -> Layer:
+    """The settings that a checkpoint brings along.
+
+    Args:
+        content: of the file, as :func:`reid_dcs.weights.read_weights` gives it.
+        given: settings of the user's, which win; but naming another architecture is an error.
+        source: the file, for the error.
+
+    Raises:
+        InputError: nobody says which model it is, or the two disagree.
+    """
+    named = given.get("model", {}).get("name")
+    if "model" not in content:
+        if not named:
+            raise InputError(f"{source} does not say which model it is: pass --model NAME")
+        return {"data": {"height": 256, "width": 128}}  # torchreid's default
+    own = content["model"]
+    if named and named != own["name"]:
+        raise InputError(f"{source} holds {own['name']}, not {named}: leave --model out")
+    trained = content["config"]["data"]
+    data = {key: content["preprocessing"][key] for key in ("height", "width")}
+    if given.get("data", {}).get("name", trained["name"]) == trained["name"]:
+        data |= {"name": trained["name"], "options": trained.get("options", {})}
+    return {"model": {"name": own["name"], "options": own["options"]}, "data": data}
+
+
+def load_trained(
+    config: Config, content: Mapping[str, Any], source: str, device: torch.device
+) -> nn.Module:
+    """The network with the weights of its file, in evaluation mode.
+
+    Raises:
+        InputError: the weights are of another architecture.
+    """
+    num_classes = content.get("model", {}).get("num_classes", 1)
+    model = build_model(config.model.name, num_classes, **config.model.options)
+    # evaluation does not run the classifier
+    load_exactly(model, content["state_dict"], source, but="classifier")
+    return model.to(device, memory_format=torch.channels_last).eval()

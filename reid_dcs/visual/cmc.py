@@ -1,0 +1,26 @@
+"""The cumulative matching characteristic, drawn."""
+
+from pathlib import Path
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from reid_dcs.evaluation import RankResult
+from reid_dcs.files import written_whole
+
+
+def draw_cmc(result: RankResult, title: str, path: Path) -> None:
+    """The share of queries with a match in the first k, over k, as a PNG; written whole."""
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    ranks = np.arange(1, len(result.cmc) + 1)
+    axes.plot(ranks, 100 * result.cmc, marker=".", label="CMC")
+    axes.axhline(100 * result.mAP, color="0.5", linestyle="--", label="mAP")
+    axes.set(title=title, xlabel="rank", ylabel="%", ylim=(0, 102), xlim=(0, ranks[-1] + 1))
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+    with written_whole(path) as file:
+        figure.savefig(file, format="png", dpi=120)
