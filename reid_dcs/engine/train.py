@@ -240,6 +240,7 @@ class ReIDEngine(torchreid_engine.Engine):
                 query.camids,
                 gallery.camids,
                 self.metric,
+                together=True,
             )
         return results
 

@@ -33,9 +33,7 @@ def representative(name: str) -> bool:
 
 
 def _rest(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    if name == "fbnetv2_xlarge_dcs" or not name.startswith("fbnetv2_"):
-        return SLOW
-    return RELEASE
+    return SLOW if name in ("fbnetv2_xlarge_dcs", "resnet50_gsa", "osnet_x1_0_base") else RELEASE
 
 
 def _slow_or_at_release(name: str) -> tuple[pytest.MarkDecorator, ...]:
