@@ -1,6 +1,5 @@
 """Two processes that train together, over gloo on this machine."""
 
-import multiprocessing
 import os
 import signal
 import socket
@@ -46,16 +45,13 @@ def one_of_two(rank, port, target, folder, arguments):
 
 
 @pytest.fixture(scope="module")
-def together(tmp_path_factory):
+def together(processes, tmp_path_factory):
     """Run ``target(folder, *arguments)`` on two ranks: what each returned."""
-    context = multiprocessing.get_context("forkserver")
-    os.environ["PYTHONPATH"] = str(Path(small_run.__file__).parent)
-    context.set_forkserver_preload(["small_run"])
 
     def run(target, *arguments, folder=None):
         folder = folder or tmp_path_factory.mktemp("together")
         given = (free_port(), target, folder, arguments)
-        ranks = [context.Process(target=one_of_two, args=(rank, *given)) for rank in (0, 1)]
+        ranks = [processes.Process(target=one_of_two, args=(rank, *given)) for rank in (0, 1)]
         for process in ranks:
             process.start()
         for process in ranks:
@@ -64,8 +60,7 @@ def together(tmp_path_factory):
         assert codes == [0, 0], codes
         return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
 
-    yield run
-    del os.environ["PYTHONPATH"]
+    return run
 
 
 def trajectory(folder, halves=False, frozen_statistics=False):

@@ -1,6 +1,5 @@
 """Killed at any moment and taken up again, a run ends as one never killed, bit for bit."""
 
-import multiprocessing
 import os
 import signal
 import threading
@@ -8,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-import small_run
 import torch
 from small_run import make_engine, run_to_the_end
 
@@ -67,15 +65,6 @@ class TornFile:
 @pytest.fixture(scope="module")
 def never_killed(tmp_path_factory):
     return run_to_the_end(tmp_path_factory.mktemp("whole"))
-
-
-@pytest.fixture(scope="module")
-def processes():
-    context = multiprocessing.get_context("forkserver")
-    os.environ["PYTHONPATH"] = str(Path(small_run.__file__).parent)
-    context.set_forkserver_preload(["small_run"])
-    yield context
-    del os.environ["PYTHONPATH"]
 
 
 def assert_same(first, second):
