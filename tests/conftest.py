@@ -1,9 +1,11 @@
 """What tests share: small generated data, and real data where there is any."""
 
+import multiprocessing
 import os
 import runpy
 import subprocess
 import sys
+from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,17 @@ def market1501_root(shared, tmp_path_factory) -> Path:
     for archive in archives:
         subprocess.run([sys.executable, "-m", "zipfile", "-e", archive, root], check=True)
     return root
+
+
+@pytest.fixture(scope="session")
+def processes():
+    """Makes processes, to be killed or to train together, that have PyTorch imported already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["small_run"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(REPOSITORY / "tests/engine"), prepend=os.pathsep)
+        forkserver.ensure_running()
+    return context
 
 
 @pytest.fixture
