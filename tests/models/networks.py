@@ -36,13 +36,9 @@ def _rest(name: str) -> tuple[pytest.MarkDecorator, ...]:
     return SLOW if name in ("fbnetv2_xlarge_dcs", "resnet50_gsa", "osnet_x1_0_base") else RELEASE
 
 
-def _slow_or_at_release(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    return SLOW if name.endswith("_dcs") and not name.startswith("fbnetv2_") else RELEASE
-
-
 every_model = over(reid_dcs.list_models(), representative, _rest)
 every_model_one_quick = over(
-    reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs", _slow_or_at_release
+    reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs", lambda name: RELEASE
 )
 one_model_slow = over(
     reid_dcs.list_models(),
