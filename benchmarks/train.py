@@ -6,8 +6,7 @@ The same network, identities, batches (16 x 4) and recipe (Adam, label smoothing
 margin 0.3, flip, crop, erasing). torchreid's ImageTripletEngine draws from its ImageDataManager
 with 0 up to 4 workers; the fastest is the rival. Each side is a process, warm after three steps;
 they take turns, an epoch each, and the fastest of all rounds counts: what else runs on the
-machine only slows. Without --root, the generated set. Writes a page with what bounds a step, and
-the triplet losses side by side.
+machine only slows. Without --root, the generated set.
 """
 
 import argparse
@@ -23,11 +22,10 @@ from itertools import islice
 from pathlib import Path
 
 import torch
-from bounds import Ceilings, Costs, seconds, synchronise
+from bounds import synchronise
 from machine import machine
 from torchreid import data as torchreid_data
 from torchreid import engine as torchreid_engine
-from torchreid import losses as torchreid_losses
 from torchreid import optim as torchreid_optim
 
 from reid_dcs import build_model
@@ -38,7 +36,7 @@ from reid_dcs.data.manager import InMemoryDataManager
 from reid_dcs.engine import ReIDEngine, build_optimizer, build_schedule
 from reid_dcs.engine.device import choose_device, compiled
 from reid_dcs.engine.precision import Precision
-from reid_dcs.losses import IdentityTripletLoss, batch_hard_triplet
+from reid_dcs.losses import IdentityTripletLoss
 
 IDENTITIES, INSTANCES, WARMUP = 16, 4, 3
 BATCH = IDENTITIES * INSTANCES
@@ -182,14 +180,6 @@ def own_command(options: argparse.Namespace, side: str) -> list[str]:
     return [sys.executable, __file__, *sys.argv[1:], "--data", options.data, "--side", side]
 
 
-def alone(options: argparse.Namespace, section: str) -> list[str]:
-    """What a process of its own prints."""
-    command = own_command(options, section)
-    found = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout
-    print(found, end="", file=sys.stderr, flush=True)
-    return found.splitlines()
-
-
 def measured(options: argparse.Namespace) -> dict[str, list[float]]:
     """Images a second of each row, round by round."""
     rows = {f"torchreid, {n} workers": ("torchreid", str(n)) for n in options.workers}
@@ -206,66 +196,6 @@ def measured(options: argparse.Namespace) -> dict[str, list[float]]:
     for side in sides.values():
         side.close()
     return rates
-
-
-def bounds(options: argparse.Namespace) -> list[str]:
-    """Rows of a table: the operations and bytes of a step against the device's ceilings."""
-    rows = []
-    device = choose_device("auto")
-    for dtype in [torch.float32] + [torch.bfloat16] * (device.type == "cuda"):
-        model = build_model(options.model, 751).to(device, memory_format=torch.channels_last)
-        optimizer = torch.optim.Adam(model.train().parameters(), LEARNING_RATE, fused=True)
-        precision = Precision(str(dtype).removeprefix("torch."), device)
-        images = torch.randn(BATCH, 3, options.height, options.width, device=device)
-        images = images.to(memory_format=torch.channels_last)
-        pids = torch.arange(IDENTITIES, device=device).repeat_interleave(INSTANCES)
-
-        def step(model=model, precision=precision, images=images, pids=pids, optimizer=optimizer):
-            optimizer.zero_grad()
-            with precision.autocast():
-                logits, features = model(images)
-            IdentityTripletLoss()(logits.float(), features, pids).total.backward()
-            optimizer.step()
-
-        took = seconds(step, device)
-        with Costs() as costs:
-            step()
-        ceilings = Ceilings.measured(device, dtype)
-        cells = [
-            str(dtype).removeprefix("torch."),
-            f"{costs.operations / 2e9:.1f}",
-            f"{costs.bytes / 2**30:.1f}",
-            f"{ceilings.operations / 1e12:.3g}",
-            f"{ceilings.bytes / 1e9:.3g}",
-            f"{1e3 * costs.operations / ceilings.operations:.0f}",
-            f"{1e3 * costs.bytes / ceilings.bytes:.0f}",
-            f"{1e3 * costs.roofline(ceilings):.0f}",
-            f"{1e3 * took:.0f}",
-        ]
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
-
-
-def triplets(options: argparse.Namespace) -> list[str]:
-    """Rows of a table: the triplet losses, forward and backward."""
-    rows = []
-    device = choose_device("auto")
-    theirs = torchreid_losses.TripletLoss(0.3)
-    for n in (64, 256):
-        features = torch.randn(n, 1280, device=device, requires_grad=True)
-        pids = torch.arange(n // INSTANCES, device=device).repeat_interleave(INSTANCES)
-        loop, vectorised = (
-            1e3 * seconds(lambda loss=loss: loss().backward(), device)
-            for loss in (
-                lambda features=features, pids=pids: theirs(features, pids),
-                lambda features=features, pids=pids: batch_hard_triplet(features, pids, 0.3),
-            )
-        )
-        rows.append(f"| {n} | {loop:.1f} | {vectorised:.2f} | {loop / vectorised:.0f}x |")
-    return rows
-
-
-SECTIONS = {"bounds": bounds, "triplets": triplets}
 
 
 def page(options: argparse.Namespace) -> str:
@@ -291,25 +221,6 @@ def page(options: argparse.Namespace) -> str:
             "| | images a second | of torchreid's fastest | each round |",
             "|---|---|---|---|",
             *lines,
-            "",
-            "## What bounds a step",
-            "",
-            "Of our network and criterion, not compiled: operators with their inputs and outputs, "
-            "against the device's largest matrix product and copy. The roofline takes the slower "
-            "of the two for each operator; compiled code goes below it where it fuses operators.",
-            "",
-            "| | multiply-adds, G | bytes, GiB | product, TFLOP/s | copy, GB/s "
-            "| operations, ms | bytes, ms | roofline, ms | measured, ms |",
-            "|---|---|---|---|---|---|---|---|---|",
-            *alone(options, "bounds"),
-            "",
-            "## The triplet loss",
-            "",
-            "Batch-hard, 1280 features, forward and backward, ms.",
-            "",
-            "| images | torchreid's loop | ours | |",
-            "|---|---|---|---|",
-            *alone(options, "triplets"),
         ]
     )
 
@@ -331,8 +242,6 @@ def main() -> None:
     options = parser.parse_args()
     if options.side:
         warnings.filterwarnings("ignore")
-        if options.side in SECTIONS:
-            return print(*SECTIONS[options.side](options), sep="\n")
         return serve(options, options.side)
     with tempfile.TemporaryDirectory() as generated:
         options.data = options.root or generated
