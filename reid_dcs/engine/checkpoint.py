@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from reid_dcs.config import Config, to_layer
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.weights import read_weights
@@ -89,7 +90,8 @@ def check_same_run(
     Raises:
         InputError: it is another's; the first difference is named.
     """
-    then = _flat(content["config"]) | {"processes": len(content["rng"])}
+    defaults = _flat(to_layer(Config()))  # of settings that are newer than the checkpoint
+    then = defaults | _flat(content["config"]) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}
     free = _FREE
     if now["train.schedule"] == "step":  # a longer run begins as a shorter one

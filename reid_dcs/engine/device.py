@@ -28,7 +28,7 @@ def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
     """``torch.compile(model)``, if ``wanted``; None leaves it to the device.
 
     An accelerator gets one captured graph of kernels, whose launches then cost nothing; on a CPU
-    compilation takes minutes and gains nothing (benchmarks/results/train.md).
+    compilation gains nothing (benchmarks/results/train.md).
 
     Raises:
         InputError: the machine has no compiler that works.

@@ -26,8 +26,8 @@ class Precision:
             name = best
         if device.type == "cpu" and name not in ("float32", best):
             raise InputError(
-                f"precision={name}: this CPU has no units for it and would be several times "
-                "slower; use precision=auto"
+                f"precision={name}: this CPU has no units for it and would emulate them; "
+                "use precision=auto"
             )
         self.name, self.dtype, self.device = name, getattr(torch, name), device
         self.scaler = GradScaler(device.type, enabled=name == "float16")

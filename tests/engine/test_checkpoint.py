@@ -95,6 +95,17 @@ def test_another_runs_checkpoint_is_refused_by_the_difference(change, said):
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("ema, same", [(0.0, True), (0.9, False)])
+def test_a_setting_newer_than_the_checkpoint_had_its_default(ema, same):
+    content = {"config": to_layer(compose({})), "rng": [{}]}
+    del content["config"]["train"]["ema"]
+    config = to_layer(compose({"train": {"ema": ema}}))
+    if same:
+        return check_same_run(content, config, 1, "run")
+    with pytest.raises(InputError, match="train.ema is 0.0 there, 0.9 here"):
+        check_same_run(content, config, 1, "run")
+
+
 def test_other_processes_are_another_run():
     with pytest.raises(InputError, match="processes is 1 there, 2 here"):
         check({}, {}, processes=2)
