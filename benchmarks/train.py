@@ -135,6 +135,7 @@ def serve(options: argparse.Namespace, side: str) -> None:
             engine.forward_backward(batch)
         print("ready", file=answers, flush=True)
         for line in sys.stdin:
+            engine.forward_backward(batch)  # its memory may have been swapped out in its rest
             if workers := line.strip():
                 engine.train_loader = engine.loaders[workers]
             print(epoch(engine), file=answers, flush=True)

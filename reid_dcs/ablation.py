@@ -49,19 +49,28 @@ def ablate(config: Config, run: Callable[[Config], Metrics]) -> dict[str, list[M
 
 
 def as_markdown(table: dict[str, list[Metrics]], rows: dict[str, Any]) -> str:
-    """Mean and standard deviation over seeds of mAP and rank-1 in per cent, beside the paper's."""
-    lines = ["| row | seeds | mAP | R1 | the paper's mAP | R1 |", "|---|---|---|---|---|---|"]
+    """Mean and standard deviation over seeds: cost; mAP and rank-1, per cent, beside the paper's."""
+    lines = [
+        "| row | seeds | params, M | multiply-adds, G | mAP | R1 | the paper's mAP | R1 |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
     for row, found in table.items():
         if found:
-            figures = [_spread([100 * own[key] for own in found]) for key in ("mAP", "rank1")]
+            costs = [
+                _spread([own[key] / unit for own in found], digits)
+                for key, unit, digits in (("params", 1e6, 2), ("total_macs", 1e9, 4))
+            ]
+            figures = [_spread([100 * own[key] for own in found], 1) for key in ("mAP", "rank1")]
             paper = [str(value) for value in rows[row].get("paper") or ("-", "-")]
-            lines.append(f"| {' | '.join([row, str(len(found)), *figures, *paper])} |")
+            lines.append(f"| {' | '.join([row, str(len(found)), *costs, *figures, *paper])} |")
     return "\n".join(lines) + "\n"
 
 
-def _spread(values: list[float]) -> str:
-    mean = statistics.mean(values)
-    return f"{mean:.1f} ± {statistics.stdev(values):.1f}" if len(values) > 1 else f"{mean:.1f}"
+def _spread(values: list[float], digits: int) -> str:
+    mean = f"{statistics.mean(values):.{digits}f}"
+    if min(values) == max(values):
+        return mean
+    return f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
 def _config_of(config: Config, row: str, seed: int, output: Path) -> Config:

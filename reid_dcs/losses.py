@@ -58,12 +58,16 @@ def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> 
     """
     if features.dtype != torch.float64:
         features = features.float()
-    # Not by way of a matrix product, which loses the small distances of features far from zero.
-    distance = torch.cdist(
-        features, features, compute_mode="donot_use_mm_for_euclid_dist"
-    )  # (B, B)
-    same = pids[:, None] == pids[None, :]
-    hardest_positive = distance.masked_fill(~same, -torch.inf).amax(1)
-    hardest_negative = distance.masked_fill(same, torch.inf).amin(1)
+    same = pids[:, None] == pids[None, :]  # (B, B)
+    with torch.no_grad():  # mined by a matrix product, which rounds small distances of large features
+        centred = features - features.mean(0)
+        rough = torch.cdist(centred, centred)
+        positive = rough.masked_fill(~same, -torch.inf).argmax(1)  # (B,)
+        negative = rough.masked_fill(same, torch.inf).argmin(1)
+    # Those 2 B alone are then measured, and exactly.
+    hardest_positive, hardest_negative = (
+        torch.linalg.vector_norm(features - features[mined], dim=1)
+        for mined in (positive, negative)
+    )
     gap = hardest_positive - hardest_negative  # (B,)
     return (F.softplus(gap) if margin is None else F.relu(margin + gap)).mean()

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 import reid_dcs
 from reid_dcs import distributed
@@ -17,6 +18,7 @@ from reid_dcs.engine import CHECKPOINT
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult
 from reid_dcs.files import write_json, written_whole
+from reid_dcs.models.complexity import complexity
 
 _PACKAGES = ("torch", "torchvision", "torchreid", "numpy", "pillow", "omegaconf")
 
@@ -49,8 +51,11 @@ def write_setting(output: Path, config: Config, device: torch.device) -> None:
     write_json(output / "environment.json", _environment(device))
 
 
-def metrics_of(config: Config, dataset: ListedDataset, result: RankResult) -> dict[str, Any]:
+def metrics_of(
+    config: Config, dataset: ListedDataset, model: nn.Module, result: RankResult
+) -> dict[str, Any]:
     """What ``metrics.json`` holds: fractions, counts and what they were measured on."""
+    cost = complexity(model, (3, config.data.height, config.data.width))
     ranks = {f"rank{k}": float(result.cmc[min(k, len(result.cmc)) - 1]) for k in (1, 5, 10)}
     return {
         "mAP": result.mAP,
@@ -63,6 +68,8 @@ def metrics_of(config: Config, dataset: ListedDataset, result: RankResult) -> di
         "official_split": not dataset.unofficial,
         "same_camera_excluded": dataset.cameras_known,
         "model": config.model.name,
+        "params": cost.params,
+        "total_macs": cost.total_macs,
         "height": config.data.height,
         "width": config.data.width,
         "metric": config.eval.metric,

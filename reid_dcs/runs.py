@@ -44,17 +44,22 @@ from reid_dcs.weights import read_weights
 def train(config: Layer) -> dict[str, Any]:
     """Train a network, evaluate it, and leave everything in ``output_dir``.
 
+    With ``ablation.rows`` there is a training for each row and seed, and a table: see
+    :func:`reid_dcs.ablation.ablate`.
+
     Args:
         config: some or all settings; the others keep their defaults.
 
     Returns:
-        what ``metrics.json`` holds.
+        what ``metrics.json`` holds; of an ablation, of each row a list over the seeds.
 
     Raises:
         InputError: anything the user can mend; found before training, nothing is written.
         Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` goes on.
     """
     config = compose(config)
+    if config.ablation.rows:
+        return ablate(config, train)
     with distributed.process_group(choose_device(config.device)) as device:
         return _train(config, device)[0]
 
@@ -119,7 +124,8 @@ def _train(
 
     result = engine.run(output, config.train.epochs, start_epoch, config.eval.every)
     seconds = sum(entry["seconds"] for entry in engine.history)
-    metrics = metrics_of(config, parts.dataset, result) | {"train_seconds": round(seconds, 1)}
+    metrics = metrics_of(config, parts.dataset, parts.model, result)
+    metrics["train_seconds"] = round(seconds, 1)
     engine.description["metrics"] = metrics
     engine.save_model(config.train.epochs, metrics["rank1"], output)
     if distributed.is_main():
@@ -176,7 +182,7 @@ def _evaluate(
     ranking, *ranked = rank_features(config, features["query"], features["gallery"], device)
     trained_on = content.get("config", {}).get("data", {}).get("name")
     said = said_of(config, trained_on)
-    metrics = metrics_of(config, dataset, ranking.summary()) | said
+    metrics = metrics_of(config, dataset, model, ranking.summary()) | said
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # a training's own configuration stays
             write_setting(output, config, device)

@@ -142,10 +142,11 @@ def test_half_precision_features_are_compared_in_float32(dtype):
     )
 
 
-def test_autocast_does_not_touch_the_distances():
+@pytest.mark.parametrize("images", [8, 64])
+def test_autocast_does_not_touch_the_distances(images):
     generator = torch.Generator().manual_seed(0)
-    features = torch.randn(8, 64, generator=generator) + 10
-    pids = torch.arange(4).repeat_interleave(2)
+    features = torch.randn(images, 64, generator=generator) + 1000
+    pids = torch.arange(images // 2).repeat_interleave(2)
     expected = naive_triplet(features.double(), pids, 0.3)
     with torch.autocast("cpu", torch.bfloat16):
         loss = batch_hard_triplet(features, pids, 0.3)

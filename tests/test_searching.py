@@ -150,16 +150,31 @@ def test_an_ablation_makes_a_table_and_does_nothing_twice(settings, tmp_path, mo
     assert "| base | 2 |" in capsys.readouterr().out
 
 
+def test_trainings_make_a_table_too(settings, tmp_path, monkeypatch):
+    def trained(config, device):
+        figure = config.train.epochs / 10 + config.seed / 100
+        return {"mAP": figure, "rank1": figure, "params": 10**6, "total_macs": 10**9}, None
+
+    monkeypatch.setattr(runs, "_train", trained)
+    rows = {"short": {"train": {"epochs": 1}}, "long": {"train": {"epochs": 2}}}
+    ablation = {"rows": rows, "seeds": [1, 2]}
+    table = runs.train(settings | {"output_dir": str(tmp_path), "ablation": ablation})
+    figures = {row: [own["mAP"] for own in found] for row, found in table.items()}
+    assert figures == {"short": pytest.approx([0.11, 0.12]), "long": pytest.approx([0.21, 0.22])}
+    assert "| short | 2 | 1.00 | 1.0000 | 11.5 ± 0.7 |" in (tmp_path / "table.md").read_text()
+
+
 def test_a_table_has_mean_and_deviation_beside_the_papers():
+    cost = {"params": 2_230_000, "total_macs": 22_600_000}
     table = {
-        "base": [{"mAP": 0.5, "rank1": 0.8}, {"mAP": 0.6, "rank1": 0.9}],
-        "sa": [{"mAP": 0.25, "rank1": 0.5}],
+        "base": [{"mAP": 0.5, "rank1": 0.8} | cost, {"mAP": 0.6, "rank1": 0.9} | cost],
+        "sa": [{"mAP": 0.25, "rank1": 0.5} | cost],
         "dcs": [],
     }
     rows = {"base": {"paper": [78.9, 92.0]}, "sa": {}, "dcs": {}}
     assert as_markdown(table, rows).splitlines()[2:] == [
-        "| base | 2 | 55.0 ± 7.1 | 85.0 ± 7.1 | 78.9 | 92.0 |",
-        "| sa | 1 | 25.0 | 50.0 | - | - |",
+        "| base | 2 | 2.23 | 0.0226 | 55.0 ± 7.1 | 85.0 ± 7.1 | 78.9 | 92.0 |",
+        "| sa | 1 | 2.23 | 0.0226 | 25.0 | 50.0 | - | - |",
     ]
 
 
