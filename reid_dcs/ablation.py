@@ -49,7 +49,7 @@ def ablate(config: Config, run: Callable[[Config], Metrics]) -> dict[str, list[M
 
 
 def as_markdown(table: dict[str, list[Metrics]], rows: dict[str, Any]) -> str:
-    """Mean and standard deviation over seeds: cost; mAP and rank-1, per cent, beside the paper's."""
+    """Means and deviations over seeds: cost; mAP and rank-1, per cent, beside the paper's."""
     lines = [
         "| row | seeds | params, M | multiply-adds, G | mAP | R1 | the paper's mAP | R1 |",
         "|---|---|---|---|---|---|---|---|",

@@ -59,7 +59,7 @@ def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> 
     if features.dtype != torch.float64:
         features = features.float()
     same = pids[:, None] == pids[None, :]  # (B, B)
-    with torch.no_grad():  # mined by a matrix product, which rounds small distances of large features
+    with torch.no_grad():  # by a matrix product, which rounds
         centred = features - features.mean(0)
         rough = torch.cdist(centred, centred)
         positive = rough.masked_fill(~same, -torch.inf).argmax(1)  # (B,)
