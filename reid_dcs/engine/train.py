@@ -22,8 +22,8 @@ from reid_dcs.engine.checkpoint import CHECKPOINT, save_checkpoint
 from reid_dcs.engine.freezing import Freezing
 from reid_dcs.engine.precision import Precision
 from reid_dcs.engine.progress import Progress
-from reid_dcs.engine.randomness import random_state, set_random_state
 from reid_dcs.engine.signals import Interrupted, Signals
+from reid_dcs.engine.state import put_state, state_of
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult, evaluate_features, extract_features
 
@@ -254,43 +254,17 @@ class ReIDEngine(torchreid_engine.Engine):
             rank1: torchreid's; where given, these weights were just evaluated.
             is_best: whether to keep it as the best; by default, whether its evaluation was.
         """
-        random = distributed.gathered(random_state(self.device))
+        state = state_of(self, epoch)
         self.saved = f"epoch {epoch + 1}, batch {self.first_batch + 1}"
         if not distributed.is_main():
             return
-        content = {
-            **self.description,
-            "state_dict": self.evaluated_model.state_dict(),
-            "optimizer": {name: own.state_dict() for name, (own, _) in self.optimizers.items()},
-            "scheduler": {name: own.state_dict() for name, (_, own) in self.optimizers.items()},
-            "scaler": self.precision.scaler.state_dict(),
-            "rng": random,
-            "epoch": epoch,
-            "batch": self.first_batch,
-            "sums": self.first_sums,
-            "history": self.history,
-            "best": self.best,
-        }
-        if self.average is not None:
-            content["raw_state_dict"] = self.model.state_dict()
-            content["averaged"] = int(self.average.n_averaged)
         if is_best is None:
             is_best = rank1 is not None and self.best.get("epoch") == epoch
-        save_checkpoint(Path(save_dir), content, is_best)
+        save_checkpoint(Path(save_dir), self.description | state, is_best)
 
     def resume(self, content: Mapping[str, Any]) -> int:
         """Take up a checkpoint of this run; returns the epoch to start from."""
-        self.model.load_state_dict(content.get("raw_state_dict", content["state_dict"]))
-        if self.average is not None:
-            self.average.module.load_state_dict(content["state_dict"])
-            self.average.n_averaged.fill_(content["averaged"])
-        for name, (optimizer, scheduler) in self.optimizers.items():
-            optimizer.load_state_dict(content["optimizer"][name])
-            scheduler.load_state_dict(content["scheduler"][name])
-        self.precision.scaler.load_state_dict(content["scaler"])
-        set_random_state(content["rng"][distributed.rank()], self.device)
-        self.first_batch, self.first_sums = content["batch"], dict(content["sums"])
-        self.history, self.best = list(content["history"]), dict(content["best"])
+        put_state(self, content)
         self.epoch = max(0, content["epoch"] - 1)
         return content["epoch"]
 

@@ -10,6 +10,9 @@ from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
 from reid_dcs.models.space import Space
 
+FOUND = Path(__file__).with_name("found")
+"""Architectures that our searches found: NAME.json, and NAME.yaml, the search's configuration."""
+
 
 @dataclass(frozen=True)
 class Architecture:
@@ -48,6 +51,8 @@ class Architecture:
     @classmethod
     def of(cls, source: "Architecture | str | Path | Mapping[str, Any]", space: Space):
         """An architecture of this space from its file, the file's content, or itself.
+
+        A name in ``FOUND`` serves as a file, where there is no other file of that name.
 
         Raises:
             InputError: no such file, not an architecture, or none of this space.
@@ -95,10 +100,20 @@ class Architecture:
         write_json(Path(path), asdict(self))
 
 
+def found_architectures() -> list[str]:
+    """Names of the architectures that come along."""
+    return sorted(path.stem for path in FOUND.glob("*.json"))
+
+
 def _read(path: Path) -> Any:
+    if not path.exists() and str(path) in found_architectures():
+        path = FOUND / f"{path}.json"
     try:
         return json.loads(path.read_text())
     except OSError as error:
-        raise InputError(f"no architecture at {path.resolve()}: {error.strerror}") from error
+        raise InputError(
+            f"no architecture at {path.resolve()}: {error.strerror}; give a file, or one of "
+            f"{', '.join(found_architectures())}"
+        ) from error
     except ValueError as error:
         raise InputError(f"{path} is not an architecture: it is no JSON ({error})") from error

@@ -10,7 +10,8 @@ from networks import CLASSES, images
 from omegaconf import OmegaConf
 
 import reid_dcs
-from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.architecture import FOUND, Architecture, found_architectures
+from reid_dcs.models.complexity import complexity
 from reid_dcs.models.space import SPACES
 
 SPACE = SPACES["fbnetv2"]
@@ -80,6 +81,20 @@ def test_windows_of_a_file_go_to_their_blocks(kind, names, length):
         reid_dcs.build_model(f"fbnetv2_{other}", 2, architecture=found)
 
 
+@pytest.mark.parametrize("name", found_architectures())
+def test_what_a_search_found_is_built_by_its_name_and_costs_what_was_asked(name):
+    search = OmegaConf.load(FOUND / f"{name}.yaml")
+    model = reid_dcs.build_model(search.model.name, 2, architecture=name)
+    cost = complexity(model, (3, search.data.height, search.data.width))
+    assert cost.total_macs / 1e9 == pytest.approx(search.search.target_gmacs, rel=0.1)
+
+
+def test_a_file_wins_over_a_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawn().write(found_architectures()[0])
+    assert reid_dcs.build_model("fbnetv2_dcs", 2, architecture=found_architectures()[0])
+
+
 def refusal(architecture, name: str = "fbnetv2_dcs") -> str:
     with pytest.raises(reid_dcs.InputError) as caught:
         reid_dcs.build_model(name, 2, architecture=architecture)
@@ -88,7 +103,8 @@ def refusal(architecture, name: str = "fbnetv2_dcs") -> str:
 
 
 def test_files_that_are_no_architecture_are_refused(tmp_path):
-    assert "no architecture at" in refusal(str(tmp_path / "none.json"))
+    missing = refusal(str(tmp_path / "none.json"))
+    assert "no architecture at" in missing and found_architectures()[0] in missing
     file = tmp_path / "found.json"
     for text in ("{", "[]", '{"space": "fbnetv2"}', '{"widths": 3}', "null"):
         file.write_text(text)
