@@ -116,8 +116,8 @@ def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
         raise InputError(f"search.target_gmacs: {config.model.name} has one cost, and no choice")
     size = (3, config.data.height, config.data.width)
 
-    def penalty() -> Tensor:
-        distance = target_penalty(expected_macs(model, size), target)
+    def penalty() -> Tensor:  # at the search's temperature: at its end, of what will be derived
+        distance = target_penalty(expected_macs(model, size, model.temperature), target)
         return config.search.cost_weight * distance.float()
 
     return penalty

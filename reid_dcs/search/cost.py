@@ -21,8 +21,10 @@ from reid_dcs.attention.block import SharedWindowAttention, WindowedAttention
 from reid_dcs.search.supergraph import Supergraph
 
 
-def expected_macs(network: Supergraph, input_size: Sequence[int] = (3, 256, 128)) -> Tensor:
-    """``E[total_macs]`` over subgraphs drawn by the logits; no noise, no temperature.
+def expected_macs(
+    network: Supergraph, input_size: Sequence[int] = (3, 256, 128), temperature: float = 1.0
+) -> Tensor:
+    """``E[total_macs]`` over subgraphs drawn by the logits; no noise.
 
     Where one option of every choice is certain it is the ``total_macs`` that ``complexity`` counts
     of the derived network.
@@ -31,6 +33,8 @@ def expected_macs(network: Supergraph, input_size: Sequence[int] = (3, 256, 128)
         network: a supergraph; only its logits get a gradient, for the channels that windows
             touch are whole numbers.
         input_size: (channels, height, width) of an image.
+        temperature: that the logits are divided by. Towards zero the expectation becomes the cost
+            of the likeliest subgraph, which may be another one while no option is certain.
 
     Returns:
         0-D, in float64.
@@ -43,13 +47,16 @@ def expected_macs(network: Supergraph, input_size: Sequence[int] = (3, 256, 128)
         for _ in stage:
             block, before = next(masks), math.prod(size)
             size = strided(size, block.stride)
-            p, w = widths.choice.probabilities(), widths.sizes.double()  # (J,)
-            hidden = block.hidden.double() @ block.expansion.probabilities()  # (J,)
+            p, w = widths.choice.probabilities(temperature), widths.sizes.double()  # (J,)
+            hidden = block.hidden.double() @ block.expansion.probabilities(temperature)  # (J,)
             widths = block.filters
-            outputs = widths.choice.probabilities() @ widths.sizes.double()
+            outputs = widths.choice.probabilities(temperature) @ widths.sizes.double()
             macs = macs + before * (p * w) @ hidden + math.prod(size) * p @ hidden * (9 + outputs)
         costs = [attention_macs(attention, width, math.prod(size)) for width in widths.options]
-        macs = macs + widths.choice.probabilities() @ widths.sizes.new_tensor(costs).double()
+        macs = (
+            macs
+            + widths.choice.probabilities(temperature) @ widths.sizes.new_tensor(costs).double()
+        )
     return macs + math.prod(size) * outputs * network.space.last
 
 

@@ -38,9 +38,14 @@ class Choice(nn.Module):
             return F.gumbel_softmax(logits, self.temperature)
         return F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
 
-    def probabilities(self) -> Tensor:
-        """How often each option is the likeliest under Gumbel noise: (K,), in float64."""
-        return self.certain.double() if self.logits is None else self.logits.double().softmax(0)
+    def probabilities(self, temperature: float = 1.0) -> Tensor:
+        """How often each option is the likeliest under Gumbel noise: (K,), in float64.
+
+        At a temperature towards zero, all goes to the likeliest without noise.
+        """
+        if self.logits is None:
+            return self.certain.double()
+        return (self.logits.double() / temperature).softmax(0)
 
     def likeliest(self) -> int:
         """The option that evaluation takes."""

@@ -92,6 +92,14 @@ def test_the_expectation_is_the_sum_over_all_subgraphs(kind):
     assert expected_macs(network, (3, 32, 16)).item() == pytest.approx(expected, rel=1e-12)
 
 
+def test_towards_temperature_zero_it_is_the_cost_of_the_likeliest_subgraph():
+    network = random_supergraph("dcs")
+    likeliest = complexity(derive(network)).total_macs
+    gaps = [abs(expected_macs(network, temperature=t).item() - likeliest) for t in (1, 0.1, 1e-3)]
+    assert gaps[0] > gaps[1] > gaps[2]
+    assert gaps[2] < 1e-6 * likeliest
+
+
 def test_the_gradient_is_that_of_finite_differences():
     network = random_supergraph("dcs").double()
     logits = search_parameters(network).logits
