@@ -85,16 +85,18 @@ class Server:
         self, request: BaseHTTPRequestHandler, status: int, body: bytes, headers: dict[str, str]
     ) -> None:
         request.send_response(status)
-        for name, value in ({"Content-Length": str(len(body))} | headers).items():
+        for name, value in (
+            {"Content-Length": str(len(body)), "Connection": "close"} | headers
+        ).items():
             request.send_header(name, value)
         request.end_headers()
         request.wfile.write(body)
         request.wfile.flush()
-        request.close_connection = True
 
     def _send_chunked(self, request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)
         request.send_header("Transfer-Encoding", "chunked")
+        request.send_header("Connection", "close")
         request.end_headers()
         for start in range(0, len(self.content), 1000):
             piece = self.content[start : start + 1000]

@@ -5,6 +5,7 @@ from importlib.resources import files
 import pytest
 import torch
 import yaml
+from conftest import REPOSITORY
 from torchreid import models as torchreid_models
 
 import reid_dcs
@@ -57,6 +58,15 @@ def test_an_entry_is_of_a_network_and_a_set_that_there_are(name):
     known = reid_dcs.list_models() + list(vars(torchreid_models)["__model_factory"])
     assert entry.model in known
     assert {"mAP", "rank1"} <= set(entry.metrics)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_page_has_the_manifests_figures(name):
+    entry = ZOO[name]
+    size = f"{entry.preprocessing.height}x{entry.preprocessing.width}"
+    figures = " | ".join(f"{100 * entry.metrics[key]:.1f}" for key in ("mAP", "rank1"))
+    row = f"| `{name}` | {size} | {figures} | {entry.licence} |\n"
+    assert row in (REPOSITORY / "docs/zoo.md").read_text()
 
 
 def test_no_two_entries_share_a_file():

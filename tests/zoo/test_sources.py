@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import pickle
 import shutil
 
 import pytest
@@ -170,6 +171,20 @@ def test_without_a_known_hash_it_must_at_least_be_weights(content, serve, tmp_pa
     url = serve(content=content).url
     assert "what came is no file of weights" in refusal(tmp_path, url, known=False)
     assert not (tmp_path / "weights.pth.sha256").exists()
+
+
+class Code:
+    """Creates a file when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("trap", "w")
+
+
+def test_code_that_came_is_not_run(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = serve(content=pickle.dumps({"weight": Code()}, protocol=2)).url
+    assert "what came is no file of weights" in refusal(tmp_path, url, known=False)
+    assert not (tmp_path / "trap").exists()
 
 
 def test_sources_are_tried_in_order(serve, tmp_path):
