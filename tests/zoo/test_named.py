@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torchreid import models as torchreid_models
 
 import reid_dcs
 from reid_dcs import InputError, runs
@@ -51,6 +52,17 @@ def test_a_file_of_torchreids_is_described_by_its_entry(own_cache, monkeypatch):
     with torch.no_grad():
         expected = torch.nn.functional.normalize(network.eval()(images))
     torch.testing.assert_close(extractor(images), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_training_begins_with_a_name(monkeypatch):
+    network = torchreid_models.build_model("osnet_x1_0", 751, pretrained=False)
+    monkeypatch.setattr(
+        "gdown.download", lambda _, output: torch.save(network.state_dict(), output)
+    )
+    model = reid_dcs.build_model("osnet_x1_0_dcs", 5, pretrained="osnet_x1_0_market1501")
+    own = {tuple(value.shape): value for value in model.state_dict().values()}
+    stem = network.conv1.conv.weight
+    assert torch.equal(own[tuple(stem.shape)], stem)
 
 
 def test_the_extractor_takes_a_name():
