@@ -22,8 +22,32 @@ _SHORT = (
 )
 
 
-class Command(argparse.ArgumentParser):
-    """A parser whose errors are one line and whose flags become a layer of configuration.
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line; status 2 is a user's mistake."""
+
+    def __init__(self, description: str, **options: Any) -> None:
+        super().__init__(description=description, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see --help\n")
+
+    def carry_out(self, action: Callable[[], object], debug: bool) -> None:
+        """Call ``action``, and turn a user's mistake into status 2."""
+        try:
+            action()
+        except InputError as error:
+            if debug:
+                traceback.print_exc()
+            where = f" (rank {rank()})" if world_size() > 1 else ""
+            self.exit(2, f"error{where}: {' '.join(str(error).split())}\n")
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", signal.SIGINT)
+            self.exit(128 + number, f"{stop or 'interrupted'}\n" if is_main() else None)
+        sys.stdout.flush()
+
+
+class Command(Parser):
+    """A parser whose flags become a layer of configuration.
 
     Args:
         description: first line of ``--help``.
@@ -38,7 +62,7 @@ class Command(argparse.ArgumentParser):
         words: Sequence[tuple[str, Sequence[str] | None, str]] = (),
         **options: Any,
     ) -> None:
-        super().__init__(description=description, allow_abbrev=False, **options)
+        super().__init__(description, **options)
         self.words = [name for name, *_ in words]
         for name, choices, text in words:
             self.add_argument(name, choices=choices, help=text)
@@ -59,23 +83,11 @@ class Command(argparse.ArgumentParser):
             help="any setting of reid_dcs/config.py, such as train.epochs=20",
         )
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see --help\n")
-
     def run(self, action: Callable[..., object]) -> None:
-        """Parse, call ``action(layer, *words)``, and turn a user's mistake into status 2."""
+        """Parse, and call ``action(layer, *words)``."""
         arguments = self.parse_intermixed_args()
-        try:
-            action(_layer(vars(arguments)), *(getattr(arguments, name) for name in self.words))
-        except InputError as error:
-            if arguments.debug:
-                traceback.print_exc()
-            where = f" (rank {rank()})" if world_size() > 1 else ""
-            self.exit(2, f"error{where}: {' '.join(str(error).split())}\n")
-        except KeyboardInterrupt as stop:
-            number = getattr(stop, "number", signal.SIGINT)
-            self.exit(128 + number, f"{stop or 'interrupted'}\n" if is_main() else None)
-        sys.stdout.flush()
+        words = [getattr(arguments, name) for name in self.words]
+        self.carry_out(lambda: action(_layer(vars(arguments)), *words), arguments.debug)
 
 
 def _layer(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -11,14 +11,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from reid_dcs.config import compose
 from reid_dcs.data.augment import normalise
 from reid_dcs.data.decode import read_images
 from reid_dcs.engine.device import choose_device
 from reid_dcs.engine.precision import Precision
 from reid_dcs.evaluation import embed
-from reid_dcs.trained import load_trained, said_by
-from reid_dcs.weights import read_weights
+from reid_dcs.trained import load_trained, read_trained
 
 ImageLike = str | Path | np.ndarray | Tensor
 """A file; or (H, W, 3) uint8, RGB; or a tensor, (3, H, W), uint8 or as the network takes it."""
@@ -33,7 +31,7 @@ class FeatureExtractor:
     as they are: normalised already, and of the network's size. Kinds may be mixed.
 
     Args:
-        weights: a checkpoint of ours, or of torchreid's with ``model``.
+        weights: a checkpoint of ours, or of torchreid's with ``model``; or a name of the model zoo.
         model: name of the architecture, where the file does not say it.
         options: of the architecture.
         height, width: of the network's input; what it was trained with by default.
@@ -73,8 +71,7 @@ class FeatureExtractor:
         }
         if options:
             given["model"]["options"] = dict(options)
-        content = read_weights(weights)
-        config = compose(said_by(content, given, str(weights)), given)
+        config, content = read_trained(weights, given)
         self.height, self.width = config.data.height, config.data.width
         self.batch_size, self.flip = batch_size, flip
         self.device = choose_device(config.device)

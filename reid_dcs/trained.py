@@ -1,22 +1,39 @@
 """A trained network out of its file: what is evaluated, and what extracts features."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer
+from reid_dcs.config import Config, Layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
 from reid_dcs.weights import load_exactly
+from reid_dcs.zoo import read_named
+
+
+def read_trained(source: str | Path, given: Layer) -> tuple[Config, dict[str, Any]]:
+    """The settings to run a trained network with, and the content of its file.
+
+    Args:
+        source: a file, or a name of the model zoo; ``eval.weights`` becomes the file.
+        given: settings of the user's, which win over the file's.
+
+    Raises:
+        InputError: no such weights, nobody says which model they are of, or the two disagree.
+    """
+    path, content = read_named(source)
+    own = said_by(content, given, str(source))
+    return compose(own, given, {"eval": {"weights": str(path)}}), content
 
 
 def said_by(content: Mapping[str, Any], given: Layer, source: str) -> Layer:
     """The settings that a checkpoint brings along.
 
     Args:
-        content: of the file, as :func:`reid_dcs.weights.read_weights` gives it.
+        content: of the file, as :func:`reid_dcs.zoo.read_named` gives it.
         given: settings of the user's, which win; but naming another architecture is an error.
         source: the file, for the error.
 
