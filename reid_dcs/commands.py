@@ -46,6 +46,32 @@ class Parser(argparse.ArgumentParser):
         sys.stdout.flush()
 
 
+class PictureCommand(Parser):
+    """A parser of what all commands take that show what trained networks see in images."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.add_argument(
+            "--weights",
+            action="append",
+            required=True,
+            metavar="FILE",
+            help="checkpoint, or name of the model zoo; of several, a column each",
+        )
+        self.add_argument(
+            "--images", nargs="+", required=True, metavar="PATH", help="files, or folders of them"
+        )
+        self.add_argument("--output-dir", dest="output", required=True, metavar="DIR")
+        self.add_argument("--model", help="network of files that do not say it")
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def run(self, action: Callable[..., object]) -> None:
+        """Parse, and call ``action`` with what is given, by name."""
+        given = vars(self.parse_args())
+        debug = given.pop("debug")
+        self.carry_out(lambda: action(**given), debug)
+
+
 class Command(Parser):
     """A parser whose flags become a layer of configuration.
 

@@ -55,6 +55,19 @@ def said_by(content: Mapping[str, Any], given: Layer, source: str) -> Layer:
     return {"model": {"name": own["name"], "options": own["options"]}, "data": data}
 
 
+def identities_of(content: Mapping[str, Any]) -> int:
+    """How many identities the classifier of a file tells apart; 0 without a classifier."""
+    weight = content["state_dict"].get("classifier.weight")
+    return 0 if weight is None else len(weight)
+
+
+def title_of(config: Config, content: Mapping[str, Any]) -> str:
+    """Which network it is, over what it was trained on: two lines, for a picture."""
+    trained = content.get("config", {}).get("data", {}).get("name")
+    epoch = f"epoch {content['epoch']}" if "epoch" in content else None
+    return f"{config.model.name}\n{', '.join(filter(None, (trained, epoch)))}".strip()
+
+
 def load_trained(
     config: Config, content: Mapping[str, Any], source: str, device: torch.device
 ) -> nn.Module:
@@ -63,8 +76,7 @@ def load_trained(
     Raises:
         InputError: the weights are of another architecture.
     """
-    num_classes = content.get("model", {}).get("num_classes", 1)
-    model = build_model(config.model.name, num_classes, **config.model.options)
+    model = build_model(config.model.name, identities_of(content) or 1, **config.model.options)
     # evaluation does not run the classifier
     load_exactly(model, content["state_dict"], source, but="classifier")
     return model.to(device, memory_format=torch.channels_last).eval()
