@@ -28,6 +28,7 @@ class Command(argparse.ArgumentParser):
     Args:
         description: first line of ``--help``.
         short: more flags that are short for a setting: ``(flag, setting, help)``.
+        switches: flags without a value that turn a setting on, in the same way.
         words: what comes first on the line: ``(name, choices or None, help)``.
     """
 
@@ -35,6 +36,7 @@ class Command(argparse.ArgumentParser):
         self,
         description: str,
         short: Sequence[tuple[str, str, str]] = (),
+        switches: Sequence[tuple[str, str, str]] = (),
         words: Sequence[tuple[str, Sequence[str] | None, str]] = (),
         **options: Any,
     ) -> None:
@@ -51,6 +53,9 @@ class Command(argparse.ArgumentParser):
         )
         for flag, setting, text in (*short, *_SHORT):
             self.add_argument(flag, dest=setting, metavar="VALUE", help=f"{text} ({setting})")
+        for flag, setting, text in switches:
+            text = f"{text} ({setting}=true)"
+            self.add_argument(flag, dest=setting, action="store_const", const=True, help=text)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
         self.add_argument(
             "overrides",
