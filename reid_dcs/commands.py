@@ -78,6 +78,7 @@ class Command(Parser):
     Args:
         description: first line of ``--help``.
         short: more flags that are short for a setting: ``(flag, setting, help)``.
+        switches: flags without a value that turn a setting on, in the same way.
         words: what comes first on the line: ``(name, choices or None, help)``.
     """
 
@@ -85,6 +86,7 @@ class Command(Parser):
         self,
         description: str,
         short: Sequence[tuple[str, str, str]] = (),
+        switches: Sequence[tuple[str, str, str]] = (),
         words: Sequence[tuple[str, Sequence[str] | None, str]] = (),
         **options: Any,
     ) -> None:
@@ -101,6 +103,9 @@ class Command(Parser):
         )
         for flag, setting, text in (*short, *_SHORT):
             self.add_argument(flag, dest=setting, metavar="VALUE", help=f"{text} ({setting})")
+        for flag, setting, text in switches:
+            text = f"{text} ({setting}=true)"
+            self.add_argument(flag, dest=setting, action="store_const", const=True, help=text)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
         self.add_argument(
             "overrides",

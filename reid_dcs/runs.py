@@ -34,6 +34,7 @@ from reid_dcs.evaluating import (
 from reid_dcs.files import write_json
 from reid_dcs.models import build_model
 from reid_dcs.output import metrics_of, open_output, table, write_setting
+from reid_dcs.reporting import Evaluation, report_evaluation
 from reid_dcs.search import search_parameters
 from reid_dcs.search.supergraph import is_space
 from reid_dcs.searching import after_search, put_windows, run_search, write_windows
@@ -147,7 +148,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
 
     Returns:
         what ``metrics.json`` holds; it is written where ``output_dir`` is given, with ``cmc.png``
-        and, if ``eval.ranks`` is set, ``ranks.png``.
+        if ``eval.ranks`` is set, ``ranks.png``, and if ``eval.report`` is, ``report.html``.
 
     Raises:
         InputError: anything the user can mend.
@@ -165,8 +166,9 @@ def _evaluate(
     config: Config, content: dict[str, Any], write: bool, device: torch.device
 ) -> dict[str, Any]:
     source = config.eval.weights
-    if config.eval.ranks and not write:
-        raise InputError("eval.ranks draws into the output folder: pass --output-dir DIR")
+    for setting in ("ranks", "report"):
+        if getattr(config.eval, setting) and not write:
+            raise InputError(f"eval.{setting} writes into the output folder: pass --output-dir DIR")
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = load_trained(config, content, source, device)
@@ -187,5 +189,9 @@ def _evaluate(
             write_setting(output, config, device)
         write_json(output / "metrics.json", metrics)
         draw_evaluation(config, dataset, ranking, *ranked, output)
+        if config.eval.report:
+            history = content.get("history", [])
+            done = Evaluation(config, dataset, model, metrics, history, ranking, *ranked)
+            report_evaluation(done, output)
     print("\n".join([*departures(said, config.data.name), table(metrics)]))
     return metrics
