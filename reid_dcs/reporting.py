@@ -1,7 +1,7 @@
 """What a report of an evaluation says, section by section; visual/report.py sets it as a page."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,13 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from reid_dcs.config import Config
+from reid_dcs.data.augment import normalise
 from reid_dcs.data.datasets.listing import ListedDataset
+from reid_dcs.data.decode import read_images, read_pixels
 from reid_dcs.engine.curves import History, curve_figures
 from reid_dcs.engine.device import device_name
 from reid_dcs.engine.precision import Precision
+from reid_dcs.errors import InputError
 from reid_dcs.evaluating import departures
 from reid_dcs.evaluation import Labels, Ranking, camera_pairs, choose_queries, ranked_list
 from reid_dcs.evaluation.distances import Rows
@@ -24,10 +27,12 @@ from reid_dcs.models.complexity import complexity
 from reid_dcs.models.speed import images_a_second
 from reid_dcs.output import environment
 from reid_dcs.visual.cmc import cmc_figure
+from reid_dcs.visual.gradcam import draw_pairs, similarity_maps
 from reid_dcs.visual.report import (
     Column,
     Drawing,
     Paragraph,
+    Photograph,
     RankedShots,
     Report,
     Section,
@@ -36,9 +41,12 @@ from reid_dcs.visual.report import (
     Verbatim,
     write_report,
 )
+from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
 LISTS, RANKS = 4, 10  # ranked lists of the best and of the worst queries, and their length
 ROWS = 100  # queries in a table
+PAIRS = 2  # of the worst queries and of the best, and what they found first
+CALIBRATION = 64  # queries whose windows are looked at
 BATCH = 32  # images at a time where speed is measured
 
 _MEASURES = {
@@ -77,6 +85,11 @@ class Evaluation:
     def input_size(self) -> tuple[int, int, int]:
         return 3, self.config.data.height, self.config.data.width
 
+    def inputs(self, files: Sequence[str]) -> torch.Tensor:
+        """What the network takes of images, (B, 3, H, W)."""
+        pixels = np.stack([*read_images(files, *self.input_size[1:], "images")])
+        return normalise(torch.from_numpy(pixels).to(self.device))
+
     def photograph(self, split: str, image: int) -> str:
         """The file of a query or a gallery image."""
         return getattr(self.dataset, split)[image][0]
@@ -97,6 +110,8 @@ def report_evaluation(done: Evaluation, output: Path) -> None:
         _queries(done),
         _lists(done, "worst"),
         _lists(done, "best"),
+        _sight(done),
+        _channels(done),
         _cost(done),
         _making(done),
     ]
@@ -233,6 +248,65 @@ def _lists(done: Evaluation, which: str) -> Section:
         "✗ another."
     )
     return Section(f"The {which} queries", [Paragraph(said), *parts])
+
+
+def _sight(done: Evaluation) -> Section:
+    """Grad-CAM of queries and of what they found first, each for its similarity to the other."""
+    precision, title = done.ranking.average_precision, "What makes two images alike"
+    chosen = [int(own) for w in ("worst", "best") for own in choose_queries(precision, w, PAIRS)]
+    lists = [ranked_list(done.distances, done.labels, done.ranking, own, 1) for own in chosen]
+    asked = [done.photograph("query", own) for own in chosen]
+    found = [done.photograph("gallery", int(own.gallery[0])) for own in lists]
+    query, gallery = done.inputs(asked), done.inputs(found)
+    with torch.no_grad():
+        features = done.model(query), done.model(gallery)
+    try:
+        first, cosines = similarity_maps(done.model, query, features[1])
+        second, _ = similarity_maps(done.model, gallery, features[0])
+    except InputError as error:
+        return Section(title, [Paragraph(f"No pictures: {error}.")])
+    notes = [
+        f"{'the same' if own.matches[0] else 'another'} person\nsimilarity {cosine:.2f}"
+        for own, cosine in zip(lists, cosines, strict=True)
+    ]
+    pairs = [
+        [*zip(map(read_pixels, files), maps, strict=True)]
+        for files, maps in ((asked, first), (found, second))
+    ]
+    said = (
+        f"Grad-CAM of the similarity of a query and the image that it found first, for the {PAIRS} "
+        f"worst queries and the {PAIRS} best: red is what speaks most for it."
+    )
+    figure = draw_pairs(*pairs, ("query", "found first"), notes)
+    return Section(title, [Paragraph(said), Photograph("Similarities.", figure, " ".join(notes))])
+
+
+def _channels(done: Evaluation) -> Section:
+    title, count = "Which channels are selected", min(CALIBRATION, len(done.dataset.query))
+    chosen = np.linspace(0, len(done.dataset.query) - 1, count).round().astype(int)
+    files = [done.photograph("query", own) for own in chosen]
+    try:
+        found = selections(done.model, [done.inputs(files)])
+    except InputError:
+        return Section(title, [Paragraph("None: the network has no attention.")])
+    shares = ", ".join(f"{own.selected.mean():.0%}" for own in found)
+    return Section(
+        title,
+        [
+            Paragraph(f"Share of the channels that a position selects, stage by stage: {shares}."),
+            Photograph(
+                "Start, length and union of the windows of each position, as shares of the "
+                "channels: a row for each attention block.",
+                draw_windows(read_pixels(files[0]), found),
+                "A query image, and maps of its windows",
+            ),
+            Drawing(
+                f"How much each channel is selected, and the share by depth; {count} queries.",
+                draw_channels(found),
+                f"Channels by stage; shares selected: {shares}",
+            ),
+        ],
+    )
 
 
 def _cost(done: Evaluation) -> Section:

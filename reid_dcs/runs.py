@@ -34,7 +34,6 @@ from reid_dcs.evaluating import (
 from reid_dcs.files import write_json
 from reid_dcs.models import build_model
 from reid_dcs.output import metrics_of, open_output, table, write_setting
-from reid_dcs.reporting import Evaluation, report_evaluation
 from reid_dcs.search import search_parameters
 from reid_dcs.search.supergraph import is_space
 from reid_dcs.searching import after_search, put_windows, run_search, write_windows
@@ -190,6 +189,8 @@ def _evaluate(
         write_json(output / "metrics.json", metrics)
         draw_evaluation(config, dataset, ranking, *ranked, output)
         if config.eval.report:
+            from reid_dcs.reporting import Evaluation, report_evaluation  # which imports grad-cam
+
             history = content.get("history", [])
             done = Evaluation(config, dataset, model, metrics, history, ranking, *ranked)
             report_evaluation(done, output)

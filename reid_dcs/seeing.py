@@ -9,16 +9,16 @@ from typing import BinaryIO
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from PIL import Image
 from tqdm import tqdm
 
-from reid_dcs.data.decode import read_images
+from reid_dcs.data.decode import read_images, read_pixels
 from reid_dcs.errors import InputError
 from reid_dcs.extractor import FeatureExtractor
 from reid_dcs.files import written_whole
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 ROWS = 8  # images on a page
+BATCH = 64  # images that go through a network at a time
 GRID = (4, 2)  # rows and columns of queries, where none are named
 
 
@@ -52,7 +52,7 @@ def gradcam(
     """
     from reid_dcs.visual.gradcam import draw_heat_maps, identity_maps, similarity_maps
 
-    networks = [FeatureExtractor(own, model) for own in weights]
+    networks, titles = _networks(weights, model)
     if pair is None:
         for own, name in zip(networks, weights, strict=True):
             if not own.identities:
@@ -83,8 +83,7 @@ def gradcam(
                         np.save(npy, own)
             rows = zip(*(maps for maps, _ in found), strict=True)
             notes = zip(*(said for _, said in found), strict=True)
-            titles = [network.title for network in networks]
-            shown = [_pixels(file) for file in batch]
+            shown = [read_pixels(file) for file in batch]
             yield draw_heat_maps(shown, [*rows], titles, [*notes]), len(batch)
 
     return _write("gradcam", images, output, pages)
@@ -112,20 +111,19 @@ def affinity(
     """
     from reid_dcs.visual.affinity import affinities, draw_affinities
 
-    networks = [FeatureExtractor(own, model) for own in weights]
+    networks, titles = _networks(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for file in files:
-            pixels = _pixels(file)
+            pixels = read_pixels(file)
             points = _points(file, pixels, at, grid)
             columns = []
-            for network in networks:
+            for network, title in zip(networks, titles, strict=True):
                 found = affinities(network.model, network.inputs([str(file)]), points)
-                name = network.title.splitlines()[0]
-                columns += [(stage, name, maps) for stage, maps in enumerate(found.values(), 1)]
+                columns += [(stage, title, maps) for stage, maps in enumerate(found.values(), 1)]
             columns.sort(key=lambda column: column[0])  # the same stages side by side
-            titles = [f"{name}\nstage {stage}" for stage, name, _ in columns]
-            yield draw_affinities(pixels, points, [maps for *_, maps in columns], titles), 1
+            heads = [f"{title}\nstage {stage}" for stage, title, _ in columns]
+            yield draw_affinities(pixels, points, [maps for *_, maps in columns], heads), 1
 
     return _write("affinity", images, output, pages)
 
@@ -145,17 +143,21 @@ def windows(
     """
     from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
-    networks = [FeatureExtractor(own, model) for own in weights]
+    networks, titles = _networks(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
-        for column, network in enumerate(networks, 1):
-            found = selections(network.model, network.inputs([str(file) for file in files]))
+        for column, (network, title) in enumerate(zip(networks, titles, strict=True), 1):
+            batches = (
+                network.inputs([str(file) for file in files[first : first + BATCH]])
+                for first in range(0, len(files), BATCH)
+            )
+            found = selections(network.model, batches)
             for i, file in enumerate(files):
-                figure = draw_windows(_pixels(file), found, i)
-                figure.suptitle(network.title, fontsize=8)
+                figure = draw_windows(read_pixels(file), found, i)
+                figure.suptitle(title, fontsize=8)
                 yield figure, 1 if column == len(networks) else 0
             figure = draw_channels(found)
-            figure.suptitle(network.title.replace("\n", ", "), fontsize=8)
+            figure.suptitle(title.replace("\n", ", "), fontsize=8)
             _save(folder / f"channels-{column}.png", figure)
 
     return _write("windows", images, output, pages)
@@ -214,9 +216,16 @@ def _written(path: Path) -> Iterator[BinaryIO]:
         yield file
 
 
-def _pixels(file: Path) -> np.ndarray:
-    with Image.open(file) as image:
-        return np.asarray(image.convert("RGB"))
+def _networks(
+    weights: Sequence[str], model: str | None
+) -> tuple[list[FeatureExtractor], list[str]]:
+    """And their titles; files that have one in common are told apart by their paths."""
+    networks = [FeatureExtractor(own, model) for own in weights]
+    titles = [network.title for network in networks]
+    return networks, [
+        title if titles.count(title) == 1 else f"{title}\n{Path(*Path(own).parts[-3:])}"
+        for title, own in zip(titles, weights, strict=True)
+    ]
 
 
 def _feature(network: FeatureExtractor, image: str) -> torch.Tensor:

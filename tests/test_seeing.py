@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 from test_commands import assert_refused
 
-from reid_dcs import build_model
+from reid_dcs import build_model, seeing
 from reid_dcs.config import compose, to_layer
 
 
@@ -55,6 +55,13 @@ def test_grad_cam_of_a_folder_has_pages_and_maps(tool, folder, weights, tmp_path
     assert len(maps) == 20
     heat = np.load(maps[0])
     assert heat.shape == (4, 2) and heat.min() >= 0
+
+
+def test_networks_of_one_title_are_told_apart(weights):
+    dcs, base = str(weights["dcs"]), str(weights["base"])
+    _, titles = seeing._networks([dcs, base, dcs], None)
+    assert titles[1] == "mobilenetv2_base\nsynthetic, epoch 3"
+    assert titles[0].endswith(str(weights["dcs"].relative_to(weights["dcs"].parents[2])))
 
 
 def test_a_pair_explains_an_unknown_person(tool, folder, weights, tmp_path):

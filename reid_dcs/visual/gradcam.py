@@ -67,23 +67,23 @@ def identity_maps(
 
 
 def similarity_maps(
-    network: nn.Module, images: Tensor, feature: Tensor, layer: str = ""
+    network: nn.Module, images: Tensor, others: Tensor, layer: str = ""
 ) -> tuple[np.ndarray, list[float]]:
-    """Where the network sees what makes each image similar to a feature (D,).
+    """Where the network sees what makes each image similar to another one.
 
     Args:
         network: in evaluation.
         images: (B, 3, H, W), normalised.
-        feature: of another image.
+        others: features of the other images, (B, D), or of the same one for all, (D,).
         layer: see :func:`heat_maps`; by default the last that gives a map.
 
     Returns:
         maps (B, h, w), and the similarities.
     """
-    target = SimilarityTo(feature.to(images.device))
+    targets = [SimilarityTo(own) for own in others.to(images.device).expand(len(images), -1)]
     layer = layer or last_map(network, images)
-    maps, features = heat_maps(network, images, [target] * len(images), layer)
-    return maps, [float(target(own)) for own in features]
+    maps, features = heat_maps(network, images, targets, layer)
+    return maps, [float(target(own)) for target, own in zip(targets, features, strict=True)]
 
 
 def heat_maps(
@@ -144,21 +144,58 @@ def draw_heat_maps(
         titles: of the networks.
         notes: of each image, what each map is of.
     """
-    columns = 1 + len(titles)
-    figure = Figure(figsize=(1.35 * columns + 0.3, 2.5 * len(images) + 0.6), layout="constrained")
+    cells = [
+        [(image, None), *((image, heat) for heat in heats)]
+        for image, heats in zip(images, rows, strict=True)
+    ]
+    said = None if notes is None else [["", *own] for own in notes]
+    return _draw_grid(cells, ["image", *titles], said)
+
+
+def draw_pairs(
+    first: Sequence[tuple[np.ndarray, np.ndarray]],
+    second: Sequence[tuple[np.ndarray, np.ndarray]],
+    titles: tuple[str, str],
+    notes: Sequence[str],
+) -> Figure:
+    """A row a pair of images: each as it is, then where it is similar to the other.
+
+    Args:
+        first, second: image, uint8 (H, W, 3), and map (h, w).
+        titles: of the two.
+        notes: of the pairs.
+    """
+    cells = [
+        [(one[0], None), one, (other[0], None), other]
+        for one, other in zip(first, second, strict=True)
+    ]
+    columns = [titles[0], "similar to the other", titles[1], "similar to the other"]
+    return _draw_grid(cells, columns, [["", note, "", ""] for note in notes])
+
+
+def _draw_grid(
+    cells: Sequence[Sequence[tuple[np.ndarray, np.ndarray | None]]],
+    titles: Sequence[str],
+    notes: Sequence[Sequence[str]] | None,
+) -> Figure:
+    """Images, with or without a map over them; each map is scaled to its own largest."""
+    rows, columns = len(cells), len(titles)
+    figure = Figure(figsize=(1.35 * columns + 0.3, 2.5 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(images), columns, squeeze=False)
-    for i, (image, heats) in enumerate(zip(images, rows, strict=True)):
-        grid[i, 0].imshow(image)
-        for j, heat in enumerate(heats, 1):
-            show_heat(grid[i, j], image, heat / max(heat.max(), np.finfo(np.float32).tiny))
+    grid = figure.subplots(rows, columns, squeeze=False)
+    for i, row in enumerate(cells):
+        for j, (image, heat) in enumerate(row):
+            if heat is None:
+                grid[i, j].imshow(image)
+            else:
+                show_heat(grid[i, j], image, heat / max(heat.max(), np.finfo(np.float32).tiny))
             if notes:
-                grid[i, j].set_xlabel(notes[i][j - 1], fontsize=6)
+                grid[i, j].set_xlabel(notes[i][j], fontsize=6)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_visible(False)
-    for axes, title in zip(grid[0], ["image", *titles], strict=True):
+    for axes, title in zip(grid[0], titles, strict=True):
         axes.set_title(title, fontsize=7)
     return figure
 

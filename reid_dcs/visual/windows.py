@@ -1,6 +1,6 @@
 """Which channels the positions of an image select, stage by stage (Section 2.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -34,17 +34,32 @@ class Selection(NamedTuple):
     weight: np.ndarray
 
 
-def selections(network: nn.Module, images: Tensor) -> list[Selection]:
-    """One for each attention block, in order of depth.
+def selections(network: nn.Module, batches: Iterable[Tensor]) -> list[Selection]:
+    """One for each attention block, in order of depth, over the images of all batches.
 
     Args:
         network: with attention.
-        images: (B, 3, H, W), normalised.
+        batches: of images (B, 3, H, W), normalised.
 
     Raises:
         InputError: a network without attention.
     """
-    return [_selection(name, *own) for name, own in attention_blocks(network, images).items()]
+    found = [
+        [_selection(name, *own) for name, own in attention_blocks(network, images).items()]
+        for images in batches
+    ]
+    return [_joined(parts) for parts in zip(*found, strict=True)]
+
+
+def _joined(parts: Sequence[Selection]) -> Selection:
+    """Of one block, over batches of any size."""
+    start, length, selected = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("start", "length", "selected")
+    )
+    counts = [len(part.start) for part in parts]
+    weight = np.average([part.weight for part in parts], axis=0, weights=counts)
+    return Selection(parts[0].name, parts[0].channels, start, length, selected, weight)
 
 
 @torch.no_grad()

@@ -58,7 +58,7 @@ def test_a_point_is_the_position_that_it_lies_in(point, position):
 @pytest.mark.parametrize("kind", ATTENTIONS)
 def test_selections_are_those_of_a_loop_over_positions(kind):
     block, x = block_and_map(kind)
-    (found,) = selections(torch.nn.Sequential(block), x)
+    (found,) = selections(torch.nn.Sequential(block), x.split([1, 1]))
     assert found.channels == CHANNELS and found.selected.shape == (2, HEIGHT, WIDTH)
     with torch.no_grad():
         start, length = (own.expand(2, HEIGHT * WIDTH, own.shape[-1]) for own in block.windows(x))
@@ -80,7 +80,7 @@ def test_selections_are_those_of_a_loop_over_positions(kind):
 
 def test_a_network_without_attention_is_refused():
     model, image = reid_dcs.build_model("mobilenetv2_base", 5), torch.zeros(1, 3, 64, 32)
-    for see in (lambda: affinities(model, image, [(0, 0)]), lambda: selections(model, image)):
+    for see in (lambda: affinities(model, image, [(0, 0)]), lambda: selections(model, [image])):
         with pytest.raises(InputError, match="no attention"):
             see()
 
@@ -96,7 +96,7 @@ def test_pictures_have_a_row_for_each_point_and_each_stage():
     np.testing.assert_array_equal(grid[1, 1].images[1].get_array(), maps[1])
 
     _, x = block_and_map("dcs")
-    found = selections(torch.nn.Sequential(*[block_and_map(k)[0] for k in ("sa", "dcs")]), x)
+    found = selections(torch.nn.Sequential(*[block_and_map(k)[0] for k in ("sa", "dcs")]), [x])
     figure = draw_windows(pixels, found, 1)
     grid = np.array(figure.axes[:-1]).reshape(2, 4)
     np.testing.assert_array_equal(grid[1, 3].images[1].get_array(), found[1].selected[1])

@@ -68,10 +68,10 @@ def test_maps_of_a_pair_follow_the_cosine():
         np.testing.assert_allclose(heat[i], expected, atol=1e-6)
 
 
-BACKBONES = ("mobilenetv2_base", "mobilenetv2_200_base", "osnet_x1_0_base", "resnet50_base")
+THEIRS = ("osnet_x0_25", "mobilenetv2_x1_0", "resnet50")
 
 
-@pytest.mark.parametrize("name", [*BACKBONES, "fbnetv2_base", "osnet_x0_25", "mobilenetv2_x1_0"])
+@pytest.mark.parametrize("name", [*reid_dcs.list_models("*_base"), *THEIRS])
 def test_every_backbone_has_a_last_map(name):
     model = reid_dcs.build_model(name, 5).eval()
     batch = images(1)
