@@ -118,7 +118,7 @@ def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
 def _place(output: Path, model: str) -> Path:
     """The file to write, in a folder that is there."""
     folder = output.parent if output.suffix in SUFFIXES else output
-    if output.suffix and folder is output:
+    if output.suffix and folder is output and not output.is_dir():
         raise InputError(f"cannot export to {output}: its name ends in {' or '.join(SUFFIXES)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)

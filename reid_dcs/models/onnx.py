@@ -38,7 +38,7 @@ class Preprocessed(nn.Module):
 
 
 def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
-    """The graph of a network in evaluation, from ``images`` to ``features``.
+    """The graph of a network, or of a block, in evaluation: from ``images`` to ``features``.
 
     Args:
         network: in evaluation mode.

@@ -26,22 +26,27 @@ def cache_folder() -> Path:
 def obtain(name: str, entry: Entry, folder: Path | None = None) -> Path:
     """The entry's file, checked; fetched unless it is there. Safe in several processes at once.
 
-    A hash that the manifest does not know is written beside the file at first use, as
-    ``FILE.sha256``; another file behind the same address is then refused.
+    What is there and has not the manifest's hash is fetched anew. A hash that the manifest does not
+    know is written beside the file at first use, as ``FILE.sha256``; another file behind the same
+    address is then refused.
 
     Args:
         folder: where it lies or will lie; by default the cache.
 
     Raises:
-        InputError: no source has it, it is damaged, or the folder cannot be written.
+        InputError: no source has it, it is not what it was at first use, or the folder cannot be
+            written.
     """
     folder = folder or cache_folder()
     path = folder / entry.file
     with _alone_with(path):
-        if not path.is_file():
-            _fetch(name, entry, path)
-        elif wrong := _wrong_with(path, entry, path):
+        wrong = _wrong_with(path, entry, path) if path.is_file() else ""
+        if wrong and entry.sha256 is None:
             raise InputError(f"{path} {wrong}: delete it, and it is fetched anew")
+        if wrong:  # damaged, or of an earlier version of the manifest
+            print(f"{path} {wrong}: it is fetched anew", file=sys.stderr)
+        if wrong or not path.is_file():
+            _fetch(name, entry, path)
     return path
 
 

@@ -36,12 +36,14 @@ def fetch(source: str, part: Path, size: int | None = None) -> None:
         OSError: ``part`` cannot be written.
     """
     scheme, _, rest = source.partition(":")
+    if scheme in ("https", "http"):
+        return _from_web(source, part, size)
+    for left in (part, _version(part)):  # by another source
+        left.unlink(missing_ok=True)
     if scheme == "package":
         _copy(PACKAGE / rest, part)
-    elif scheme == "drive":
-        _from_drive(rest, part)
     else:
-        _from_web(source, part, size)
+        _from_drive(rest, part)
 
 
 def address(source: str) -> str:
@@ -65,7 +67,6 @@ def _copy(origin: Path, part: Path) -> None:
 
 
 def _from_drive(identifier: str, part: Path) -> None:
-    part.unlink(missing_ok=True)
     try:
         gdown.download(f"https://drive.google.com/uc?id={identifier}", str(part))
     except Exception as error:  # no network, a quota, a page in place of the file
@@ -87,7 +88,7 @@ def _from_web(url: str, part: Path, size: int | None) -> None:
 
 def _stream(url: str, part: Path, size: int | None) -> None:
     """Ask for what is missing, and append it; or for everything."""
-    version = part.with_name(f"{part.name}.version")
+    version = _version(part)
     start, headers = 0, {"Accept-Encoding": "identity"}
     known = version.read_text().splitlines() if part.is_file() and version.is_file() else []
     if len(known) == 2 and known[0] == url:
@@ -107,7 +108,6 @@ def _stream(url: str, part: Path, size: int | None) -> None:
         total = start + int(length) if length else size
         if size is not None and total != size:
             raise Unavailable(f"its file has {total:,} bytes, not {size:,}")
-        _remember(version, url, response)
         with (
             part.open("ab" if start else "wb") as file,
             tqdm(
@@ -115,12 +115,18 @@ def _stream(url: str, part: Path, size: int | None) -> None:
                 leave=False, disable=None,
             ) as bar,
         ):  # fmt: skip
+            _remember(version, url, response)
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
                 if size is not None and file.tell() > size:
                     break  # it has no end, or it is another
     version.unlink(missing_ok=True)
+
+
+def _version(part: Path) -> Path:
+    """Says of which version of which file the part is."""
+    return part.with_name(f"{part.name}.version")
 
 
 def _refuse(response: requests.Response) -> None:
@@ -131,7 +137,7 @@ def _refuse(response: requests.Response) -> None:
 
 
 def _remember(version: Path, url: str, response: requests.Response) -> None:
-    """Of which version of which file the part is, for a request that goes on with it."""
+    """For a request that goes on with the part."""
     tag = response.headers.get("ETag", "")
     known = response.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
     if known:

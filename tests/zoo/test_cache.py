@@ -29,15 +29,34 @@ def test_what_is_there_is_not_fetched_again(serve, tmp_path):  # noqa: F811
     assert len(server.ranges) == 1
 
 
-@pytest.mark.parametrize("known", [True, False], ids=["pinned", "learnt"])
-def test_a_file_that_was_damaged_later_is_refused(known, serve, tmp_path):  # noqa: F811
-    server = serve()
-    path = obtain("some", entry(server.url, known=known), tmp_path)
-    content = bytearray(CONTENT)
+def damaged(path):
+    content = bytearray(path.read_bytes())
     content[500] ^= 1
     path.write_bytes(content)
+    return path
+
+
+def test_a_damaged_file_is_fetched_anew_where_its_hash_is_known(serve, tmp_path, capsys):  # noqa: F811
+    server = serve()
+    path = damaged(obtain("some", entry(server.url), tmp_path))
+    assert obtain("some", entry(server.url), tmp_path).read_bytes() == CONTENT
+    assert len(server.ranges) == 2
+    assert f"{path} has the sha256" in capsys.readouterr().err
+
+
+def test_a_damaged_file_stays_where_it_cannot_be_had(serve, tmp_path):  # noqa: F811
+    server = serve("", "absent")
+    path = damaged(obtain("some", entry(server.url), tmp_path))
+    with pytest.raises(InputError, match="status 404"):
+        obtain("some", entry(server.url), tmp_path)
+    assert path.is_file()
+
+
+def test_a_file_that_is_not_what_it_was_at_first_use_is_refused(serve, tmp_path):  # noqa: F811
+    server = serve()
+    path = damaged(obtain("some", entry(server.url, known=False), tmp_path))
     with pytest.raises(InputError, match=f"{path} has the sha256 .* delete it"):
-        obtain("some", entry(server.url, known=known), tmp_path)
+        obtain("some", entry(server.url, known=False), tmp_path)
 
 
 def test_another_file_behind_the_same_address_is_refused(serve, tmp_path):  # noqa: F811
