@@ -22,12 +22,63 @@ _SHORT = (
 )
 
 
-class Command(argparse.ArgumentParser):
-    """A parser whose errors are one line and whose flags become a layer of configuration.
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line; status 2 is a user's mistake."""
+
+    def __init__(self, description: str, **options: Any) -> None:
+        super().__init__(description=description, allow_abbrev=False, **options)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"error: {message}; see --help\n")
+
+    def carry_out(self, action: Callable[[], object], debug: bool) -> None:
+        """Call ``action``, and turn a user's mistake into status 2."""
+        try:
+            action()
+        except InputError as error:
+            if debug:
+                traceback.print_exc()
+            where = f" (rank {rank()})" if world_size() > 1 else ""
+            self.exit(2, f"error{where}: {' '.join(str(error).split())}\n")
+        except KeyboardInterrupt as stop:
+            number = getattr(stop, "number", signal.SIGINT)
+            self.exit(128 + number, f"{stop or 'interrupted'}\n" if is_main() else None)
+        sys.stdout.flush()
+
+
+class PictureCommand(Parser):
+    """A parser of what all commands take that show what trained networks see in images."""
+
+    def __init__(self, description: str) -> None:
+        super().__init__(description)
+        self.add_argument(
+            "--weights",
+            action="append",
+            required=True,
+            metavar="FILE",
+            help="checkpoint, or name of the model zoo; of several, a column each",
+        )
+        self.add_argument(
+            "--images", nargs="+", required=True, metavar="PATH", help="files, or folders of them"
+        )
+        self.add_argument("--output-dir", dest="output", required=True, metavar="DIR")
+        self.add_argument("--model", help="network of files that do not say it")
+        self.add_argument("--debug", action="store_true", help="show the traceback of an error")
+
+    def run(self, action: Callable[..., object]) -> None:
+        """Parse, and call ``action`` with what is given, by name."""
+        given = vars(self.parse_args())
+        debug = given.pop("debug")
+        self.carry_out(lambda: action(**given), debug)
+
+
+class Command(Parser):
+    """A parser whose flags become a layer of configuration.
 
     Args:
         description: first line of ``--help``.
         short: more flags that are short for a setting: ``(flag, setting, help)``.
+        switches: flags without a value that turn a setting on, in the same way.
         words: what comes first on the line: ``(name, choices or None, help)``.
     """
 
@@ -35,10 +86,11 @@ class Command(argparse.ArgumentParser):
         self,
         description: str,
         short: Sequence[tuple[str, str, str]] = (),
+        switches: Sequence[tuple[str, str, str]] = (),
         words: Sequence[tuple[str, Sequence[str] | None, str]] = (),
         **options: Any,
     ) -> None:
-        super().__init__(description=description, allow_abbrev=False, **options)
+        super().__init__(description, **options)
         self.words = [name for name, *_ in words]
         for name, choices, text in words:
             self.add_argument(name, choices=choices, help=text)
@@ -51,6 +103,9 @@ class Command(argparse.ArgumentParser):
         )
         for flag, setting, text in (*short, *_SHORT):
             self.add_argument(flag, dest=setting, metavar="VALUE", help=f"{text} ({setting})")
+        for flag, setting, text in switches:
+            text = f"{text} ({setting}=true)"
+            self.add_argument(flag, dest=setting, action="store_const", const=True, help=text)
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
         self.add_argument(
             "overrides",
@@ -59,23 +114,11 @@ class Command(argparse.ArgumentParser):
             help="any setting of reid_dcs/config.py, such as train.epochs=20",
         )
 
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}; see --help\n")
-
     def run(self, action: Callable[..., object]) -> None:
-        """Parse, call ``action(layer, *words)``, and turn a user's mistake into status 2."""
+        """Parse, and call ``action(layer, *words)``."""
         arguments = self.parse_intermixed_args()
-        try:
-            action(_layer(vars(arguments)), *(getattr(arguments, name) for name in self.words))
-        except InputError as error:
-            if arguments.debug:
-                traceback.print_exc()
-            where = f" (rank {rank()})" if world_size() > 1 else ""
-            self.exit(2, f"error{where}: {' '.join(str(error).split())}\n")
-        except KeyboardInterrupt as stop:
-            number = getattr(stop, "number", signal.SIGINT)
-            self.exit(128 + number, f"{stop or 'interrupted'}\n" if is_main() else None)
-        sys.stdout.flush()
+        words = [getattr(arguments, name) for name in self.words]
+        self.carry_out(lambda: action(_layer(vars(arguments)), *words), arguments.debug)
 
 
 def _layer(arguments: dict[str, Any]) -> dict[str, Any]:

@@ -130,6 +130,8 @@ class EvalConfig:
     k2: int = _at_least(1, 6)
     rerank_weight: float = _at_least(0, 0.3)  # of the distance before it
     ranks: int = _at_least(0, 0)  # length of the ranked lists in ranks.png; 0: no picture
+    rank_queries: Literal["random", "worst", "best"] = "random"  # whose, by average precision
+    report: bool = False  # report.html: all of an evaluation on one page
 
 
 @dataclass

@@ -23,6 +23,7 @@ from reid_dcs.evaluation import (
     Ranking,
     ReRankedDistances,
     SingleShot,
+    choose_queries,
     extract_features,
     rank_gallery,
     ranked_list,
@@ -128,14 +129,12 @@ def draw_evaluation(
     labels: Labels,
     output: Path,
 ) -> None:
-    """Write ``cmc.png`` and, if asked for, ``ranks.png``: lists of queries drawn by the seed."""
+    """Write ``cmc.png`` and, if asked for, ``ranks.png``: lists of ``eval.rank_queries``."""
     title = f"{config.model.name} on {config.data.name}"
     draw_cmc(ranking.summary(), title, output / "cmc.png")
     if not config.eval.ranks:
         return
-    valid = np.flatnonzero(ranking.first_match[:, 0])
-    random = np.random.default_rng(config.seed)
-    chosen = np.sort(random.choice(valid, min(LISTS, len(valid)), replace=False))
+    chosen = choose_queries(ranking.average_precision, config.eval.rank_queries, LISTS, config.seed)
     lists = [
         ranked_list(distances, labels, ranking, int(query), config.eval.ranks) for query in chosen
     ]

@@ -1,6 +1,6 @@
 """Features of any images: files, arrays or tensors, as many as there are."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,12 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from reid_dcs.config import compose
 from reid_dcs.data.augment import normalise
 from reid_dcs.data.decode import read_images
 from reid_dcs.engine.device import choose_device
 from reid_dcs.engine.precision import Precision
 from reid_dcs.evaluation import embed
-from reid_dcs.trained import load_trained, said_by
-from reid_dcs.weights import read_weights
+from reid_dcs.trained import identities_of, load_trained, read_trained, title_of
 
 ImageLike = str | Path | np.ndarray | Tensor
 """A file; or (H, W, 3) uint8, RGB; or a tensor, (3, H, W), uint8 or as the network takes it."""
@@ -33,7 +31,7 @@ class FeatureExtractor:
     as they are: normalised already, and of the network's size. Kinds may be mixed.
 
     Args:
-        weights: a checkpoint of ours, or of torchreid's with ``model``.
+        weights: a checkpoint of ours, or of torchreid's with ``model``; or a name of the model zoo.
         model: name of the architecture, where the file does not say it.
         options: of the architecture.
         height, width: of the network's input; what it was trained with by default.
@@ -46,6 +44,8 @@ class FeatureExtractor:
     Attributes:
         model: the network, in evaluation mode.
         height, width: of its input.
+        identities: that its classifier tells apart; 0 where the file has no classifier.
+        title: which network it is, and what it was trained on, in two lines.
 
     Raises:
         InputError: no such weights, or of another architecture; no such device.
@@ -73,8 +73,8 @@ class FeatureExtractor:
         }
         if options:
             given["model"]["options"] = dict(options)
-        content = read_weights(weights)
-        config = compose(said_by(content, given, str(weights)), given)
+        config, content = read_trained(weights, given)
+        self.identities, self.title = identities_of(content), title_of(config, content)
         self.height, self.width = config.data.height, config.data.width
         self.batch_size, self.flip = batch_size, flip
         self.device = choose_device(config.device)
@@ -91,14 +91,14 @@ class FeatureExtractor:
         """
         every, features = _one_by_one(images), []
         while batch := list(islice(every, self.batch_size)):
-            inputs = self._inputs(batch).to(self.device, memory_format=torch.channels_last)
+            inputs = self.inputs(batch)
             features.append(embed(self.model, inputs, self.flip, self.dtype))
         if not features:
             raise ValueError("no images to extract features of")
         return F.normalize(torch.cat(features))
 
-    def _inputs(self, images: list[ImageLike]) -> Tensor:
-        """(B, 3, height, width), normalised."""
+    def inputs(self, images: Sequence[ImageLike]) -> Tensor:
+        """What the network takes, (B, 3, height, width), normalised, on its device."""
         files = [str(image) for image in images if isinstance(image, str | Path)]
         read = iter(list(read_images(files, self.height, self.width, "images")))
         inputs = []
@@ -114,7 +114,7 @@ class FeatureExtractor:
             else:
                 pixels = self._resized(image)
             inputs.append(normalise(torch.from_numpy(np.array(pixels))[None])[0])
-        return torch.stack(inputs)
+        return torch.stack(inputs).to(self.device, memory_format=torch.channels_last)
 
     def _resized(self, image: np.ndarray | Tensor) -> np.ndarray:
         """(height, width, 3) uint8, as files are resized: PIL, bilinear."""

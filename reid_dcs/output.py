@@ -15,6 +15,7 @@ from reid_dcs import distributed
 from reid_dcs.config import Config
 from reid_dcs.data.datasets.listing import ListedDataset
 from reid_dcs.engine import CHECKPOINT
+from reid_dcs.engine.device import device_name
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult
 from reid_dcs.files import write_json, written_whole
@@ -48,7 +49,21 @@ def write_setting(output: Path, config: Config, device: torch.device) -> None:
         return
     with written_whole(output / "config.yaml") as file:
         file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
-    write_json(output / "environment.json", _environment(device))
+    write_json(output / "environment.json", environment(device))
+
+
+def environment(device: torch.device) -> dict[str, Any]:
+    """What a run ran on, and the command that started it."""
+    return {
+        "command": sys.argv,
+        "reid_dcs": reid_dcs.__version__,
+        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "device": device_name(device),
+        "threads": torch.get_num_threads(),
+        "processes": distributed.world_size(),
+    }
 
 
 def metrics_of(
@@ -92,19 +107,3 @@ def _move_aside(output: Path) -> None:
     aside.mkdir()
     for path in files:
         path.rename(aside / path.name)
-
-
-def _environment(device: torch.device) -> dict[str, Any]:
-    name = platform.processor() or platform.machine()
-    if device.type == "cuda":
-        name = torch.cuda.get_device_name(device)
-    return {
-        "command": sys.argv,
-        "reid_dcs": reid_dcs.__version__,
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
-        "python": platform.python_version(),
-        "system": platform.platform(),
-        "device": name,
-        "threads": torch.get_num_threads(),
-        "processes": distributed.world_size(),
-    }

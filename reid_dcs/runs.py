@@ -37,8 +37,7 @@ from reid_dcs.output import metrics_of, open_output, table, write_setting
 from reid_dcs.search import search_parameters
 from reid_dcs.search.supergraph import is_space
 from reid_dcs.searching import after_search, put_windows, run_search, write_windows
-from reid_dcs.trained import load_trained, said_by
-from reid_dcs.weights import read_weights
+from reid_dcs.trained import load_trained, read_trained
 
 
 def train(config: Layer) -> dict[str, Any]:
@@ -137,7 +136,8 @@ def _train(
 
 
 def evaluate(config: Layer) -> dict[str, Any]:
-    """Evaluate ``eval.weights``: a checkpoint of ours, or of torchreid's with ``model.name``.
+    """Evaluate ``eval.weights``: a checkpoint of ours, of torchreid's with ``model.name``, or a
+    name of the model zoo.
 
     A checkpoint of ours says which model, input size and data set it was trained with. Settings
     given here win, but naming another architecture is an error.
@@ -147,7 +147,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
 
     Returns:
         what ``metrics.json`` holds; it is written where ``output_dir`` is given, with ``cmc.png``
-        and, if ``eval.ranks`` is set, ``ranks.png``.
+        if ``eval.ranks`` is set, ``ranks.png``, and if ``eval.report`` is, ``report.html``.
 
     Raises:
         InputError: anything the user can mend.
@@ -155,9 +155,8 @@ def evaluate(config: Layer) -> dict[str, Any]:
     given = to_layer(config) if isinstance(config, Config) else config
     source = given.get("eval", {}).get("weights")
     if not source:
-        raise InputError("no weights given: pass --weights FILE")
-    content = read_weights(source)
-    config = compose(said_by(content, given, source), given)
+        raise InputError("no weights given: pass --weights FILE, or a name of the model zoo")
+    config, content = read_trained(source, given)
     with distributed.process_group(choose_device(config.device)) as device:
         return _evaluate(config, content, bool(given.get("output_dir")), device)
 
@@ -166,8 +165,9 @@ def _evaluate(
     config: Config, content: dict[str, Any], write: bool, device: torch.device
 ) -> dict[str, Any]:
     source = config.eval.weights
-    if config.eval.ranks and not write:
-        raise InputError("eval.ranks draws into the output folder: pass --output-dir DIR")
+    for setting in ("ranks", "report"):
+        if getattr(config.eval, setting) and not write:
+            raise InputError(f"eval.{setting} writes into the output folder: pass --output-dir DIR")
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = load_trained(config, content, source, device)
@@ -188,5 +188,11 @@ def _evaluate(
             write_setting(output, config, device)
         write_json(output / "metrics.json", metrics)
         draw_evaluation(config, dataset, ranking, *ranked, output)
+        if config.eval.report:
+            from reid_dcs.reporting import Evaluation, report_evaluation  # which imports grad-cam
+
+            history = content.get("history", [])
+            done = Evaluation(config, dataset, model, metrics, history, ranking, *ranked)
+            report_evaluation(done, output)
     print("\n".join([*departures(said, config.data.name), table(metrics)]))
     return metrics

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
+from reid_dcs.packed import is_packed, read_packed
 
 # torchreid's checkpoints hold their rank-1 as a numpy scalar
 _NUMPY_SCALAR = [
@@ -21,7 +22,7 @@ _NUMPY_SCALAR = [
 
 
 def read_weights(path: str | Path) -> dict[str, Any]:
-    """A checkpoint of ours or of torchreid's, or a bare state dict, as a dict.
+    """A checkpoint of ours or of torchreid's, a bare state dict, or safetensors, as a dict.
 
     Returns:
         ``state_dict`` and whatever else the file holds. DataParallel's ``module.`` is taken off
@@ -34,9 +35,7 @@ def read_weights(path: str | Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"no weights at {path.resolve()}")
     try:
-        _check_sums(path)
-        with torch.serialization.safe_globals(_NUMPY_SCALAR):
-            content = torch.load(path, map_location="cpu", weights_only=True)
+        content = read_packed(path) if is_packed(path) else _read_pickled(path)
     except Exception as error:  # torch.load raises whatever the broken byte happens to raise
         raise InputError(f"{path} is not a file of weights, or it is damaged") from error
     if isinstance(content, Mapping) and "state_dict" not in content:
@@ -72,6 +71,13 @@ def load_exactly(
         raise InputError(f"{source} holds the weights of another architecture ({found})")
     fitting = {k: v for k, v in state.items() if k in own and own[k].shape == v.shape}
     module.load_state_dict(fitting, strict=but is None)
+
+
+def _read_pickled(path: Path) -> Any:
+    """What ``torch.save`` wrote: tensors and plain types. Code is refused, not run."""
+    _check_sums(path)
+    with torch.serialization.safe_globals(_NUMPY_SCALAR):
+        return torch.load(path, map_location="cpu", weights_only=True)
 
 
 def _check_sums(path: Path) -> None:

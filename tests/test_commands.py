@@ -126,3 +126,24 @@ def test_train_then_evaluate(tool, market, tmp_path):
     result = tool("eval_reid.py", "--weights", "run/checkpoint.pt", "--root", market)
     assert result.returncode == 0, result.stderr
     assert "mAP" in result.stdout and "mobilenetv2_base" in result.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["download", "osnet"], "the model zoo has no 'osnet': did you mean osnet_"),
+        (["download"], "download takes one NAME"),
+        (["list", "osnet_x1_0_market1501"], "list and verify take none"),
+        (["forget"], "invalid choice: 'forget'"),
+    ],
+)
+def test_mistakes_with_the_model_zoo(tool, arguments, said):
+    assert_refused(tool("model_zoo.py", *arguments), said)
+
+
+def test_the_model_zoo_lists_and_brings(tool, tmp_path):
+    lines = tool("model_zoo.py", "list").stdout
+    assert "mobilenetv2_dcs_synthetic" in lines and "* as their authors state" in lines
+    result = tool("model_zoo.py", "download", "mobilenetv2_dcs_synthetic", "--output-dir", "here")
+    assert result.stdout == "here/mobilenetv2_dcs_synthetic.safetensors\n"
+    assert (tmp_path / "here/mobilenetv2_dcs_synthetic.safetensors").is_file()

@@ -17,7 +17,7 @@ from reid_dcs.attention.family import (
     build_attention,
 )
 from reid_dcs.attention.query import windowed_query
-from reid_dcs.attention.report import report_windows
+from reid_dcs.attention.report import attention_inputs, report_windows
 from reid_dcs.attention.windows import squash_window
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "WindowReport",
     "WindowedAttention",
     "Windows",
+    "attention_inputs",
     "build_attention",
     "channel_attention",
     "report_windows",

@@ -1,4 +1,4 @@
-"""What the attention blocks of a whole network select for a batch of images."""
+"""What reaches the attention blocks of a whole network, and what they select of it."""
 
 import torch
 from torch import Tensor, nn
@@ -7,21 +7,24 @@ from reid_dcs.attention.block import WindowedAttention, WindowReport
 
 
 @torch.no_grad()
-def report_windows(network: nn.Module, images: Tensor) -> dict[str, WindowReport]:
-    """Run the network once, in evaluation, and report the windows of its attention blocks.
+def attention_inputs(
+    network: nn.Module, images: Tensor
+) -> dict[str, tuple[WindowedAttention, Tensor]]:
+    """Run the network once, in evaluation, and note what its attention blocks are given.
 
     Args:
         network: any network; it is left as it was, training mode included.
         images: what the network takes, usually (B, 3, H, W).
 
     Returns:
-        By module name, in the order of the network's modules; empty without attention blocks.
+        By module name, in the order of the network's modules, each block and its input
+        (B, C, h, w); empty without attention blocks.
     """
-    reports: dict[str, WindowReport] = {}
+    found: dict[str, tuple[WindowedAttention, Tensor]] = {}
     modes = {module: module.training for module in network.modules()}
     hooks = [
         block.register_forward_pre_hook(
-            lambda block, inputs, name=name: reports.update({name: block.report(*inputs)})
+            lambda block, inputs, name=name: found.update({name: (block, *inputs)})
         )
         for name, block in network.named_modules()
         if isinstance(block, WindowedAttention)
@@ -33,4 +36,9 @@ def report_windows(network: nn.Module, images: Tensor) -> dict[str, WindowReport
             hook.remove()
         for module, training in modes.items():
             module.training = training
-    return reports
+    return found
+
+
+def report_windows(network: nn.Module, images: Tensor) -> dict[str, WindowReport]:
+    """The windows of a network's attention blocks, in evaluation; see :func:`attention_inputs`."""
+    return {name: block.report(x) for name, (block, x) in attention_inputs(network, images).items()}

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
@@ -12,6 +13,16 @@ from reid_dcs.distributed import is_main
 from reid_dcs.errors import InputError
 
 _WINDOW = 256  # images in flight: what is decoded and not yet taken stays small
+
+
+def read_pixels(path: str | Path) -> np.ndarray:
+    """uint8 (H, W, 3), RGB, of its own size.
+
+    Raises:
+        OSError: unreadable or truncated.
+    """
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def read_image(path: str, height: int, width: int) -> np.ndarray:

@@ -3,17 +3,21 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from reid_dcs.files import written_whole
 
+History = Sequence[Mapping[str, float]]
+"""One entry an epoch, as in ``ReIDEngine.history``."""
 
-def draw_curves(history: Sequence[Mapping[str, float]], title: str, path: Path) -> None:
+
+def draw_curves(history: History, title: str, path: Path) -> None:
     """Losses, accuracy on the training identities and evaluations by epoch, as a PNG.
 
     Args:
-        history: one entry an epoch, as in ``ReIDEngine.history``.
+        history: of the run.
         title: of the picture.
         path: of the PNG; written whole.
     """
@@ -21,25 +25,48 @@ def draw_curves(history: Sequence[Mapping[str, float]], title: str, path: Path) 
     FigureCanvasAgg(figure)
     figure.suptitle(title)
     left, right = figure.subplots(1, 2)
+    _plot_losses(left, history)
+    _plot_scores(right, history)
+    with written_whole(path) as file:
+        figure.savefig(file, format="png", dpi=120)
+
+
+def curve_figures(history: History) -> tuple[Figure, Figure]:
+    """The two halves of :func:`draw_curves` on their own: losses, scores."""
+    figures = []
+    for plot in (_plot_losses, _plot_scores):
+        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+        FigureCanvasAgg(figure)
+        plot(figure.subplots(), history)
+        figures.append(figure)
+    return tuple(figures)
+
+
+def _plot_losses(axes: Axes, history: History) -> None:
     for name, label in (("identity", "identity loss"), ("triplet", "triplet loss")):
-        left.plot(*_series(history, name), marker=".", label=label)
+        axes.plot(*_series(history, name), marker=".", label=label)
+    axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
+    _dress(axes)
+
+
+def _plot_scores(axes: Axes, history: History) -> None:
     for name, label in (
         ("accuracy", "accuracy in training"),
         ("rank1", "rank-1 in test"),
         ("mAP", "mAP in test"),
     ):
         epochs, values = _series(history, name)
-        right.plot(epochs, [100 * v for v in values], marker=".", label=label)
-    left.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
-    right.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
-    for axes in (left, right):
-        axes.legend(frameon=False)
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
-    with written_whole(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+        axes.plot(epochs, [100 * v for v in values], marker=".", label=label)
+    axes.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
+    _dress(axes)
 
 
-def _series(history: Sequence[Mapping[str, float]], name: str) -> tuple[list[int], list[float]]:
+def _dress(axes: Axes) -> None:
+    axes.legend(frameon=False)
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _series(history: History, name: str) -> tuple[list[int], list[float]]:
     points = [(i, entry[name]) for i, entry in enumerate(history, 1) if name in entry]
     return [i for i, _ in points], [v for _, v in points]

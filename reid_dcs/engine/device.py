@@ -1,7 +1,10 @@
 """What the machine at hand is good for: its device, its memory, its compiler."""
 
+import contextlib
 import ctypes
+import platform
 import warnings
+from pathlib import Path
 
 import torch
 from torch import nn
@@ -22,6 +25,17 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu":
         _keep_freed_memory()
     return torch.device(name)
+
+
+def device_name(device: torch.device) -> str:
+    """What the maker calls it: of an accelerator or, as far as the system tells, the processor."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    with contextlib.suppress(OSError):  # not Linux
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
 
 
 def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:

@@ -1,8 +1,9 @@
 """Honest evaluation: features, ranks, mAP."""
 
+from reid_dcs.evaluation.cameras import CameraPair, camera_pairs
 from reid_dcs.evaluation.distances import FeatureDistances
 from reid_dcs.evaluation.features import Features, embed, extract_features
-from reid_dcs.evaluation.lists import RankedList, ranked_list
+from reid_dcs.evaluation.lists import RankedList, choose_queries, ranked_list
 from reid_dcs.evaluation.rank import evaluate_features, evaluate_rank, rank_gallery
 from reid_dcs.evaluation.ranking import Ranking, RankResult
 from reid_dcs.evaluation.relatives import Labels
@@ -10,6 +11,7 @@ from reid_dcs.evaluation.rerank import KReciprocal, ReRankedDistances
 from reid_dcs.evaluation.single_shot import SingleShot
 
 __all__ = [
+    "CameraPair",
     "FeatureDistances",
     "Features",
     "KReciprocal",
@@ -19,6 +21,8 @@ __all__ = [
     "Ranking",
     "ReRankedDistances",
     "SingleShot",
+    "camera_pairs",
+    "choose_queries",
     "embed",
     "evaluate_features",
     "evaluate_rank",

@@ -1,4 +1,4 @@
-"""The head of a query's ranked list: what a person looks at."""
+"""What a person looks at: some queries, and the heads of their ranked lists."""
 
 from typing import NamedTuple
 
@@ -26,6 +26,30 @@ class RankedList(NamedTuple):
     distances: np.ndarray
     matches: np.ndarray
     average_precision: float
+
+
+def choose_queries(
+    average_precision: np.ndarray, which: str, number: int, seed: int = 0
+) -> np.ndarray:
+    """Numbers of some queries that have a match, at most ``number``.
+
+    Args:
+        average_precision: (num_query,), NaN without a match.
+        which: ``worst`` first or ``best`` first by average precision, equal ones in the order of
+            their numbers; or ``random``, drawn by the seed, in that order.
+
+    Raises:
+        ValueError: another word.
+    """
+    valid = np.flatnonzero(~np.isnan(average_precision))
+    if which == "random":
+        random = np.random.default_rng(seed)
+        return np.sort(random.choice(valid, min(number, len(valid)), replace=False))
+    signs = {"worst": 1, "best": -1}
+    if which not in signs:
+        raise ValueError(f"which must be worst, best or random, not {which!r}")
+    order = np.argsort(signs[which] * average_precision[valid], kind="stable")
+    return valid[order[:number]]
 
 
 def ranked_list(

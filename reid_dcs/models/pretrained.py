@@ -12,6 +12,7 @@ from torchvision.models import WeightsEnum
 
 from reid_dcs.errors import InputError
 from reid_dcs.weights import load_exactly, read_weights
+from reid_dcs.zoo import weights_file
 
 
 @dataclass(frozen=True)
@@ -49,12 +50,12 @@ class Donor:
 
         Args:
             source: True for the official file, downloaded unless it is in the cache; or a local
-                file, of the whole network or of the trunk alone.
+                file or a name of the model zoo, of the whole network or of the trunk alone.
 
         Raises:
             InputError: nothing to download or read, or the weights of another architecture.
         """
-        path = self.fetch() if source is True else source
+        path = self.fetch() if source is True else weights_file(source)
         state = self._without_classifier(read_weights(path)["state_dict"])
         trunk = self.trunk()
         # old files lack the counters of batches, which evaluation does not read

@@ -11,7 +11,13 @@ from reid_dcs.files import written_whole
 
 
 def draw_cmc(result: RankResult, title: str, path: Path) -> None:
-    """The share of queries with a match in the first k, over k, as a PNG; written whole."""
+    """:func:`cmc_figure` as a PNG; written whole."""
+    with written_whole(path) as file:
+        cmc_figure(result, title).savefig(file, format="png", dpi=120)
+
+
+def cmc_figure(result: RankResult, title: str = "") -> Figure:
+    """The share of queries with a match in the first k, over k."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -22,5 +28,4 @@ def draw_cmc(result: RankResult, title: str, path: Path) -> None:
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    with written_whole(path) as file:
-        figure.savefig(file, format="png", dpi=120)
+    return figure

@@ -19,12 +19,20 @@ _FOUND, _WRONG, _QUERY = "tab:green", "tab:red", "black"
 def draw_ranked_lists(
     lists: Sequence[RankedList], queries: Sequence[str], gallery: Sequence[str], path: Path
 ) -> None:
-    """A row for each list, as a PNG: matches framed green, others red, distances above.
+    """:func:`ranked_lists_figure` as a PNG; written whole."""
+    figure = ranked_lists_figure(lists, queries, gallery)
+    with written_whole(path) as file:
+        figure.savefig(file, format="png", dpi=100)
+
+
+def ranked_lists_figure(
+    lists: Sequence[RankedList], queries: Sequence[str], gallery: Sequence[str]
+) -> Figure:
+    """A row for each list: matches framed green, others red, distances above.
 
     Args:
         lists: of the same length but for small galleries.
         queries, gallery: files of all images, by the numbers in the lists.
-        path: of the PNG; written whole.
 
     Raises:
         InputError: an image cannot be read.
@@ -44,8 +52,7 @@ def draw_ranked_lists(
         ):
             colour = _FOUND if match else _WRONG
             _show(axes, gallery[image], f"{place}\n{distance:.3f}", colour)
-    with written_whole(path) as file:
-        figure.savefig(file, format="png", dpi=100)
+    return figure
 
 
 def _show(axes: Axes, path: str, title: str, colour: str) -> None:

@@ -1,9 +1,16 @@
-"""The head of a ranked list."""
+"""Which queries are looked at, and the heads of their ranked lists."""
 
 import numpy as np
+import pytest
 import torch
 
-from reid_dcs.evaluation import FeatureDistances, Labels, rank_gallery, ranked_list
+from reid_dcs.evaluation import (
+    FeatureDistances,
+    Labels,
+    choose_queries,
+    rank_gallery,
+    ranked_list,
+)
 
 
 def test_nearest_first_without_junk():
@@ -18,3 +25,30 @@ def test_nearest_first_without_junk():
     np.testing.assert_allclose(found.distances, 1 - angles[1:4].cos().numpy(), atol=1e-6)
     assert found.average_precision == ranking.average_precision[1] == (1 / 2 + 2 / 4) / 2
     assert len(ranked_list(distances, labels, ranking, 0, 50).gallery) == 4
+
+
+PRECISION = np.array([0.5, np.nan, 0.1, 1.0, 0.5, 1.0])
+
+
+@pytest.mark.parametrize(
+    "which, number, chosen",
+    [
+        ("worst", 3, [2, 0, 4]),
+        ("best", 3, [3, 5, 0]),
+        ("worst", 9, [2, 0, 4, 3, 5]),
+        ("random", 9, [0, 2, 3, 4, 5]),
+    ],
+)
+def test_queries_are_chosen_by_average_precision_then_number(which, number, chosen):
+    assert choose_queries(PRECISION, which, number).tolist() == chosen
+
+
+def test_a_seed_draws_the_same_queries():
+    precision = np.linspace(0, 1, 50)
+    first, again, other = (choose_queries(precision, "random", 8, seed) for seed in (1, 1, 2))
+    assert first.tolist() == again.tolist() == sorted(set(first)) != other.tolist()
+
+
+def test_another_choice_is_refused():
+    with pytest.raises(ValueError, match="worst, best or random, not 'median'"):
+        choose_queries(PRECISION, "median", 3)

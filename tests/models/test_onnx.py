@@ -3,19 +3,30 @@
 import pytest
 import torch
 from networks import active_model, assert_same_features, every_model_one_quick, images, settle
-from torch.export import Dim
+from torch import nn
+
+from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
+from reid_dcs.models.onnx import OnnxNetwork, Preprocessed, onnx_graph
+
+pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
 
 @every_model_one_quick
-@pytest.mark.filterwarnings("ignore::UserWarning", "ignore::DeprecationWarning")
-def test_parity(name, tmp_path):
-    onnxruntime = pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
-    model, path = settle(active_model(name)), tmp_path / "model.onnx"
-    batch = ({0: Dim("batch")},)
-    torch.onnx.export(model, (images(2),), path, dynamo=True, dynamic_shapes=batch, verbose=False)
-    session = onnxruntime.InferenceSession(path)
-    (given,) = session.get_inputs()
+def test_parity(name):
+    model = settle(active_model(name))
+    graph = onnx_graph(model, images(2))
+    exported = OnnxNetwork(graph)
     for count in (3, 5):
-        (found,) = session.run(None, {given.name: images(count).numpy()})
         with torch.no_grad():
-            assert_same_features(torch.from_numpy(found), model(images(count)), 1e-3)
+            assert_same_features(exported(images(count)), model(images(count)), 1e-3)
+    made_by = {output: node.op_type for node in graph.graph.node for output in node.output}
+    norms = [node for node in graph.graph.node if node.op_type == "BatchNormalization"]
+    assert all(made_by.get(norm.input[0]) != "Conv" for norm in norms), "a batch norm is left"
+
+
+def test_preprocessing_inside_the_graph_is_the_loaders():
+    pixels = torch.randint(0, 256, (3, 12, 8, 3), dtype=torch.uint8)
+    network = Preprocessed(nn.Flatten(), IMAGENET_MEAN, IMAGENET_STD).eval()
+    expected = normalise(pixels).flatten(1)
+    torch.testing.assert_close(network(pixels), expected)
+    torch.testing.assert_close(OnnxNetwork(onnx_graph(network, pixels))(pixels), expected)

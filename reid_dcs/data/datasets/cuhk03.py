@@ -55,6 +55,7 @@ class CUHK03(ListedDataset):
     """
 
     title = "CUHK03"
+    terms = "for research only, not to be distributed"
     example = "1_001_2_06.png"
 
     @classmethod

@@ -23,6 +23,7 @@ class DukeMTMCreID(ListedDataset):
     """
 
     title = "DukeMTMC-reID"
+    terms = "withdrawn in 2019, not to be distributed"
     example = "0005_c2_f0046985.jpg"
 
     @classmethod

@@ -39,6 +39,7 @@ class Folder(ListedDataset):
     """
 
     title = "folder"
+    terms = "yours to know: photographs of people are theirs too"
     example = "0002_c1.jpg"
 
     @classmethod

@@ -81,6 +81,7 @@ class ListedDataset(torchreid_data.ImageDataset):
     """
 
     title = ""  # as its authors write it
+    terms = ""  # of its photographs, said where they are shown
     example = "0002_c1s1_000451_03.jpg"  # of a file's name
 
     def __init__(self, root: str = "", **kwargs) -> None:

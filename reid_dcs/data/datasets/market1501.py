@@ -24,6 +24,7 @@ class Market1501(ListedDataset):
     """
 
     title = "Market-1501"
+    terms = "for research only, not to be distributed"
     _junk_pids = [0, -1]
 
     @classmethod

@@ -36,6 +36,7 @@ class MSMT17(ListedDataset):
     """
 
     title = "MSMT17"
+    terms = "for research only, not to be distributed"
     example = "0000/0000_045_12_0303morning_0006_2.jpg 0"
 
     @classmethod

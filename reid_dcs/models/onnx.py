@@ -1,0 +1,91 @@
+"""A network as an ONNX graph, for any number of images at once.
+
+The exporter folds every batch norm that follows a convolution into it; only a neck's remains.
+"""
+
+import warnings
+from collections.abc import Sequence
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+
+from reid_dcs.errors import InputError
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+INPUT, OUTPUT = "images", "features"
+
+
+class Preprocessed(nn.Module):
+    """A network that takes images as they are decoded, of its own size.
+
+    (B, H, W, 3) uint8, RGB -> (B, D): (x / 255 - mean) / std, a number a channel, goes before it.
+    """
+
+    def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.network = network
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        images = images.permute(0, 3, 1, 2).float() / 255  # (B, 3, H, W)
+        return self.network((images - self.mean) / self.std)
+
+
+def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
+    """The graph of a network, or of a block, in evaluation: from ``images`` to ``features``.
+
+    Args:
+        network: in evaluation mode.
+        example: what it takes, two images or more; the first axis of the graph's is free.
+
+    Raises:
+        InputError: the packages that export are not installed.
+    """
+    extra("onnxscript")
+    batch = ({0: Dim("batch")},)
+    with warnings.catch_warnings(action="ignore"):
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=batch,
+            input_names=[INPUT],
+            output_names=[OUTPUT],
+            verbose=False,
+        )
+    return program.model_proto
+
+
+class OnnxNetwork:
+    """A graph in ONNX Runtime, on the CPU: what the graph takes -> (B, D).
+
+    Raises:
+        InputError: ONNX Runtime is not installed.
+    """
+
+    def __init__(self, graph: "ModelProto") -> None:
+        self.session = extra("onnxruntime").InferenceSession(
+            graph.SerializeToString(), providers=["CPUExecutionProvider"]
+        )
+
+    def __call__(self, images: Tensor) -> Tensor:
+        (features,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
+        return torch.from_numpy(features)
+
+
+def extra(package: str) -> ModuleType:
+    """A package of the extra ``[export]``.
+
+    Raises:
+        InputError: it is not installed.
+    """
+    try:
+        return __import__(package)
+    except ImportError as error:
+        raise InputError(f'{package} is not installed: pip install -e ".[export]"') from error

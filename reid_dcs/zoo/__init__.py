@@ -1,0 +1,16 @@
+"""Trained weights by name: what there is, where it comes from, and that it is what it says."""
+
+from reid_dcs.zoo.cache import cache_folder, obtain, verify
+from reid_dcs.zoo.manifest import Entry, read_manifest
+from reid_dcs.zoo.named import find_entry, read_named, weights_file
+
+__all__ = [
+    "Entry",
+    "cache_folder",
+    "find_entry",
+    "obtain",
+    "read_manifest",
+    "read_named",
+    "verify",
+    "weights_file",
+]

@@ -1,0 +1,106 @@
+"""Affinities and windows of positions against loops over them."""
+
+import numpy as np
+import pytest
+import torch
+
+import reid_dcs
+from reid_dcs import InputError
+from reid_dcs.attention import ATTENTIONS, attention_inputs, build_attention
+from reid_dcs.visual.affinity import affinities, affinity_rows, draw_affinities
+from reid_dcs.visual.windows import draw_channels, draw_windows, selections
+
+CHANNELS, HEIGHT, WIDTH = 12, 4, 3
+
+
+def block_and_map(kind, **options):
+    torch.manual_seed(0)
+    block = build_attention(kind, CHANNELS, **options).eval()
+    for parameter in block.parameters():
+        torch.nn.init.normal_(parameter)
+    return block, torch.randn(2, CHANNELS, HEIGHT, WIDTH)
+
+
+@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_rows_of_affinities_are_what_the_block_attends_by(kind, mode):
+    block, x = block_and_map(kind, mode=mode)
+    positions = HEIGHT * WIDTH
+    rows = affinity_rows(block, x, range(positions))  # all of R
+    tokens = x.flatten(2).mT
+    with torch.no_grad():
+        attended = block.attend(tokens, block.windows(x))
+    torch.testing.assert_close(rows @ tokens / positions, attended, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(affinity_rows(block, x, [5, 2]), rows[:, [5, 2]])
+
+
+def test_the_affinity_of_a_position_reads_its_own_window():
+    """Eq. (2) with whole channels, a pair of positions at a time."""
+    block, x = block_and_map("sa", ratio=0.5)
+    tokens = x.flatten(2).mT[0]
+    rows = affinity_rows(block, x, [0, 7])[0]
+    for row, i in zip(rows, (0, 7), strict=True):
+        for j in range(HEIGHT * WIDTH):
+            expected = sum(tokens[i, c] * tokens[j, c] for c in range(CHANNELS // 2))
+            assert row[j].item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+@pytest.mark.parametrize("point, position", [((0, 0), 0), ((0.99, 0), 1), ((0.2, 0.99), 14)])
+def test_a_point_is_the_position_that_it_lies_in(point, position):
+    torch.manual_seed(0)
+    model, image = reid_dcs.build_model("mobilenetv2_dcs", 5).eval(), torch.randn(1, 3, 128, 32)
+    found = affinities(model, image, [point])
+    assert list(found) == list(attention_inputs(model, image))
+    *_, (name, (block, x)) = attention_inputs(model, image).items()  # 8 x 2 positions
+    np.testing.assert_allclose(found[name][0].ravel(), affinity_rows(block, x, [position])[0, 0])
+
+
+@pytest.mark.parametrize("kind", ATTENTIONS)
+def test_selections_are_those_of_a_loop_over_positions(kind):
+    block, x = block_and_map(kind)
+    (found,) = selections(torch.nn.Sequential(block), x.split([1, 1]))
+    assert found.channels == CHANNELS and found.selected.shape == (2, HEIGHT, WIDTH)
+    with torch.no_grad():
+        start, length = (own.expand(2, HEIGHT * WIDTH, own.shape[-1]) for own in block.windows(x))
+    total = np.zeros(CHANNELS)
+    for b in range(2):
+        for i in range(HEIGHT * WIDTH):
+            windows = [*zip(start[b, i].tolist(), length[b, i].tolist(), strict=True)]
+            weights = [
+                max(max(0, min(s + w, p + 1) - max(s, p)) for s, w in windows)
+                for p in range(CHANNELS)
+            ]
+            total += weights
+            row, column = divmod(i, WIDTH)
+            figures = [own[b, row, column] for own in (found.start, found.length, found.selected)]
+            expected = [np.mean(own) / CHANNELS for own in zip(*windows, strict=True)]
+            assert figures == pytest.approx([*expected, np.mean(weights)], abs=1e-5)
+    np.testing.assert_allclose(found.weight, total / (2 * HEIGHT * WIDTH), atol=1e-5)
+
+
+def test_a_network_without_attention_is_refused():
+    model, image = reid_dcs.build_model("mobilenetv2_base", 5), torch.zeros(1, 3, 64, 32)
+    for see in (lambda: affinities(model, image, [(0, 0)]), lambda: selections(model, [image])):
+        with pytest.raises(InputError, match="no attention"):
+            see()
+
+
+def test_pictures_have_a_row_for_each_point_and_each_stage():
+    pixels = np.full((40, 20, 3), 200, dtype=np.uint8)
+    maps = np.random.default_rng(0).normal(size=(2, 4, 2))
+    figure = draw_affinities(pixels, [(0.25, 0.5), (0.75, 0.5)], [maps, maps], ["one", "two"])
+    grid = np.array(figure.axes).reshape(2, 3)
+    assert [axes.get_title() for axes in grid[0]] == ["query", "one", "two"]
+    square, circle = grid[1, 2].lines
+    assert square.get_xdata() == circle.get_xdata() == [14.5] and square.get_ydata() == [19.5]
+    np.testing.assert_array_equal(grid[1, 1].images[1].get_array(), maps[1])
+
+    _, x = block_and_map("dcs")
+    found = selections(torch.nn.Sequential(*[block_and_map(k)[0] for k in ("sa", "dcs")]), [x])
+    figure = draw_windows(pixels, found, 1)
+    grid = np.array(figure.axes[:-1]).reshape(2, 4)
+    np.testing.assert_array_equal(grid[1, 3].images[1].get_array(), found[1].selected[1])
+    depth = draw_channels(found).axes[-1].lines[0]
+    np.testing.assert_allclose(
+        np.asarray(depth.get_ydata(), float), [own.selected.mean() for own in found]
+    )

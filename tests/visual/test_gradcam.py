@@ -1,0 +1,124 @@
+"""Grad-CAM against its definition, written out."""
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+import reid_dcs
+from reid_dcs import InputError
+from reid_dcs.visual.gradcam import draw_heat_maps, identity_maps, last_map, similarity_maps
+
+
+def network(name="mobilenetv2_dcs"):
+    torch.manual_seed(0)
+    model = reid_dcs.build_model(name, 5).eval()
+    torch.nn.init.normal_(model.classifier.weight)
+    return model
+
+
+def images(count=3):
+    return torch.randn(count, 3, 64, 32, generator=torch.Generator().manual_seed(1))
+
+
+def by_definition(model, layer, image, target):
+    """``ReLU(sum_k a_k A_k)``, a_k the mean gradient of the target: one image at a time."""
+    kept = {}
+
+    def keep(module, inputs, output):
+        kept["maps"] = output
+        output.retain_grad()
+
+    hook = model.get_submodule(layer).register_forward_hook(keep)
+    target(model(image[None])).backward()
+    hook.remove()
+    maps, gradients = kept["maps"][0], kept["maps"].grad[0]  # (D, h, w)
+    heat = torch.zeros(maps.shape[1:])
+    for k in range(len(maps)):
+        heat += gradients[k].mean() * maps[k].detach()
+    return heat.clamp(min=0).numpy()
+
+
+@pytest.mark.parametrize("layer", ["", "trunk.stages.4", "trunk.attentions.2"])
+@pytest.mark.parametrize("identity", [None, 3])
+def test_maps_of_an_identity_are_those_of_the_definition(layer, identity):
+    model, batch = network(), images()
+    heat, named = identity_maps(model, batch, identity, layer)
+    assert heat.max() > 0 or identity  # what nothing speaks for has a map of zeros
+    for i, image in enumerate(batch):
+        logits = model.classifier(model(image[None]))[0]
+        assert named[i] == logits.argmax()
+        wanted = named[i] if identity is None else identity
+        expected = by_definition(
+            model, layer or "trunk", image, lambda f, k=wanted: model.classifier(f)[0, k]
+        )
+        np.testing.assert_allclose(heat[i], expected, atol=1e-5 * max(1.0, expected.max()))
+
+
+def test_maps_of_a_pair_follow_the_cosine():
+    model, batch = network(), images()
+    other = model(images(4)[3:])[0].detach()
+    heat, cosines = similarity_maps(model, batch, other)
+    for i, image in enumerate(batch):
+        feature = model(image[None])[0]
+        assert cosines[i] == pytest.approx(F.cosine_similarity(feature, other, dim=0).item())
+        expected = by_definition(
+            model, "trunk", image, lambda f: F.cosine_similarity(f[0], other, dim=0)
+        )
+        np.testing.assert_allclose(heat[i], expected, atol=1e-6)
+
+
+THEIRS = ("osnet_x0_25", "mobilenetv2_x1_0", "resnet50")
+
+
+@pytest.mark.parametrize("name", [*reid_dcs.list_models("*_base"), *THEIRS])
+def test_every_backbone_has_a_last_map(name):
+    model = reid_dcs.build_model(name, 5).eval()
+    batch = images(1)
+    layer = last_map(model, batch)
+    if hasattr(model, "featuremaps"):  # torchreid's
+        maps = model.featuremaps(batch)
+    else:
+        maps = model(batch, return_featuremaps=True)
+    kept = []
+    model.get_submodule(layer).register_forward_hook(lambda *own: kept.append(own[2]))
+    model(batch)
+    assert torch.equal(kept[0], maps)
+
+
+def test_images_without_a_map_are_refused():
+    with pytest.raises(InputError, match="larger images"):
+        last_map(torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3)), torch.zeros(1, 3, 3, 3))
+
+
+@pytest.mark.parametrize(
+    "layer, said",
+    [
+        ("trunk.stage.4", "no layer 'trunk.stage.4'; there are trunk.stages.4"),
+        ("neck", "neck gives no map"),
+        ("trunk.attentions.0.nothing", "no layer"),
+    ],
+)
+def test_a_wrong_layer_is_refused(layer, said):
+    with pytest.raises(InputError, match=said):
+        identity_maps(network(), images(1), None, layer)
+
+
+def test_the_network_is_left_without_hooks():
+    model, batch = network(), images(1)
+    before = model(batch)
+    identity_maps(model, batch)
+    assert torch.equal(model(batch), before)
+    assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
+
+
+def test_a_row_an_image_and_a_column_a_network():
+    pixels = np.full((40, 20, 3), 200, dtype=np.uint8)
+    heat = np.zeros((4, 2))
+    heat[0] = 3.0
+    figure = draw_heat_maps([pixels] * 3, [[heat, 0 * heat]] * 3, ["one", "two"])
+    grid = np.array(figure.axes).reshape(3, 3)
+    assert [axes.get_title() for axes in grid[0]] == ["image", "one", "two"]
+    shown = grid[2, 1].images[1].get_array()  # scaled to its own largest
+    assert shown.max() == 1 and (shown[0] == 1).all() and (shown[1:] == 0).all()
+    assert np.isfinite(np.asarray(grid[2, 2].images[1].get_array(), float)).all()

@@ -1,0 +1,225 @@
+"""Downloads from a server that misbehaves: what is gone on with, and what is refused."""
+
+import hashlib
+import io
+import pickle
+import shutil
+
+import pytest
+import server as behaviour
+import torch
+from server import Server
+
+from reid_dcs import InputError
+from reid_dcs.zoo import Entry, obtain, sources
+
+DATA = {"weight": torch.arange(30_000.0)}
+
+
+def as_file() -> bytes:
+    buffer = io.BytesIO()
+    torch.save(DATA, buffer)
+    return buffer.getvalue()
+
+
+CONTENT = as_file()
+
+
+def entry(*urls: str, known: bool = True) -> Entry:
+    digest = hashlib.sha256(CONTENT).hexdigest()
+    return Entry(
+        model="osnet_x1_0",
+        trained_on="market1501",
+        num_classes=1,
+        licence="MIT",
+        file="weights.pth",
+        sources=list(urls),
+        metrics={},
+        size=len(CONTENT) if known else None,
+        sha256=digest if known else None,
+    )
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch):
+    monkeypatch.setattr(sources, "PAUSE", 0.0)
+    monkeypatch.setattr(sources, "TIMEOUT", (1.0, 0.3))
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+
+@pytest.fixture
+def serve():
+    servers = []
+
+    def start(*behaviours: str, content: bytes = CONTENT, **options) -> Server:
+        servers.append(Server(content, *behaviours, **options))
+        return servers[-1]
+
+    yield start
+    for each in servers:
+        each.close()
+
+
+def assert_fetched(server: Server, folder, known: bool = True) -> None:
+    path = obtain("some", entry(server.url, known=known), folder)
+    assert path.read_bytes() == CONTENT
+    left = {file.name for file in folder.iterdir() if not file.name.endswith(".lock")}
+    assert left == {"weights.pth"} | (set() if known else {"weights.pth.sha256"})
+
+
+def refusal(folder, *urls: str, known: bool = True) -> str:
+    with pytest.raises(InputError) as caught:
+        obtain("some", entry(*urls, known=known), folder)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert not (folder / "weights.pth").exists()
+    return message
+
+
+def start_of(header: str | None) -> int:
+    return int(header.removeprefix("bytes=").removesuffix("-")) if header else 0
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["pinned", "unpinned"])
+@pytest.mark.parametrize(
+    "behaviours", [[], [behaviour.HALF], [behaviour.STALL], [behaviour.NAMELESS]]
+)
+def test_a_whole_file_comes_in_the_end(behaviours, known, serve, tmp_path):
+    assert_fetched(serve(*behaviours), tmp_path, known)
+
+
+def test_a_length_that_is_too_long_looks_like_a_broken_connection(serve, tmp_path):
+    assert_fetched(serve(behaviour.LONG), tmp_path, known=False)
+
+
+def test_what_broke_off_is_gone_on_with(serve, tmp_path):
+    server = serve(behaviour.HALF, behaviour.HALF)
+    assert_fetched(server, tmp_path)
+    starts = [start_of(header) for header in server.ranges]
+    assert starts[0] == 0 < starts[1] < starts[2] < len(CONTENT)
+
+
+def test_what_broke_off_is_gone_on_with_by_a_later_call(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "ATTEMPTS", 1)
+    server = serve(behaviour.HALF)
+    assert "1 attempts failed" in refusal(tmp_path, server.url)
+    assert 0 < (tmp_path / "weights.pth.part").stat().st_size < len(CONTENT)
+    assert_fetched(server, tmp_path)
+    assert start_of(server.ranges[1]) > 0
+
+
+def test_a_server_that_ignores_ranges_starts_over(serve, tmp_path):
+    assert_fetched(serve(behaviour.HALF, behaviour.WHOLE), tmp_path)
+
+
+def test_another_version_of_the_file_starts_over(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "ATTEMPTS", 1)
+    server = serve(behaviour.HALF, content=CONTENT[::-1])
+    refusal(tmp_path, server.url)
+    server.content, server.etag = CONTENT, '"2"'
+    assert_fetched(server, tmp_path)
+
+
+def test_a_part_that_is_too_long_starts_over(serve, tmp_path):
+    server = serve()
+    (tmp_path / "weights.pth.part").write_bytes(CONTENT + b"more")
+    (tmp_path / "weights.pth.part.version").write_text(f'{server.url}\n"1"\n')
+    assert_fetched(server, tmp_path)
+
+
+def test_another_address_does_not_go_on_with_the_part(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "ATTEMPTS", 1)
+    broken, other = serve(behaviour.HALF), serve()
+    path = obtain("some", entry(broken.url, other.url), tmp_path)
+    assert path.read_bytes() == CONTENT and other.ranges == [None]
+
+
+@pytest.mark.parametrize(
+    "how, reason",
+    [
+        (behaviour.PAGE, "a web page came instead"),
+        (behaviour.REDIRECT, "a web page came instead"),
+        (behaviour.ABSENT, "status 404"),
+        (behaviour.LONG, "bytes, not"),
+        (behaviour.SHORT, "bytes, not"),
+    ],
+)
+def test_a_refusal_names_the_reason_and_where_to_fetch_it(how, reason, serve, tmp_path):
+    server = serve(how)
+    message = refusal(tmp_path, server.url)
+    assert reason in message and "some could not be had" in message
+    assert f"fetch {server.url} on another machine and put it at {tmp_path}" in message
+
+
+@pytest.mark.parametrize("how", [behaviour.HALF, behaviour.STALL])
+def test_a_server_that_never_finishes_is_given_up(how, serve, tmp_path):
+    assert "4 attempts failed" in refusal(tmp_path, serve(*[how] * 40).url)
+
+
+def test_nobody_listens(serve, tmp_path):
+    server = serve()
+    server.close()
+    assert "no connection" in refusal(tmp_path, server.url)
+
+
+def test_wrong_bytes_are_refused_and_thrown_away(serve, tmp_path):
+    wrong = bytes(reversed(CONTENT))
+    assert "what came has the sha256" in refusal(tmp_path, serve(content=wrong).url)
+    assert not (tmp_path / "weights.pth.part").exists()
+
+
+@pytest.mark.parametrize("content", [b"<html>", CONTENT[:-50], b""], ids=["page", "cut", "empty"])
+def test_without_a_known_hash_it_must_at_least_be_weights(content, serve, tmp_path):
+    url = serve(content=content).url
+    assert "what came is no file of weights" in refusal(tmp_path, url, known=False)
+    assert not (tmp_path / "weights.pth.sha256").exists()
+
+
+class Code:
+    """Creates a file when it is unpickled."""
+
+    def __reduce__(self):
+        return open, ("trap", "w")
+
+
+def test_code_that_came_is_not_run(serve, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    url = serve(content=pickle.dumps({"weight": Code()}, protocol=2)).url
+    assert "what came is no file of weights" in refusal(tmp_path, url, known=False)
+    assert not (tmp_path / "trap").exists()
+
+
+def test_sources_are_tried_in_order(serve, tmp_path):
+    first, second, third = serve(behaviour.ABSENT), serve(), serve()
+    obtain("some", entry(first.url, second.url, third.url), tmp_path)
+    assert (len(first.ranges), len(second.ranges), len(third.ranges)) == (1, 1, 0)
+
+
+def test_google_drive_goes_through_gdown(tmp_path, monkeypatch):
+    """There is no network to Drive in tests: this is what is asked of gdown."""
+    asked = []
+
+    def download(url: str, output: str) -> str:
+        asked.append(url)
+        with open(output, "wb") as file:
+            shutil.copyfileobj(io.BytesIO(CONTENT), file)
+        return output
+
+    monkeypatch.setattr("gdown.download", download)
+    path = obtain("some", entry("drive:1abc", known=False), tmp_path)
+    assert asked == ["https://drive.google.com/uc?id=1abc"] and path.read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("outcome", ["raises", "page", "nothing"])
+def test_google_drive_past_its_quota(outcome, tmp_path, monkeypatch):
+    def download(url: str, output: str) -> str | None:
+        if outcome == "raises":
+            raise RuntimeError("Too many users have viewed\nor downloaded this file")
+        if outcome == "page":
+            with open(output, "w") as file:
+                file.write("<!DOCTYPE html>")
+        return None
+
+    monkeypatch.setattr("gdown.download", download)
+    message = refusal(tmp_path, "drive:1abc", known=False)
+    assert "fetch https://drive.google.com/file/d/1abc/view on another machine" in message
