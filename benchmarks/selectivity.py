@@ -12,33 +12,25 @@ from pathlib import Path
 
 import torch
 
-from reid_dcs import build_model
 from reid_dcs.data.augment import normalise
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.store import ImageStore
-from reid_dcs.search import describe_windows
-from reid_dcs.weights import load_exactly, read_weights
+from reid_dcs.trained import load_trained, read_trained
+from reid_dcs.visual.windows import selections
 
 
-def shares(path: str, root: str, count: int) -> tuple[str, list[str], bool]:
+def shares(source: str, root: str, count: int) -> tuple[str, list[str], bool]:
     """The model's name, mean and deviation of the share at each stage, and whether it falls."""
-    content = read_weights(path)
-    name, size = content["model"]["name"], content["preprocessing"]
-    model = build_model(name, content["model"]["num_classes"], **content["model"]["options"])
-    load_exactly(model, content["state_dict"], path)
-    data = content["config"]["data"]
-    items = load_dataset(data["name"], root, data.get("options", {})).query
+    config, content = read_trained(source, {"data": {"root": root}})
+    model = load_trained(config, content, source, torch.device("cpu"))
+    items = load_dataset(config.data.name, root, config.data.options).query
     items = [items[i] for i in torch.linspace(0, len(items) - 1, count).round().long().tolist()]
-    store = ImageStore.decode(items, size["height"], size["width"], "queries")
-    batches = (normalise(images) for images in store.images.split(64))
-    blocks = describe_windows(model, batches).values()
-    means = [block["selected"]["mean"] for block in blocks]
-    cells = [
-        f"{100 * own['selected']['mean']:.1f} ± {100 * own['selected']['std']:.1f}"
-        for own in blocks
-    ]
+    store = ImageStore.decode(items, config.data.height, config.data.width, "queries")
+    found = selections(model, (normalise(images) for images in store.images.split(64)))
+    means = [own.selected.mean() for own in found]
+    cells = [f"{100 * own.selected.mean():.1f} ± {100 * own.selected.std():.1f}" for own in found]
     falls = all(later < earlier for earlier, later in zip(means[:-1], means[1:], strict=True))
-    return f"{name} on {data['name']}", cells, falls
+    return f"{config.model.name} on {config.data.name}", cells, falls
 
 
 def main() -> None:
