@@ -13,7 +13,7 @@ from reid_dcs import distributed
 from reid_dcs.config import Config, to_layer
 from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
-from reid_dcs.data.datasets.listing import ListedDataset
+from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.manager import InMemoryDataManager
 from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import (

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from reid_dcs.config import Config
-from reid_dcs.data.datasets.listing import ListedDataset
+from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
 from reid_dcs.distributed import gathered, is_main
 from reid_dcs.engine.precision import Precision

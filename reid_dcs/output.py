@@ -13,7 +13,7 @@ from torch import nn
 import reid_dcs
 from reid_dcs import distributed
 from reid_dcs.config import Config
-from reid_dcs.data.datasets.listing import ListedDataset
+from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.engine import CHECKPOINT
 from reid_dcs.engine.device import device_name
 from reid_dcs.errors import InputError

@@ -13,7 +13,7 @@ from torch import nn
 
 from reid_dcs.config import Config
 from reid_dcs.data.augment import normalise
-from reid_dcs.data.datasets.listing import ListedDataset
+from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.decode import read_images, read_pixels
 from reid_dcs.engine.curves import History, curve_figures
 from reid_dcs.engine.device import device_name

@@ -51,7 +51,7 @@ def check_dataset(name: str, root: str, options: Mapping[str, Any]) -> list[Find
         InputError: the set is not there, or its name or an option is unknown.
     """
     dataset = find_dataset(name, options)
-    listing = dataset.list_files(Path(root), **options)
+    listing = dataset.read(Path(root), **options)
     paths = sorted({path for items in listing.splits.values() for path, *_ in items})
     seen = _look_at(sorted({*paths, *listing.misnamed} - {*listing.missing}))
     unofficial = listing.unofficial()

@@ -8,7 +8,7 @@ from torchreid import data as torchreid_data
 from reid_dcs.data.datasets.cuhk03 import CUHK03
 from reid_dcs.data.datasets.dukemtmcreid import DukeMTMCreID
 from reid_dcs.data.datasets.folder import Folder
-from reid_dcs.data.datasets.listing import ListedDataset
+from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.market1501 import Market1501
 from reid_dcs.data.datasets.msmt17 import MSMT17
 from reid_dcs.data.datasets.synthetic import Synthetic

@@ -12,7 +12,8 @@ from pathlib import Path
 from scipy.io import loadmat
 
 from reid_dcs.data.datasets.cuhk03_raw import RAW_FILES, extract_images, read_test_sets
-from reid_dcs.data.datasets.listing import Counts, Item, ListedDataset, Listing
+from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.listing import Counts, Item, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.datasets.places import locate
 from reid_dcs.errors import InputError

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from reid_dcs.data.datasets.listing import Counts, ListedDataset, Listing
+from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.listing import Counts, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.datasets.places import locate
 

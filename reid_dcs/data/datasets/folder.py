@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from reid_dcs.data.datasets.listing import Item, ListedDataset, Listing
+from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.listing import Item, Listing
 from reid_dcs.data.datasets.market_layout import IMAGE_SUFFIXES, SPLITS
 from reid_dcs.errors import InputError
 

@@ -8,7 +8,8 @@ import os
 import re
 from pathlib import Path
 
-from reid_dcs.data.datasets.listing import Counts, Item, ListedDataset, Listing
+from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.listing import Counts, Item, Listing
 from reid_dcs.data.datasets.places import locate
 from reid_dcs.errors import InputError
 

@@ -17,7 +17,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from reid_dcs.data.datasets.listing import ListedDataset, Listing
+from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.listing import Listing
 from reid_dcs.data.datasets.market_layout import SPLITS, list_market_layout
 from reid_dcs.data.drawing import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
