@@ -9,10 +9,25 @@ from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
+import torch
 
 from reid_dcs.data.datasets.synthetic import Synthesis, draw_dataset
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Workers share the cores: with all threads each, they would wait for each other's."""
+    workers = os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if workers:
+        threads = max(1, os.cpu_count() // int(workers))
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # of the commands that tests start
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest first: nobody then waits for it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_demo.py")
 
 
 @pytest.fixture(scope="session")
