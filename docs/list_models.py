@@ -7,6 +7,7 @@ from pathlib import Path
 
 import reid_dcs
 from reid_dcs.models.complexity import complexity
+from reid_dcs.zoo.sources import address
 
 PAGE = Path(__file__).with_name("models.md")
 
@@ -37,7 +38,9 @@ def row(name: str) -> str:
     model = reid_dcs.build_model(name, num_classes=1)
     counted = complexity(model)
     donor = getattr(model.trunk, "donor", None)
-    weights = f"[{donor.title}]({donor.url})" if donor else "none are official"
+    weights = "none are official"
+    if donor:
+        weights = f"[{donor.title}]({address(donor.weights.sources[0])})"
     return (
         f"| `{name}` | {counted.params / 1e6:.2f} | {counted.total_macs / 1e9:.3f} "
         f"| {model.feature_dim} | {weights} |\n"

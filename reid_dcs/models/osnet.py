@@ -6,6 +6,7 @@ from torchreid import models as torchreid_models
 from reid_dcs.models.pretrained import Donor
 from reid_dcs.models.registry import AttentionFactory, register_backbone
 from reid_dcs.weights import load_exactly
+from reid_dcs.zoo import WeightsFile
 
 _osnet = torchreid_models.osnet
 
@@ -26,8 +27,10 @@ class OSNet(_osnet.OSNet):
     out_channels = 512
     donor = Donor(
         title="torchreid's ImageNet weights of osnet_x1_0",
-        url=_osnet.pretrained_urls["osnet_x1_0"],
-        file="osnet_x1_0_imagenet.pth",
+        weights=WeightsFile(
+            file="osnet_x1_0_imagenet.pth",
+            sources=["drive:" + _osnet.pretrained_urls["osnet_x1_0"].partition("id=")[2]],
+        ),
         trunk=_trunk_of_torchreid,
     )
 

@@ -1,18 +1,16 @@
 """ImageNet weights for a trunk: official ones or a local file, whole and exact or refused."""
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import gdown
 import torch
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum
 
 from reid_dcs.errors import InputError
 from reid_dcs.weights import load_exactly, read_weights
-from reid_dcs.zoo import weights_file
+from reid_dcs.zoo import WeightsFile, obtain, weights_file
 
 
 @dataclass(frozen=True)
@@ -20,16 +18,13 @@ class Donor:
     """A network with official ImageNet weights, from which a trunk of ours takes its own.
 
     A file is kept in torch.hub's cache, under the name that torch.hub gives it. The part of the
-    name after a dash is the beginning of its sha256; where there is none, nobody has published
-    the hash, and names and shapes are all that is checked.
+    name after a dash is the beginning of its sha256.
     """
 
     title: str
     """Whose weights they are."""
-    url: str
-    """torchvision's server or Google Drive."""
-    file: str
-    """Its name in the cache."""
+    weights: WeightsFile
+    """Of the whole network."""
     trunk: Callable[[], nn.Module]
     """Builds the donor without its classifier, randomly initialised."""
     prefix: str = ""
@@ -42,8 +37,10 @@ class Donor:
         cls, official: WeightsEnum, trunk: Callable[[], nn.Module], **names: str
     ) -> "Donor":
         """A network of torchvision's with official weights."""
-        url = official.url
-        return cls(f"torchvision's {official}", url, Path(url).name, trunk, **names)
+        file = Path(official.url).name
+        begins = torch.hub.HASH_REGEX.search(file)[1]
+        weights = WeightsFile(file=file, sources=[official.url], sha256=begins)
+        return cls(f"torchvision's {official}", weights, trunk, **names)
 
     def load(self, source: bool | str | Path) -> nn.Module:
         """The donor's trunk with its weights.
@@ -67,35 +64,12 @@ class Donor:
         """The official file in the cache, downloaded if it is not there, its hash checked.
 
         Raises:
-            InputError: it cannot be downloaded, or it is another file.
+            InputError: it cannot be had.
         """
-        path = Path(torch.hub.get_dir(), "checkpoints", self.file)
-        known = torch.hub.HASH_REGEX.search(self.file)
-        begins = known.group(1) if known else ""
-        if not path.is_file():
-            self._download(path, begins)
-        with path.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
-        if not found.startswith(begins):
-            raise InputError(
-                f"{path} is not {self.title}: its sha256 begins with {found[: len(begins)]}, not "
-                f"{begins}; delete it"
-            )
-        return path
-
-    def _download(self, path: Path, begins: str) -> None:
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if "drive.google.com" in self.url:
-                gdown.cached_download(self.url, str(path))
-            else:
-                torch.hub.download_url_to_file(self.url, str(path), begins)
-        except Exception as error:  # no network, a quota, another file behind the address
-            reason = " ".join(str(error).split())
-            raise InputError(
-                f"{self.title} could not be downloaded ({reason}): fetch {self.url} on another "
-                f"machine and put it at {path}, or set model.pretrained=FILE"
-            ) from error
+            return obtain(self.title, self.weights, Path(torch.hub.get_dir(), "checkpoints"))
+        except InputError as error:
+            raise InputError(f"{error}, or set model.pretrained=FILE") from error
 
     def _without_classifier(self, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         whole = {

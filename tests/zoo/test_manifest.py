@@ -44,10 +44,12 @@ def test_a_wrong_entry_is_refused_in_one_line(change, said, tmp_path):
     assert "\n" not in str(caught.value) and str(path) in str(caught.value)
 
 
-def test_a_field_that_is_left_out_is_named(tmp_path):
+@pytest.mark.parametrize("left_out", ["file", "sources", "model", "trained_on", "metrics"])
+def test_a_field_that_is_left_out_is_named(left_out, tmp_path):
     path = tmp_path / "manifest.yaml"
-    path.write_text(yaml.safe_dump({"weights": {"some": {"model": "osnet_x1_0"}}}))
-    with pytest.raises(InputError, match="trained_on"):
+    some = {key: value for key, value in GOOD.items() if key != left_out}
+    path.write_text(yaml.safe_dump({"weights": {"some": some}}))
+    with pytest.raises(InputError, match=f"some.{left_out}: "):
         read_manifest(path)
 
 
