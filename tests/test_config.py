@@ -2,7 +2,7 @@
 
 import pytest
 
-from reid_dcs import InputError
+from reid_dcs import InputError, list_models
 from reid_dcs.config import compose, parse_overrides, read_config, to_layer
 
 
@@ -68,6 +68,17 @@ def test_every_committed_configuration_composes(request):
         assert file.read_text().startswith("# python tools/"), f"{file} opens with its command"
         if file.parent.name not in ("recipes", "ablation"):  # of many models, or on top of one
             assert (config.data.name, config.model.name) == (file.parent.name, file.stem)
+
+
+def test_every_row_of_every_table_composes_and_is_a_model(request):
+    files = sorted((request.config.rootpath / "configs/ablation").glob("*.yaml"))
+    assert files
+    for file in files:
+        config = compose(read_config(file))
+        assert config.ablation.rows, file
+        for row, own in config.ablation.rows.items():
+            name = compose({k: v for k, v in own.items() if k != "paper"}).model.name
+            assert name in list_models(), f"{file}: {row}"
 
 
 def test_the_papers_recipe_is_the_papers(request):
