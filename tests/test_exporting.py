@@ -27,13 +27,12 @@ def pictures(tiny_root):
 
 
 @pytest.mark.slow
-def test_the_exported_network_is_the_extractor(pictures, tool, tmp_path):
+@pytest.mark.parametrize("where", [[], ["--output-dir", "out"]])
+def test_the_exported_network_is_the_extractor(where, pictures, tool, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
-    result = tool(
-        "export.py", "--weights", NAME, "--output-dir", "out", "--preprocess", "--images", pictures
-    )
+    result = tool("export.py", "--weights", NAME, *where, "--preprocess", "--images", pictures)
     assert result.returncode == 0, result.stderr
-    path = tmp_path / "out/mobilenetv2_dcs.onnx"
+    path = tmp_path.joinpath(*where[1:], "mobilenetv2_dcs.onnx")
     assert str(path.relative_to(tmp_path)) in result.stdout
     session = onnxruntime.InferenceSession(path)
     said = session.get_modelmeta().custom_metadata_map
@@ -103,7 +102,6 @@ def test_a_missing_package_is_named(package, tool, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        ([], "required"),
         (["--output", "model.pt"], "ends in .onnx or .safetensors"),
         (["--output", "model.onnx", "--output-dir", "out"], "not allowed with"),
         (["--output", "model.onnx", "--images", "nowhere"], "--images nowhere"),
