@@ -1,6 +1,7 @@
 """What the commands in tools/ share: flags, layers of configuration, one-line errors."""
 
 import argparse
+import os
 import signal
 import sys
 import traceback
@@ -35,6 +36,7 @@ class Parser(argparse.ArgumentParser):
         """Call ``action``, and turn a user's mistake into status 2."""
         try:
             action()
+            sys.stdout.flush()
         except InputError as error:
             if debug:
                 traceback.print_exc()
@@ -43,7 +45,9 @@ class Parser(argparse.ArgumentParser):
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", signal.SIGINT)
             self.exit(128 + number, f"{stop or 'interrupted'}\n" if is_main() else None)
-        sys.stdout.flush()
+        except BrokenPipeError:  # whoever read the output has left, as `head` does
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self.exit(128 + signal.SIGPIPE)
 
 
 class PictureCommand(Parser):

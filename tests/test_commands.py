@@ -1,6 +1,10 @@
 """The commands, as a user types them: status 2 and one line for every mistake."""
 
+import os
 import shutil
+import signal
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -147,3 +151,13 @@ def test_the_model_zoo_lists_and_brings(tool, tmp_path):
     result = tool("model_zoo.py", "download", "mobilenetv2_dcs_synthetic", "--output-dir", "here")
     assert result.stdout == "here/mobilenetv2_dcs_synthetic.safetensors\n"
     assert (tmp_path / "here/mobilenetv2_dcs_synthetic.safetensors").is_file()
+
+
+def test_who_reads_the_output_may_leave(request):
+    """As in ``model_zoo.py list | head -1``."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, request.config.rootpath / "tools/model_zoo.py", "list"]
+    done = subprocess.run(command, stdout=writer, stderr=subprocess.PIPE, text=True)
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, "")
