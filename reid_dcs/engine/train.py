@@ -133,7 +133,7 @@ class ReIDEngine(torchreid_engine.Engine):
             path = Path(save_dir, CHECKPOINT)
             stop.args = (f"interrupted; resume=auto goes on from {path}, {self.saved}",)
             raise
-        except BrokenPipeError:  # nobody reads what is printed
+        except BrokenPipeError:  # not the disk: nobody reads what is printed
             raise
         except OSError as error:  # TensorBoard's: checkpoints say it themselves
             raise InputError(f"cannot write to {save_dir}: {error.strerror}") from error

@@ -103,6 +103,19 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     assert not list(tmp_path.glob("*.pt"))
 
 
+@pytest.mark.parametrize(
+    "error, raised",
+    [(OSError(28, "No space left"), InputError), (BrokenPipeError(), BrokenPipeError)],
+)
+def test_a_disk_is_told_from_a_reader_of_the_output(tmp_path, monkeypatch, error, raised):
+    def fails(*_, **__):
+        raise error
+
+    monkeypatch.setattr("reid_dcs.engine.progress.Progress.line", fails)
+    with pytest.raises(raised):
+        run_to_the_end(tmp_path, PLAIN)
+
+
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])
 def test_less_precision_trains_nearly_the_same(tmp_path, monkeypatch, name):
     monkeypatch.setattr(precision_module, "_best", lambda device: name)
