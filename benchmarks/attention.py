@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.profiler import profile
 
 from reid_dcs.attention import channel_attention, windowed_query
-from reid_dcs.engine.device import choose_device
+from reid_dcs.runtime.device import choose_device
 
 BATCH = 16
 STAGES = [(24, 64, 32), (32, 32, 16), (96, 16, 8), (320, 16, 8)]  # (C, H, W)

@@ -21,9 +21,9 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
 
 from reid_dcs import build_model
-from reid_dcs.engine.device import choose_device
-from reid_dcs.engine.precision import Precision
 from reid_dcs.losses import IdentityTripletLoss
+from reid_dcs.runtime.device import choose_device
+from reid_dcs.runtime.precision import Precision
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def agree(folder: Path) -> None:
     from torchreid import metrics
 
     from reid_dcs.evaluation import evaluate_rank
-    from reid_dcs.evaluation.kept import read_features
+    from reid_dcs.evaluation.feature_cache import read_features
 
     query, gallery = (
         read_features(next(folder.glob(f"features-*-{split}.npz")))

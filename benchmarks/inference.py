@@ -18,8 +18,8 @@ from machine import machine
 from torch import Tensor
 
 import reid_dcs
-from reid_dcs.engine.device import choose_device
-from reid_dcs.models.onnx import OnnxNetwork, onnx_graph
+from reid_dcs.inference.onnx import OnnxNetwork, onnx_graph
+from reid_dcs.runtime.device import choose_device
 
 OURS = ("mobilenetv2_base", "mobilenetv2_dcs", "mobilenetv2_200_dcs", "osnet_x1_0_dcs")
 TORCHREID = ("mobilenetv2_x1_0", "osnet_x1_0")

@@ -53,7 +53,7 @@ def ours(root: str, mapped: bool):
     from reid_dcs.data.manager import TrainLoader
     from reid_dcs.data.sampler import IdentitySampler
     from reid_dcs.data.store import ImageStore, store_file, store_prefix
-    from reid_dcs.engine.device import choose_device
+    from reid_dcs.runtime.device import choose_device
 
     device = choose_device("cpu")
     items = load_dataset("market1501", root).train
@@ -95,8 +95,8 @@ def measure(row: str, root: str, seconds: float) -> None:
 
 def _step_images_a_second(steps: int = 4) -> float:
     from reid_dcs import build_model
-    from reid_dcs.engine.device import choose_device
     from reid_dcs.losses import IdentityTripletLoss
+    from reid_dcs.runtime.device import choose_device
 
     choose_device("cpu")
     model = build_model("mobilenetv2_dcs", 751).to(memory_format=torch.channels_last).train()

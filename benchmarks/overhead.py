@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from reid_dcs import build_model
-from reid_dcs.engine.device import choose_device
 from reid_dcs.losses import IdentityTripletLoss
+from reid_dcs.runtime.device import choose_device
 
 ROWS = {
     "sa": {},

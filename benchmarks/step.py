@@ -17,7 +17,7 @@ from machine import machine
 ROWS = {
     "as PyTorch has it": "",
     "channels_last": "channels_last",
-    "freed memory kept (`engine/device.py`)": "channels_last keep",
+    "freed memory kept (`runtime/device.py`)": "channels_last keep",
     "compiled": "channels_last keep compile",
 }
 STEPS, WARMUP = 8, 2
@@ -25,8 +25,8 @@ STEPS, WARMUP = 8, 2
 
 def measure(name: str, height: int, width: int, batch: int, traits: list[str]) -> None:
     from reid_dcs import build_model
-    from reid_dcs.engine.device import choose_device, compiled
     from reid_dcs.losses import IdentityTripletLoss
+    from reid_dcs.runtime.device import choose_device, compiled
 
     if "keep" in traits:
         choose_device("cpu")

@@ -19,8 +19,8 @@ import torch
 from overhead import LAYOUT, trainer
 
 from reid_dcs import build_model
-from reid_dcs.engine.device import choose_device
 from reid_dcs.models.space import SPACES
+from reid_dcs.runtime.device import choose_device
 from reid_dcs.search import build_supergraph, expected_macs, target_penalty
 
 HEIGHT, WIDTH, CLASSES, WARMUP = 384, 128, 751, 1

@@ -34,9 +34,9 @@ from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import DATASETS
 from reid_dcs.data.manager import InMemoryDataManager
 from reid_dcs.engine import ReIDEngine, build_optimizer, build_schedule
-from reid_dcs.engine.device import choose_device, compiled
-from reid_dcs.engine.precision import Precision
 from reid_dcs.losses import IdentityTripletLoss
+from reid_dcs.runtime.device import choose_device, compiled
+from reid_dcs.runtime.precision import Precision
 
 IDENTITIES, INSTANCES, WARMUP = 16, 4, 3
 BATCH = IDENTITIES * INSTANCES

@@ -8,8 +8,8 @@ from bounds import seconds
 from machine import machine
 from torchreid import losses as torchreid_losses
 
-from reid_dcs.engine.device import choose_device
 from reid_dcs.losses import batch_hard_triplet
+from reid_dcs.runtime.device import choose_device
 
 
 def main() -> None:

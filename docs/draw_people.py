@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from reid_dcs.data.drawing import CAMERAS, photograph, sample_person
+from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 
 PEOPLE, COLUMNS = 10, 2
 

@@ -8,7 +8,7 @@ import warnings
 warnings.filterwarnings("ignore", message="Cython evaluation", category=UserWarning)
 
 from reid_dcs.errors import InputError  # noqa: E402
-from reid_dcs.extractor import FeatureExtractor  # noqa: E402
+from reid_dcs.inference.extractor import FeatureExtractor  # noqa: E402
 from reid_dcs.models import build_model, list_models  # noqa: E402
 
 __version__ = "0.1.0"

@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers.paths import REPOSITORY
 
 from reid_dcs.data.datasets.synthetic import Synthesis, draw_dataset
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -63,9 +62,9 @@ def market1501_root(shared, tmp_path_factory) -> Path:
 def processes():
     """Makes processes, to be killed or to train together, that have PyTorch imported already."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["small_run"])
+    context.set_forkserver_preload(["helpers.small_run"])
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", str(REPOSITORY / "tests/engine"), prepend=os.pathsep)
+        patch.setenv("PYTHONPATH", str(REPOSITORY / "tests"), prepend=os.pathsep)
         forkserver.ensure_running()
     return context
 

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from conftest import REPOSITORY
+from helpers.paths import REPOSITORY
 
 PAGES = sorted(
     page

@@ -8,8 +8,8 @@ python tools/channels.py windows --weights DCS.pt --images FOLDER --output-dir O
 OUT receives affinity-PAGE.png, a page an image; or windows-PAGE.png and channels-NETWORK.png.
 """
 
-from reid_dcs import seeing
-from reid_dcs.commands import PictureCommand
+from reid_dcs.cli import PictureCommand
+from reid_dcs.visual import compare
 
 
 def pixel(text: str) -> tuple[int, int]:
@@ -38,8 +38,8 @@ if __name__ == "__main__":
         if what == "windows":
             if at or grid:
                 parser.error("--at and --grid are for affinity")
-            seeing.windows(**given)
+            compare.windows(**given)
         else:
-            seeing.affinity(**given, at=at or (), grid=grid or seeing.GRID)
+            compare.affinity(**given, at=at or (), grid=grid or compare.GRID)
 
     parser.run(see)

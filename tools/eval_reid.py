@@ -9,7 +9,7 @@ python tools/eval_reid.py --model osnet_x0_25 --weights FILE --dataset market150
 """
 
 from reid_dcs import runs
-from reid_dcs.commands import Command
+from reid_dcs.cli import Command
 
 if __name__ == "__main__":
     weights = ("--weights", "eval.weights", "checkpoint, or a name of the model zoo")

@@ -10,8 +10,8 @@ python tools/export.py --weights checkpoint.pt --output small.safetensors
 import argparse
 from pathlib import Path
 
-from reid_dcs.commands import Parser
-from reid_dcs.exporting import export
+from reid_dcs.cli import Parser
+from reid_dcs.inference.export import export
 
 
 def run(given: argparse.Namespace) -> None:

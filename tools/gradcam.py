@@ -7,8 +7,8 @@ python tools/gradcam.py --weights A.pt --images a.jpg b.jpg --pair c.jpg --outpu
 OUT receives gradcam-PAGE.png and, at the layer's resolution, maps/IMAGE.NETWORK.npy.
 """
 
-from reid_dcs import seeing
-from reid_dcs.commands import PictureCommand
+from reid_dcs.cli import PictureCommand
+from reid_dcs.visual import compare
 
 if __name__ == "__main__":
     parser = PictureCommand("Grad-CAM: where networks see a person.")
@@ -19,4 +19,4 @@ if __name__ == "__main__":
     parser.add_argument(
         "--layer", default="", help="name of a module; by default the last that gives a map"
     )
-    parser.run(seeing.gradcam)
+    parser.run(compare.gradcam)

@@ -12,7 +12,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from reid_dcs.commands import Parser
+from reid_dcs.cli import Parser
 from reid_dcs.zoo import cache_folder, find_entry, obtain, read_manifest, verify
 
 

@@ -10,7 +10,7 @@ A check ends with status 0 if all is well and 1 if something was found.
 import sys
 from typing import Any
 
-from reid_dcs.commands import Command
+from reid_dcs.cli import Command
 from reid_dcs.config import compose
 from reid_dcs.data.check import check_dataset
 from reid_dcs.data.datasets import DATASETS

@@ -8,7 +8,7 @@ python tools/search_reid.py --config-file configs/ablation/table7.yaml
 """
 
 from reid_dcs import runs
-from reid_dcs.commands import Command
+from reid_dcs.cli import Command
 
 if __name__ == "__main__":
     Command("Search a network's channels, train it and evaluate it.").run(runs.search)

@@ -6,7 +6,7 @@ python tools/train_reid.py --config-file configs/market1501/mobilenetv2_dcs.yaml
 """
 
 from reid_dcs import runs
-from reid_dcs.commands import Command
+from reid_dcs.cli import Command
 
 if __name__ == "__main__":
     Command("Train a re-identification network and evaluate it.").run(runs.train)

@@ -6,7 +6,9 @@ family.py, in this order.
 
 from reid_dcs.attention.affinity import channel_attention
 from reid_dcs.attention.block import WindowedAttention, WindowReport, Windows
-from reid_dcs.attention.family import (
+from reid_dcs.attention.query import windowed_query
+from reid_dcs.attention.report import attention_inputs, report_windows
+from reid_dcs.attention.variants import (
     ATTENTIONS,
     DCS,
     DCSSW,
@@ -16,8 +18,6 @@ from reid_dcs.attention.family import (
     DCSPos,
     build_attention,
 )
-from reid_dcs.attention.query import windowed_query
-from reid_dcs.attention.report import attention_inputs, report_windows
 from reid_dcs.attention.windows import squash_window
 
 __all__ = [

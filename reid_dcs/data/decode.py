@@ -9,8 +9,8 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from reid_dcs.distributed import is_main
 from reid_dcs.errors import InputError
+from reid_dcs.runtime.distributed import is_main
 
 _WINDOW = 256  # images in flight: what is decoded and not yet taken stays small
 

@@ -6,8 +6,8 @@ from reid_dcs.engine.checkpoint import (
     read_checkpoint,
     read_last_checkpoint,
 )
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.engine.schedule import build_optimizer, build_schedule
-from reid_dcs.engine.train import ReIDEngine
 
 __all__ = [
     "CHECKPOINT",

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from reid_dcs.distributed import is_main, summed, world_size
 from reid_dcs.errors import InputError
+from reid_dcs.runtime.distributed import is_main, summed, world_size
 
 Batch = Mapping[str, Any]
 

@@ -3,11 +3,11 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from reid_dcs import distributed
-from reid_dcs.engine.randomness import random_state, set_random_state
+from reid_dcs.runtime import distributed
+from reid_dcs.runtime.randomness import random_state, set_random_state
 
 if TYPE_CHECKING:
-    from reid_dcs.engine.train import ReIDEngine
+    from reid_dcs.engine.reid import ReIDEngine
 
 
 def state_of(engine: "ReIDEngine", epoch: int) -> dict[str, Any]:

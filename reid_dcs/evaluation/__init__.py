@@ -2,11 +2,11 @@
 
 from reid_dcs.evaluation.cameras import CameraPair, camera_pairs
 from reid_dcs.evaluation.distances import FeatureDistances
+from reid_dcs.evaluation.evaluate import evaluate_features, evaluate_rank, rank_gallery
 from reid_dcs.evaluation.features import Features, embed, extract_features
-from reid_dcs.evaluation.lists import RankedList, choose_queries, ranked_list
-from reid_dcs.evaluation.rank import evaluate_features, evaluate_rank, rank_gallery
-from reid_dcs.evaluation.ranking import Ranking, RankResult
-from reid_dcs.evaluation.relatives import Labels
+from reid_dcs.evaluation.matches import Labels
+from reid_dcs.evaluation.metrics import Ranking, RankResult
+from reid_dcs.evaluation.ranked_lists import RankedList, choose_queries, ranked_list
 from reid_dcs.evaluation.rerank import KReciprocal, ReRankedDistances
 from reid_dcs.evaluation.single_shot import SingleShot
 

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from reid_dcs.evaluation.distances import Rows, by_chunks
-from reid_dcs.evaluation.positions import match_positions
-from reid_dcs.evaluation.ranking import average_precision
-from reid_dcs.evaluation.relatives import Labels
+from reid_dcs.evaluation.match_ranks import match_positions
+from reid_dcs.evaluation.matches import Labels
+from reid_dcs.evaluation.metrics import average_precision
 
 
 class CameraPair(NamedTuple):
@@ -35,7 +35,7 @@ def camera_pairs(distances: Rows, labels: Labels, rule: str = "rectangle") -> li
     Args:
         distances: (num_query, num_gallery): of features, re-ranked, or given.
         labels: of the same images.
-        rule: of the average precision; see :func:`~reid_dcs.evaluation.ranking.average_precision`.
+        rule: of the average precision; see :func:`~reid_dcs.evaluation.metrics.average_precision`.
 
     Returns:
         the pairs in which a query has a match, by query camera, then gallery camera.

@@ -9,8 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reid_dcs.distributed import gathered, share
 from reid_dcs.errors import InputError
+from reid_dcs.runtime.distributed import gathered, share
 
 T = TypeVar("T")
 

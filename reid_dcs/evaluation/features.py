@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from reid_dcs.distributed import gathered, is_main
+from reid_dcs.runtime.distributed import gathered, is_main
 
 
 class Features(NamedTuple):

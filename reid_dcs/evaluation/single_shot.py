@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from reid_dcs.evaluation.relatives import Labels
+from reid_dcs.evaluation.matches import Labels
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from reid_dcs.models.probe import probe
+from reid_dcs.runtime.hooks import probe
 
 HEAD = ("pool", "neck", "classifier")
 """Modules of a whole network that Table 1 leaves out: it has the trunk and its attention."""

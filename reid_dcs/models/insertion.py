@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.attention import build_attention
-from reid_dcs.models.probe import probe, weight_of
+from reid_dcs.runtime.hooks import probe, weight_of
 
 
 def with_attention(

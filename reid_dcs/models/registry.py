@@ -10,7 +10,7 @@ from torchreid import models as torchreid_models
 
 from reid_dcs.attention import ATTENTIONS, build_attention
 from reid_dcs.errors import InputError
-from reid_dcs.models.head import ReIDNetwork
+from reid_dcs.models.heads.reid import ReIDNetwork
 
 AttentionFactory = Callable[[int], nn.Module]
 """From the channels of a feature map to the block put after it."""

@@ -7,7 +7,7 @@ from statistics import median
 import torch
 from torch import nn
 
-from reid_dcs.models.probe import evaluating, weight_of
+from reid_dcs.runtime.hooks import evaluating, weight_of
 
 SECONDS = 2.0  # of measuring, about
 

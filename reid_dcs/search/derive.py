@@ -1,9 +1,9 @@
 """From a supergraph to the plain network that its search found."""
 
-from reid_dcs.models.fbnetv2 import FBNetV2
-from reid_dcs.models.head import ReIDNetwork
-from reid_dcs.models.probe import weight_of
+from reid_dcs.models.backbones.fbnetv2 import FBNetV2
+from reid_dcs.models.heads.reid import ReIDNetwork
 from reid_dcs.models.registry import attention_factory
+from reid_dcs.runtime.hooks import weight_of
 from reid_dcs.search.supergraph import Supergraph
 
 

@@ -10,7 +10,7 @@ from torchreid import data as torchreid_data
 
 from reid_dcs.config import SearchConfig
 from reid_dcs.engine import ReIDEngine, build_optimizer, build_schedule
-from reid_dcs.engine.train import Named
+from reid_dcs.engine.reid import Named
 from reid_dcs.errors import InputError
 from reid_dcs.search.parameters import search_parameters
 

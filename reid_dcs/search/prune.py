@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention import WindowedAttention, windowed_query
 from reid_dcs.attention.affinity import product_macs
-from reid_dcs.models.probe import evaluating
+from reid_dcs.runtime.hooks import evaluating
 
 QUANTILES = (0.05, 0.5, 0.95)
 

@@ -8,9 +8,9 @@ from torch import Tensor, nn
 from reid_dcs.attention import ATTENTIONS, GSA
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
-from reid_dcs.models.bottleneck import Bottleneck, fit
-from reid_dcs.models.fbnetv2 import FBNetV2
-from reid_dcs.models.head import ReIDNetwork
+from reid_dcs.models.backbones.bottleneck import Bottleneck, fit
+from reid_dcs.models.backbones.fbnetv2 import FBNetV2
+from reid_dcs.models.heads.reid import ReIDNetwork
 from reid_dcs.models.registry import AttentionFactory, attention_factory
 from reid_dcs.models.space import SPACES, Space
 from reid_dcs.search.masks import BottleneckMasks, Choice, Width, Widths

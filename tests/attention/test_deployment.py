@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from reid_dcs.attention import ATTENTIONS, build_attention
-from reid_dcs.models.onnx import OnnxNetwork, onnx_graph
+from reid_dcs.inference.onnx import OnnxNetwork, onnx_graph
 
 kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
 both_modes = pytest.mark.parametrize("mode", ["mask", "interp"])

@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from gather import (
+from helpers.gather_reference import (
     gathered_affinity,
     masked_query,
     random_features,

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 import torch
-from small_run import RECIPE, make_engine, run_to_the_end
+from helpers.small_run import RECIPE, make_engine, run_to_the_end
 
 from reid_dcs import InputError
 from reid_dcs.config import compose, to_layer

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from small_run import make_engine, run_to_the_end
+from helpers.small_run import make_engine, run_to_the_end
 
-from reid_dcs.engine import CHECKPOINT, checkpoint, read_last_checkpoint, train
-from reid_dcs.engine.signals import Interrupted
+from reid_dcs.engine import CHECKPOINT, ReIDEngine, checkpoint, read_last_checkpoint, reid
+from reid_dcs.runtime.signals import Interrupted
 
 BATCHES = 12  # three epochs of four
 
@@ -28,7 +28,7 @@ def kill_at(number):
 
 
 def run_and_be_killed(folder: Path, moment: str, number: int) -> None:
-    train.SAVE_SECONDS = -1  # a checkpoint after every step
+    reid.SAVE_SECONDS = -1  # a checkpoint after every step
     count = kill_at(number)
     if moment in ("link", "replace", "fsync"):
         original = getattr(os, moment)
@@ -43,8 +43,8 @@ def run_and_be_killed(folder: Path, moment: str, number: int) -> None:
 
         checkpoint.written_whole = torn
     else:
-        original = getattr(train.ReIDEngine, moment)
-        setattr(train.ReIDEngine, moment, lambda self, *given: (original(self, *given), count())[0])
+        original = getattr(ReIDEngine, moment)
+        setattr(ReIDEngine, moment, lambda self, *given: (original(self, *given), count())[0])
     run_to_the_end(folder)
 
 

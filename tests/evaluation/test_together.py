@@ -50,8 +50,8 @@ def test_two_processes_find_what_one_finds(tmp_path, monkeypatch):
 
 def _main(folder: Path) -> None:
     """What each process runs; it notes which chunks it ranked first."""
-    from reid_dcs.distributed import process_group, rank
     from reid_dcs.evaluation import rank as ranking
+    from reid_dcs.runtime.distributed import process_group, rank
 
     ranked, rank_chunk = [], ranking._rank_chunk
 

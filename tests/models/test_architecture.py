@@ -6,7 +6,7 @@ import random
 
 import pytest
 import torch
-from networks import CLASSES, images
+from helpers.networks import CLASSES, images
 from omegaconf import OmegaConf
 
 import reid_dcs

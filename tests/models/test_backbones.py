@@ -2,13 +2,13 @@
 
 import pytest
 import torch
-from networks import CLASSES
+from helpers.networks import CLASSES
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 import reid_dcs
 from reid_dcs.attention import WindowedAttention
-from reid_dcs.models.bottleneck import Bottleneck
+from reid_dcs.models.backbones.bottleneck import Bottleneck
 
 
 def outputs(model: nn.Module, **kinds: type[nn.Module]) -> list[tuple]:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torchvision.models.mobilenetv2 import InvertedResidual
 
-from reid_dcs.models.bottleneck import Bottleneck
-from reid_dcs.models.onnx import OnnxNetwork, onnx_graph
+from reid_dcs.inference.onnx import OnnxNetwork, onnx_graph
+from reid_dcs.models.backbones.bottleneck import Bottleneck
 
 
 def pair(inputs: int, hidden: int, outputs: int, stride: int):

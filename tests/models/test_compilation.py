@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from networks import (
+from helpers.networks import (
     CLASSES,
     active_model,
     assert_same_features,

@@ -8,7 +8,7 @@ from torchvision.models import resnet18
 import reid_dcs
 from reid_dcs.attention import build_attention
 from reid_dcs.models.complexity import complexity
-from reid_dcs.models.probe import probe
+from reid_dcs.runtime.hooks import probe
 
 
 def test_a_small_network_by_hand():

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from networks import images, settle
+from helpers.networks import images, settle
 from torch import nn
 from torchreid import models as torchreid_models
 from torchvision.models import VisionTransformer, convnext_tiny, resnet18

@@ -2,14 +2,14 @@
 
 import pytest
 import torch
-from networks import CLASSES, active_model, every_model, images, settle
+from helpers.networks import CLASSES, active_model, every_model, images, settle
 from torch import nn
 from torchreid import models as torchreid_models
 
 import reid_dcs
 from reid_dcs.attention import DCS
 from reid_dcs.models import register_backbone
-from reid_dcs.models.head import GlobalAvgPool
+from reid_dcs.models.heads.reid import GlobalAvgPool
 
 
 @every_model

@@ -3,8 +3,8 @@
 import runpy
 
 import pytest
-from conftest import REPOSITORY
-from networks import every_model
+from helpers.networks import every_model
+from helpers.paths import REPOSITORY
 
 import reid_dcs
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import requests
 import torch
-from networks import assert_same_features, images, representative
+from helpers.networks import assert_same_features, images, representative
 from torch import nn
 from torchreid import models as torchreid_models
 from torchvision.models import mobilenet_v2, resnet18, resnet50

@@ -5,12 +5,12 @@ import math
 import runpy
 
 import pytest
-from conftest import REPOSITORY
+from helpers.paths import REPOSITORY
 from torch import nn
 
 from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.complexity import complexity
-from reid_dcs.models.fbnetv2 import FBNetV2
 from reid_dcs.models.space import SPACES, Row, Space, options
 
 SMALL = Space(
@@ -52,8 +52,8 @@ def test_hidden_channels_are_whole_for_every_pair_of_options(space):
 
 
 def test_the_bound_on_parameters_holds_and_is_near():
-    """benchmarks/spaces.py, against every network of a small space counted."""
-    bound = runpy.run_path(str(REPOSITORY / "benchmarks/spaces.py"))["most_params"]
+    """benchmarks/studies/spaces.py, against every network of a small space counted."""
+    bound = runpy.run_path(str(REPOSITORY / "benchmarks/studies/spaces.py"))["most_params"]
     pairs = [[*itertools.product(block.widths, block.expansions)] for block in SMALL.blocks]
     networks = []
     for chosen in itertools.product(*pairs):

@@ -5,11 +5,11 @@ import math
 
 import pytest
 import torch
-from small import KINDS, SMALL, make_certain, random_supergraph
+from helpers.small_supergraph import KINDS, SMALL, make_certain, random_supergraph
 
 from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.complexity import complexity
-from reid_dcs.models.fbnetv2 import FBNetV2
 from reid_dcs.models.registry import attention_factory
 from reid_dcs.models.space import Row, Space
 from reid_dcs.search import (

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from small import CLASSES, KINDS, images, random_supergraph
+from helpers.small_supergraph import CLASSES, KINDS, images, random_supergraph
 
 import reid_dcs
-from reid_dcs.models.fbnetv2 import FBNetV2
+from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.space import SPACES
 from reid_dcs.search import derive
 

@@ -1,7 +1,7 @@
 """Weights, windows and logits: every parameter once, and in the right list."""
 
 import pytest
-from small import KINDS, SMALL
+from helpers.small_supergraph import KINDS, SMALL
 
 import reid_dcs
 from reid_dcs.search import Supergraph, search_parameters

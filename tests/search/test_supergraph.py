@@ -4,13 +4,13 @@ import copy
 
 import pytest
 import torch
-from small import CLASSES, KINDS, SMALL, images, random_supergraph
+from helpers.small_supergraph import CLASSES, KINDS, SMALL, images, random_supergraph
 from torch.autograd.graph import saved_tensors_hooks
 
 import reid_dcs
 from reid_dcs.attention import GSA
-from reid_dcs.models.bottleneck import Bottleneck
-from reid_dcs.models.fbnetv2 import FBNetV2
+from reid_dcs.models.backbones.bottleneck import Bottleneck
+from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.registry import attention_factory
 from reid_dcs.models.space import Space
 from reid_dcs.search import Supergraph, build_supergraph, expected_macs, search_parameters

@@ -7,7 +7,7 @@ from PIL import Image
 from reid_dcs import InputError
 from reid_dcs.evaluation import RankedList, RankResult
 from reid_dcs.visual.cmc import draw_cmc
-from reid_dcs.visual.ranking import draw_ranked_lists
+from reid_dcs.visual.ranked_lists import draw_ranked_lists
 
 
 @pytest.fixture

@@ -4,7 +4,7 @@ import hashlib
 import multiprocessing
 
 import pytest
-from server import HALF, Server
+from helpers.zoo_server import HALF, Server
 from test_sources import CONTENT, entry, impatient, serve  # noqa: F401
 
 from reid_dcs import InputError

@@ -5,7 +5,7 @@ from importlib.resources import files
 import pytest
 import torch
 import yaml
-from conftest import REPOSITORY
+from helpers.paths import REPOSITORY
 from torchreid import models as torchreid_models
 
 import reid_dcs

@@ -6,9 +6,9 @@ import pickle
 import shutil
 
 import pytest
-import server as behaviour
 import torch
-from server import Server
+from helpers import zoo_server as behaviour
+from helpers.zoo_server import Server
 
 from reid_dcs import InputError
 from reid_dcs.zoo import Entry, obtain, sources

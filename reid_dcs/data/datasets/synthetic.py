@@ -20,7 +20,7 @@ from tqdm import tqdm
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Listing
 from reid_dcs.data.datasets.market_layout import SPLITS, list_market_layout
-from reid_dcs.data.drawing import CAMERAS, photograph, sample_person
+from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 
 HEIGHT, WIDTH = 128, 64

@@ -1,7 +1,0 @@
-"""Synthetic pedestrians: who they are, how they are drawn, and which camera sees them."""
-
-from reid_dcs.data.drawing.cameras import CAMERAS, Camera, photograph
-from reid_dcs.data.drawing.painting import draw_person
-from reid_dcs.data.drawing.person import Person, sample_person
-
-__all__ = ["CAMERAS", "Camera", "Person", "draw_person", "photograph", "sample_person"]

@@ -1,0 +1,1 @@
+"""Trained networks in use: load, extract features, export."""

@@ -1,0 +1,1 @@
+"""Heads: what a task puts on a backbone's last feature map."""

@@ -1,0 +1,89 @@
+"""The output folder of a run: what it receives, and that an earlier run in it is kept."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+from torch import nn
+
+from reid_dcs.config import Config
+from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.engine import CHECKPOINT
+from reid_dcs.errors import InputError
+from reid_dcs.evaluation import RankResult
+from reid_dcs.files import write_json, written_whole
+from reid_dcs.models.complexity import complexity
+from reid_dcs.runtime import distributed
+from reid_dcs.runtime.environment import environment
+
+
+def open_output(output: Path, fresh: bool) -> Path:
+    """Make an output folder; before a fresh run, an earlier one's files move aside.
+
+    Raises:
+        InputError: it cannot be made or written to.
+    """
+    if not distributed.is_main():
+        return output
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        for half_written in output.glob(".*.pt.*"):  # by a process that was killed
+            half_written.unlink()
+        if fresh and (output / CHECKPOINT).exists():
+            _move_aside(output)
+    except OSError as error:
+        raise InputError(f"cannot write to {output}: {error.strerror}") from error
+    return output
+
+
+def write_setting(output: Path, config: Config, device: torch.device) -> None:
+    """Write ``config.yaml``, every setting, and ``environment.json``, what it ran on."""
+    if not distributed.is_main():
+        return
+    with written_whole(output / "config.yaml") as file:
+        file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+    write_json(output / "environment.json", environment(device))
+
+
+def metrics_of(
+    config: Config, dataset: ListedDataset, model: nn.Module, result: RankResult
+) -> dict[str, Any]:
+    """What ``metrics.json`` holds: fractions, counts and what they were measured on."""
+    cost = complexity(model, (3, config.data.height, config.data.width))
+    ranks = {f"rank{k}": float(result.cmc[min(k, len(result.cmc)) - 1]) for k in (1, 5, 10)}
+    return {
+        "mAP": result.mAP,
+        **ranks,
+        "mINP": result.mINP,
+        "num_query": len(dataset.query),
+        "num_gallery": len(dataset.gallery),
+        "num_valid": result.num_valid,
+        "dataset": config.data.name,
+        "official_split": not dataset.unofficial,
+        "same_camera_excluded": dataset.cameras_known,
+        "model": config.model.name,
+        "params": cost.params,
+        "total_macs": cost.total_macs,
+        "height": config.data.height,
+        "width": config.data.width,
+        "metric": config.eval.metric,
+    }
+
+
+def table(metrics: dict[str, Any]) -> str:
+    """The metrics that everybody quotes, in per cent."""
+    names = ("mAP", "rank1", "rank5", "rank10", "mINP")
+    head = "  ".join(f"{name:>6}" for name in names)
+    row = "  ".join(f"{metrics[name]:6.1%}" for name in names)
+    return f"\n{head}\n{row}"
+
+
+def _move_aside(output: Path) -> None:
+    files = [path for path in output.iterdir() if path.is_file()]
+    number = 1
+    while (aside := output / f"earlier-{number}").exists():
+        number += 1
+    aside.mkdir()
+    for path in files:
+        path.rename(aside / path.name)

@@ -1,0 +1,1 @@
+"""The machine: device, number types, processes, random numbers, signals, environment."""

@@ -1,0 +1,247 @@
+"""Pictures of what trained networks see: whole runs, from files to files."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import product
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from reid_dcs.data.decode import read_images, read_pixels
+from reid_dcs.errors import InputError
+from reid_dcs.files import written_whole
+from reid_dcs.inference.extractor import FeatureExtractor
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
+ROWS = 8  # images on a page
+BATCH = 64  # images that go through a network at a time
+GRID = (4, 2)  # rows and columns of queries, where none are named
+
+
+def gradcam(
+    weights: Sequence[str],
+    images: Sequence[str],
+    output: str,
+    *,
+    model: str | None = None,
+    identity: int | None = None,
+    pair: str | None = None,
+    layer: str = "",
+) -> list[Path]:
+    """Figure 3: where networks see an identity, or what makes two images alike.
+
+    Args:
+        weights: files, or names of the model zoo: a column each.
+        images: files and folders of them: a row each.
+        output: a folder; receives ``gradcam-PAGE.png``, and for each image and each network
+            ``maps/IMAGE.NETWORK.npy``, the map (h, w) at the layer's resolution, not scaled.
+        model: name of the architecture, where files do not say it.
+        identity: its number in training; by default the one that each network names.
+        pair: an image; what is explained is then the similarity to it.
+        layer: name of a module; by default the last that gives a map.
+
+    Returns:
+        the pages.
+
+    Raises:
+        InputError: anything the user can mend; nothing is written.
+    """
+    from reid_dcs.visual.gradcam import draw_heat_maps, identity_maps, similarity_maps
+
+    networks, titles = _networks(weights, model)
+    if pair is None:
+        for own, name in zip(networks, weights, strict=True):
+            if not own.identities:
+                raise InputError(f"{name} holds no classifier: name a second image by --pair")
+            if identity is not None and not 0 <= identity < own.identities:
+                raise InputError(f"--identity {identity}: {name} knows 0 to {own.identities - 1}")
+    elif identity is not None:
+        raise InputError("--pair and --identity explain different things: choose one")
+    others = None if pair is None else [_feature(own, pair) for own in networks]
+
+    def heat(number: int, batch: list[str]) -> tuple[np.ndarray, list[str]]:
+        """Of one network: maps (B, h, w), and what each is of."""
+        network = networks[number]
+        inputs = network.inputs(batch)
+        if others is not None:
+            maps, cosines = similarity_maps(network.model, inputs, others[number], layer)
+            return maps, [f"similarity {cosine:.2f}" for cosine in cosines]
+        maps, named = identity_maps(network.model, inputs, identity, layer)
+        return maps, [f"identity {own}" for own in named]
+
+    def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
+        for first in range(0, len(files), ROWS):
+            batch = files[first : first + ROWS]
+            found = [heat(number, [str(file) for file in batch]) for number in range(len(networks))]
+            for column, (maps, _) in enumerate(found, 1):
+                for row, (file, own) in enumerate(zip(batch, maps, strict=True), first + 1):
+                    with _written(folder / "maps" / f"{row:04}-{file.stem}.{column}.npy") as npy:
+                        np.save(npy, own)
+            rows = zip(*(maps for maps, _ in found), strict=True)
+            notes = zip(*(said for _, said in found), strict=True)
+            shown = [read_pixels(file) for file in batch]
+            yield draw_heat_maps(shown, [*rows], titles, [*notes]), len(batch)
+
+    return _write("gradcam", images, output, pages)
+
+
+def affinity(
+    weights: Sequence[str],
+    images: Sequence[str],
+    output: str,
+    *,
+    model: str | None = None,
+    at: Sequence[tuple[int, int]] = (),
+    grid: tuple[int, int] = GRID,
+) -> list[Path]:
+    """Figure 1: what a position attends to, side by side for several networks, stage by stage.
+
+    Args:
+        weights, images, model: see :func:`gradcam`; each image has a page.
+        output: a folder; receives ``affinity-PAGE.png``.
+        at: queries in pixels (x, y) of the original image.
+        grid: without ``at``, rows and columns of queries spread over the image.
+
+    Raises:
+        InputError: anything the user can mend; nothing is written.
+    """
+    from reid_dcs.visual.affinity import affinities, draw_affinities
+
+    networks, titles = _networks(weights, model)
+
+    def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
+        for file in files:
+            pixels = read_pixels(file)
+            points = _points(file, pixels, at, grid)
+            columns = []
+            for network, title in zip(networks, titles, strict=True):
+                found = affinities(network.model, network.inputs([str(file)]), points)
+                columns += [(stage, title, maps) for stage, maps in enumerate(found.values(), 1)]
+            columns.sort(key=lambda column: column[0])  # the same stages side by side
+            heads = [f"{title}\nstage {stage}" for stage, title, _ in columns]
+            yield draw_affinities(pixels, points, [maps for *_, maps in columns], heads), 1
+
+    return _write("affinity", images, output, pages)
+
+
+def windows(
+    weights: Sequence[str], images: Sequence[str], output: str, *, model: str | None = None
+) -> list[Path]:
+    """Which channels each position selects, for one network or several.
+
+    Args:
+        weights, images, model: see :func:`gradcam`; each image and network has a page.
+        output: a folder; receives ``windows-PAGE.png``, and of all images together
+            ``channels-NETWORK.png``.
+
+    Raises:
+        InputError: anything the user can mend; nothing is written.
+    """
+    from reid_dcs.visual.windows import draw_channels, draw_windows, selections
+
+    networks, titles = _networks(weights, model)
+
+    def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
+        for column, (network, title) in enumerate(zip(networks, titles, strict=True), 1):
+            batches = (
+                network.inputs([str(file) for file in files[first : first + BATCH]])
+                for first in range(0, len(files), BATCH)
+            )
+            found = selections(network.model, batches)
+            for i, file in enumerate(files):
+                figure = draw_windows(read_pixels(file), found, i)
+                figure.suptitle(title, fontsize=8)
+                yield figure, 1 if column == len(networks) else 0
+            figure = draw_channels(found)
+            figure.suptitle(title.replace("\n", ", "), fontsize=8)
+            _save(folder / f"channels-{column}.png", figure)
+
+    return _write("windows", images, output, pages)
+
+
+def find_images(given: Sequence[str]) -> list[Path]:
+    """Files, and the images in folders by name; each must be readable.
+
+    Raises:
+        InputError: no such file, a folder without images, a file that is no image.
+    """
+    files: list[Path] = []
+    for path in map(Path, given):
+        if path.is_dir():
+            inside = sorted(own for own in path.iterdir() if own.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise InputError(f"{path} holds no images ({', '.join(SUFFIXES)})")
+            files += inside
+        elif path.is_file():
+            files.append(path)
+        else:
+            raise InputError(f"there is no image or folder {path}")
+    for _ in read_images([str(file) for file in files], 8, 8, "images"):  # all, before any work
+        pass
+    return files
+
+
+def _write(
+    name: str,
+    images: Sequence[str],
+    output: str,
+    pages: Callable[[list[Path], Path], Iterator[tuple[Figure, int]]],
+) -> list[Path]:
+    files, folder, written = find_images(images), Path(output), []
+    with tqdm(total=len(files), desc=name, unit="img", leave=False, disable=None) as bar:
+        for number, (figure, done) in enumerate(pages(files, folder), 1):
+            written.append(folder / f"{name}-{number:03}.png")
+            _save(written[-1], figure)
+            bar.update(done)
+    print(f"{len(written)} page(s) written to {folder}/{name}-*.png")
+    return written
+
+
+def _save(path: Path, figure: Figure) -> None:
+    with _written(path) as file:
+        figure.savefig(file, format="png", dpi=130)
+
+
+@contextmanager
+def _written(path: Path) -> Iterator[BinaryIO]:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from error
+    with written_whole(path) as file:
+        yield file
+
+
+def _networks(
+    weights: Sequence[str], model: str | None
+) -> tuple[list[FeatureExtractor], list[str]]:
+    """And their titles; files that have one in common are told apart by their paths."""
+    networks = [FeatureExtractor(own, model) for own in weights]
+    titles = [network.title for network in networks]
+    return networks, [
+        title if titles.count(title) == 1 else f"{title}\n{Path(*Path(own).parts[-3:])}"
+        for title, own in zip(titles, weights, strict=True)
+    ]
+
+
+def _feature(network: FeatureExtractor, image: str) -> torch.Tensor:
+    return network(find_images([image])[:1])[0].to(network.device)
+
+
+def _points(
+    file: Path, pixels: np.ndarray, at: Sequence[tuple[int, int]], grid: tuple[int, int]
+) -> list[tuple[float, float]]:
+    """Shares of width and height: of the pixels named, or of the middles of a grid's cells."""
+    height, width = pixels.shape[:2]
+    for x, y in at:
+        if not (0 <= x < width and 0 <= y < height):
+            raise InputError(f"--at {x},{y} is not in {file}, of {width}x{height} pixels")
+    if at:
+        return [((x + 0.5) / width, (y + 0.5) / height) for x, y in at]
+    rows, columns = grid
+    cells = product(range(rows), range(columns))
+    return [((column + 0.5) / columns, (row + 0.5) / rows) for row, column in cells]

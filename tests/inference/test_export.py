@@ -1,0 +1,129 @@
+"""tools/export.py: what is written gives what PyTorch gives, or nothing is written."""
+
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+from PIL import Image
+
+from reid_dcs import FeatureExtractor, InputError, build_model
+from reid_dcs.data.decode import read_image
+from reid_dcs.inference import export
+from reid_dcs.weights import read_weights
+
+NAME = "mobilenetv2_dcs_synthetic"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("REID_DCS_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
+@pytest.fixture
+def pictures(tiny_root):
+    return tiny_root / "synthetic/query"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [[], ["--output-dir", "out"]])
+def test_the_exported_network_is_the_extractor(where, pictures, tool, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    result = tool("export.py", "--weights", NAME, *where, "--preprocess", "--images", pictures)
+    assert result.returncode == 0, result.stderr
+    path = tmp_path.joinpath(*where[1:], "mobilenetv2_dcs.onnx")
+    assert str(path.relative_to(tmp_path)) in result.stdout
+    session = onnxruntime.InferenceSession(path)
+    said = session.get_modelmeta().custom_metadata_map
+    assert json.loads(said["preprocessing"])["height"] == 64
+    files = sorted(pictures.iterdir())[:7]
+    pixels = np.stack([read_image(str(file), 64, 32) for file in files])
+    (features,) = session.run(["features"], {"images": pixels})
+    expected = FeatureExtractor(NAME)(files)
+    torch.testing.assert_close(F.normalize(torch.from_numpy(features)), expected, atol=1e-4, rtol=0)
+
+
+class Other:
+    """In place of ONNX Runtime: features that a graph should not give."""
+
+    def __init__(self, graph: object) -> None:
+        pass
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)[:, :4] + torch.tensor([0.0, 0.0, 0.0, self.error])
+
+
+@pytest.mark.parametrize("error, said", [(1e-2, "differs from PyTorch by"), (np.nan, "differs")])
+def test_another_feature_is_not_written(error, said, monkeypatch):
+    monkeypatch.setattr(export, "OnnxNetwork", type("Wrong", (Other,), {"error": error}))
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Identity())
+    with pytest.raises(InputError, match=f"nothing is written: .*{said}"):
+        export.compare(network, None, torch.rand(3, 2, 2))
+
+
+def test_another_ranking_is_not_written(monkeypatch):
+    """Features within the tolerance, and two neighbours in the wrong order."""
+    near = torch.tensor([[1.0, 0.0, 0.0], [1.0, 3e-4, 0.0], [1.0, 0.0, 3.4e-4]])
+    swapped = near + torch.tensor([[0.0] * 3, [0.0, 5e-5, 0.0], [0.0, 0.0, -5e-5]])
+    found = {3: swapped, 1: swapped[:1]}
+    monkeypatch.setattr(export, "OnnxNetwork", lambda graph: lambda images: found[len(images)])
+    with pytest.raises(InputError, match="ranks images otherwise"):
+        export.compare(torch.nn.Identity(), None, near)
+
+
+def test_nothing_is_left_where_the_check_fails(tmp_path, monkeypatch):
+    def different(*_: object) -> None:
+        raise InputError("nothing is written: ...")
+
+    monkeypatch.setattr(export, "onnx_graph", lambda *_: None)
+    monkeypatch.setattr(export, "compare", different)
+    with pytest.raises(InputError, match="nothing is written"):
+        export.export(NAME, tmp_path / "model.onnx")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_checkpoint_becomes_safetensors(tool, tmp_path):
+    result = tool("export.py", "--weights", NAME, "--output", "small.safetensors")
+    assert result.returncode == 0 and "rounded by" in result.stdout
+    assert read_weights(tmp_path / "small.safetensors")["model"]["name"] == "mobilenetv2_dcs"
+
+
+@pytest.mark.parametrize("package", ["onnxscript", "onnxruntime"])
+def test_a_missing_package_is_named(package, tool, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, package, None)
+    monkeypatch.setattr(torch.onnx, "export", lambda *_, **__: pytest.fail("too late"))
+    result = tool("export.py", "--weights", NAME, "--output", "model.onnx")
+    assert result.returncode == 2
+    assert f'{package} is not installed: pip install -e ".[export]"' in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--output", "model.pt"], "ends in .onnx or .safetensors"),
+        (["--output", "model.onnx", "--output-dir", "out"], "not allowed with"),
+        (["--output", "model.onnx", "--images", "nowhere"], "--images nowhere"),
+        (["--output", "model.onnx", "--model", "osnet_x1_0"], "leave --model out"),
+    ],
+)
+def test_mistakes(arguments, said, tool):
+    result = tool("export.py", "--weights", NAME, *arguments)
+    assert result.returncode == 2 and said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1 and result.stderr.startswith("error: ")
+
+
+def test_an_unreadable_picture_is_named(tool, tmp_path):
+    (tmp_path / "people").mkdir()
+    Image.new("RGB", (32, 64)).save(tmp_path / "people/a.png")
+    (tmp_path / "people/b.jpg").write_bytes(b"")
+    result = tool("export.py", "--weights", NAME, "--output", "m.onnx", "--images", "people")
+    assert result.returncode == 2 and "b.jpg" in result.stderr
+
+
+def test_torchreids_weights_take_the_architectures_name(tool, tmp_path):
+    torch.save(build_model("osnet_x0_25", 5).state_dict(), tmp_path / "bare.pth")
+    arguments = ("--weights", "bare.pth", "--output", "small.safetensors")
+    assert "pass --model NAME" in tool("export.py", *arguments).stderr

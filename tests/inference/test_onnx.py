@@ -1,0 +1,38 @@
+"""Exported to ONNX, a network gives what it gives here, for any number of images."""
+
+import pytest
+import torch
+from helpers.networks import (
+    active_model,
+    assert_same_features,
+    every_model_one_quick,
+    images,
+    settle,
+)
+from torch import nn
+
+from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
+from reid_dcs.inference.onnx import OnnxNetwork, Preprocessed, onnx_graph
+
+pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
+
+
+@every_model_one_quick
+def test_parity(name):
+    model = settle(active_model(name))
+    graph = onnx_graph(model, images(2))
+    exported = OnnxNetwork(graph)
+    for count in (3, 5):
+        with torch.no_grad():
+            assert_same_features(exported(images(count)), model(images(count)), 1e-3)
+    made_by = {output: node.op_type for node in graph.graph.node for output in node.output}
+    norms = [node for node in graph.graph.node if node.op_type == "BatchNormalization"]
+    assert all(made_by.get(norm.input[0]) != "Conv" for norm in norms), "a batch norm is left"
+
+
+def test_preprocessing_inside_the_graph_is_the_loaders():
+    pixels = torch.randint(0, 256, (3, 12, 8, 3), dtype=torch.uint8)
+    network = Preprocessed(nn.Flatten(), IMAGENET_MEAN, IMAGENET_STD).eval()
+    expected = normalise(pixels).flatten(1)
+    torch.testing.assert_close(network(pixels), expected)
+    torch.testing.assert_close(OnnxNetwork(onnx_graph(network, pixels))(pixels), expected)

@@ -1,0 +1,239 @@
+"""Two processes that train together, over gloo on this machine."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from helpers import small_run
+from helpers.small_run import CPU, RECIPE, make_engine, make_store, run_to_the_end
+
+from reid_dcs import InputError
+from reid_dcs.config import TrainConfig
+from reid_dcs.data.manager import TestLoader
+from reid_dcs.engine import read_last_checkpoint
+from reid_dcs.evaluation import extract_features
+from reid_dcs.runtime import distributed
+from reid_dcs.runtime.device import synchronised
+from reid_dcs.runtime.signals import Interrupted
+
+TOOLS = Path(__file__).resolve().parents[2] / "tools"
+STEPS = 8
+
+
+def free_port():
+    with socket.socket() as taken:
+        taken.bind(("localhost", 0))
+        return taken.getsockname()[1]
+
+
+def one_of_two(rank, port, target, folder, arguments):
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+    }
+    torch.set_num_threads(1)
+    with distributed.process_group(CPU):
+        torch.save(target(folder, *arguments), folder / f"rank{rank}.pt")
+
+
+@pytest.fixture(scope="module")
+def together(processes, tmp_path_factory):
+    """Run ``target(folder, *arguments)`` on two ranks: what each returned."""
+
+    def run(target, *arguments, folder=None):
+        folder = folder or tmp_path_factory.mktemp("together")
+        given = (free_port(), target, folder, arguments)
+        ranks = [processes.Process(target=one_of_two, args=(rank, *given)) for rank in (0, 1)]
+        for process in ranks:
+            process.start()
+        for process in ranks:
+            process.join(60)
+        codes = [process.exitcode for process in ranks]
+        assert codes == [0, 0], codes
+        return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
+
+    return run
+
+
+def trajectory(folder, halves=False, frozen_statistics=False):
+    """The losses of steps on one fixed batch: the same on each rank, or half of it."""
+    constant = {"warmup_epochs": 0, "schedule": "step"}
+    engine = make_engine(TrainConfig(epochs=1, optimizer="sgd", learning_rate=0.05, **constant))
+    engine.model.drop.p = 0.0
+    if halves:  # mining sees one process's images
+        engine.criterion.triplet_weight = 0.0
+    store = make_store()
+    index = torch.arange(0, len(store), 4)
+    if halves:
+        index = index[distributed.share()]
+    batch = {"img": store.images[index].permute(0, 3, 1, 2) / 255.0, "pid": store.pids[index]}
+    engine.step_model = distributed.parallel(engine.model.train())
+    if frozen_statistics:
+        for norm in (engine.model.trunk[1], engine.model.neck):
+            norm.eval()
+    engine.batch_idx, engine.num_batches = 0, 1
+    losses = []
+    for _ in range(STEPS):
+        total = engine.forward_backward(batch)["total"]
+        losses.append(float(distributed.summed(total)) / distributed.world_size())
+    return losses
+
+
+def test_on_one_batch_both_follow_the_trajectory_of_one(together):
+    alone = trajectory(None)
+    assert alone[-1] < alone[0] - 0.1
+    for losses in together(trajectory):
+        assert losses == pytest.approx(alone, abs=1e-5)
+
+
+def test_halves_of_a_batch_follow_the_trajectory_of_the_whole(together):
+    alone = trajectory(None, False, True)
+    whole = trajectory(None, True, True)
+    assert alone != pytest.approx(whole, abs=1e-5)  # without the triplet loss
+    for losses in together(trajectory, True, True):
+        assert losses == pytest.approx(whole, abs=1e-5)
+
+
+def shard(folder):
+    engine = make_engine()
+    return [name for batch in engine.train_loader for name in batch["impath"]]
+
+
+def test_shards_share_no_image(together):
+    first, second = together(shard)
+    assert len(first) == len(second) == 24 and not set(first) & set(second)
+
+
+def features(folder):
+    torch.manual_seed(0)
+    store = make_store()
+    count, ranks = len(store), distributed.world_size()
+    rows = slice(*(count * i // ranks for i in (distributed.rank(), distributed.rank() + 1)))
+    loader = TestLoader(store.part(rows), 5, CPU, sharded=ranks > 1)
+    found = extract_features(small_run.Network(), loader)
+    return found.vectors, torch.tensor(found.pids), torch.tensor(found.camids)
+
+
+def test_sharded_evaluation_gathers_all_features_in_order(together):
+    alone = features(None)
+    for found in together(features):
+        for ours, theirs in zip(found, alone, strict=True):
+            torch.testing.assert_close(ours, theirs)
+
+
+def train(folder, signalled=None, recipe=RECIPE):
+    """A run whose rank 1 is sent a signal at a batch of its second epoch."""
+    batch, number = signalled or (None, None)
+    make = small_run.make_engine
+
+    def make_interrupted(*given, **options):
+        engine = make(*given, **options)
+        forward_backward = engine.forward_backward
+
+        def interrupted(data):
+            if distributed.rank() == 1 and engine.epoch == 1 and engine.batch_idx == batch:
+                os.kill(os.getpid(), number)
+            return forward_backward(data)
+
+        engine.forward_backward = interrupted
+        return engine
+
+    small_run.make_engine = make_interrupted
+    try:
+        return run_to_the_end(folder, recipe)
+    except Interrupted as stop:
+        return stop.number
+
+
+def test_the_ranks_end_with_the_same_weights_and_rank_0_writes(together, tmp_path):
+    first, second = together(train, folder=tmp_path)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    assert len(list(tmp_path.glob("events.*"))) == 1
+    content = read_last_checkpoint(tmp_path)
+    assert len(content["rng"]) == 2
+    assert not torch.equal(content["rng"][0]["torch"], content["rng"][1]["torch"])
+
+
+def test_a_signal_to_one_rank_has_all_leave_and_nothing_is_lost(together, tmp_path):
+    recipe = replace(RECIPE, accumulate=1)
+    whole = together(train, None, recipe)
+    asked = (0, signal.SIGTERM)
+    assert together(train, asked, recipe, folder=tmp_path) == [signal.SIGTERM] * 2
+    content = read_last_checkpoint(tmp_path)
+    assert (content["epoch"], content["batch"]) == (1, 1)
+    resumed = together(train, None, recipe, folder=tmp_path)
+    for ours, theirs in zip(resumed, whole, strict=True):
+        assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+
+
+def frozen(folder):
+    return train(folder, recipe=replace(RECIPE, frozen_epochs=1))
+
+
+def test_a_trunk_is_frozen_and_freed_on_every_rank(together):
+    first, second = together(frozen)
+    assert all(torch.equal(first[key], second[key]) for key in first)
+
+
+def test_batch_norms_are_synchronised_on_accelerators_only():
+    with pytest.raises(InputError, match="train.sync_bn=true"):
+        synchronised(small_run.Network(), CPU)
+    network = synchronised(small_run.Network(), torch.device("meta"))
+    assert isinstance(network.trunk[1], torch.nn.SyncBatchNorm)
+
+
+def torchrun(*arguments, folder):
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        list(map(str, command)),
+        cwd=folder, env=environment, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.mark.slow
+def test_torchrun_trains_and_evaluates_as_the_readme_says(tiny_root, tmp_path):
+    common = ("--root", tiny_root, "device=cpu")
+    result = torchrun(
+        TOOLS / "train_reid.py", *common, "--output-dir", "run", "train.epochs=1",
+        "data.batch_size=8", folder=tmp_path,
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("written to run/") == 1
+    assert (tmp_path / "run/metrics.json").exists()
+    result = torchrun(
+        TOOLS / "eval_reid.py", *common, "--weights", "run/checkpoint.pt", folder=tmp_path
+    )
+    assert result.returncode == 0 and result.stdout.count("mAP") == 1, result.stderr
+
+
+@pytest.mark.slow
+def test_a_rank_that_fails_ends_the_job_with_its_error(tmp_path):
+    script = tmp_path / "fails.py"
+    script.write_text(
+        "import sys\n"
+        f"sys.path.insert(0, {str(Path(small_run.__file__).parents[1])!r})\n"
+        "from helpers import small_run\n"
+        "from pathlib import Path\n"
+        "from reid_dcs import InputError\n"
+        "from reid_dcs.runtime import distributed\n"
+        "from reid_dcs.cli import Command\n"
+        "def action(layer):\n"
+        "    with distributed.process_group(small_run.CPU):\n"
+        "        if distributed.rank() == 1:\n"
+        "            raise InputError('the disk of this machine is full')\n"
+        "        small_run.run_to_the_end(Path('run'))\n"
+        "Command('fails').run(action)\n"
+    )
+    result = torchrun(script, folder=tmp_path)
+    assert result.returncode != 0
+    assert "error (rank 1): the disk of this machine is full" in result.stderr
