@@ -94,7 +94,6 @@ def channels_read(attention: WindowedAttention, width: int) -> int:
     """How many of ``width`` channels its affinities read."""
     if not isinstance(attention, SharedWindowAttention):
         return width
-    attention.reach = width
-    first, last = attention.touched(attention.windows(attention.project.weight))
-    attention.reach = attention.channels
+    windows = attention.windows(attention.project.weight, reach=width)
+    first, last = attention.touched(windows, reach=width)
     return min(last, width) - first

@@ -29,6 +29,10 @@ class Choice(nn.Module):
         self.logits = nn.Parameter(torch.zeros(count)) if count > 1 else None
         self.register_buffer("certain", torch.ones(1), persistent=False)
 
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The logits."""
+        return {"logits": list(self.parameters())}
+
     def forward(self) -> Tensor:
         """The chances of the options, (K,), which sum to 1; one draw a call in training."""
         if self.logits is None:

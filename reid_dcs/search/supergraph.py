@@ -5,7 +5,7 @@ from difflib import get_close_matches
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.attention import ATTENTIONS, GSA
+from reid_dcs.attention import ATTENTIONS
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
 from reid_dcs.models.backbones.bottleneck import Bottleneck, fit
@@ -13,7 +13,8 @@ from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.heads.reid import ReIDNetwork
 from reid_dcs.models.registry import AttentionFactory, attention_factory
 from reid_dcs.models.space import SPACES, Space
-from reid_dcs.search.masks import BottleneckMasks, Choice, Width, Widths
+from reid_dcs.search.masks import BottleneckMasks, Width, Widths
+from reid_dcs.search.parameters import set_temperature
 
 
 class MaskedFBNetV2(FBNetV2):
@@ -69,11 +70,7 @@ def masked_attention(attention: nn.Module, x: Tensor, width: Width) -> Tensor:
     """
     if isinstance(attention, nn.Identity):
         return x
-    attention.reach = width.channels
-    try:
-        added = attention.branch(x)
-    finally:
-        attention.reach = attention.channels
+    added = attention.branch(x, reach=width.channels)
     return x + added * width.mask.to(added.dtype)[:, None, None]
 
 
@@ -104,11 +101,7 @@ class Supergraph(ReIDNetwork):
 
     @temperature.setter
     def temperature(self, value: float) -> None:
-        if not value > 0:
-            raise ValueError(f"temperature must be a number above 0, not {value!r}")
-        for module in self.modules():
-            if isinstance(module, Choice | GSA):
-                module.temperature = value
+        set_temperature(self, value)
 
     def architecture(self) -> Architecture:
         """Its likeliest subgraph."""

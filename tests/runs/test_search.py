@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from reid_dcs import InputError, build_model, runs
-from reid_dcs.engine import ReIDEngine
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.runs.ablation import as_markdown
-from reid_dcs.search import SearchEngine, search_parameters
+from reid_dcs.search import search_parameters
+from reid_dcs.search.engine import SearchEngine
 from reid_dcs.search.transfer import load_search_result
 
 
@@ -154,7 +155,7 @@ def test_an_ablation_makes_a_table_and_does_nothing_twice(settings, tmp_path, mo
 def test_trainings_make_a_table_too(settings, tmp_path, monkeypatch):
     def trained(config, device):
         figure = config.train.epochs / 10 + config.seed / 100
-        return {"mAP": figure, "rank1": figure, "params": 10**6, "total_macs": 10**9}, None
+        return {"mAP": figure, "rank1": figure, "params": 10**6, "total_macs": 10**9}
 
     monkeypatch.setattr(sys.modules["reid_dcs.runs.train"], "run_training", trained)
     rows = {"short": {"train": {"epochs": 1}}, "long": {"train": {"epochs": 2}}}
