@@ -2,7 +2,7 @@
 
 ``x + BN(DWConv((1/N) R X))``: affinities R read through channel windows, aggregation of the
 values X, a depthwise 3x3 convolution, batch normalisation and the residual. The members of the
-family (family.py) differ in one thing alone: where their windows come from.
+family (variants.py) differ only in where their windows come from.
 """
 
 import math

@@ -87,7 +87,7 @@ class Progress:
     def _show(self, bar: tqdm) -> None:
         left = self.seconds / (self.done - self.resumed_at) * (self.remaining - self.done)
         bar.set_postfix(
-            {name: f"{value:.4g}" for name, value in self.means.items()},
+            {name: f"{value:#.4g}" for name, value in self.means.items()},
             images_s=f"{self.images / self.seconds:.0f}",
             left=tqdm.format_interval(left),
             refresh=False,
@@ -124,8 +124,8 @@ class Progress:
 
 
 def format_values(values: Mapping[str, float]) -> str:
-    """Such as ``loss 1.234  accuracy 0.5``."""
-    return "  ".join(f"{name} {value:.4g}" for name, value in values.items())
+    """Such as ``loss 1.234  accuracy 0.5000``."""
+    return "  ".join(f"{name} {value:#.4g}" for name, value in values.items())
 
 
 def batch_size(batch: Any) -> int:
