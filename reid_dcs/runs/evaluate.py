@@ -100,7 +100,7 @@ def run_evaluation(
     features = query_and_gallery(config, dataset, model, loaders, output or Path(source).parent)
     ranking, *ranked = rank_features(config, features["query"], features["gallery"], device)
     trained_on = content.get("config", {}).get("data", {}).get("name")
-    said = describe_protocol(config, trained_on)
+    said = describe_protocol(config.eval, trained_on)
     metrics = metrics_of(config, dataset, model, ranking.summary()) | said
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # a training's own configuration stays
@@ -150,7 +150,7 @@ def rank_features(
     options, vectors = config.eval, (query.vectors, gallery.vectors)
     if options.rerank:
         method = KReciprocal(options.k1, options.k2, options.rerank_weight)
-        distances = ReRankedDistances(*vectors, options.metric, device, method, together=True)
+        distances = ReRankedDistances(*vectors, options.metric, device, method, distributed=True)
     else:
         distances = FeatureDistances(*vectors, options.metric, device)
     labels = Labels(query.pids, gallery.pids, query.camids, gallery.camids)
@@ -159,7 +159,7 @@ def rank_features(
         labels,
         rule=options.average_precision,
         single_shot=SingleShot(seed=config.seed) if options.single_shot else None,
-        together=True,
+        distributed=True,
     )
     return ranking, distances, labels
 
