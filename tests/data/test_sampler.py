@@ -88,9 +88,7 @@ def test_ranks_share_no_image_and_take_equally_many_steps(world_size):
     assert {len(batches) for batches in ranks} == {len(whole) // world_size}
     shown = torch.cat([batch for batches in ranks for batch in batches]).tolist()
     assert len(set(shown)) == len(shown)
-    for step, batches in enumerate(
-        zip(*ranks, strict=True)
-    ):  # all ranks together follow the single process
+    for step, batches in enumerate(zip(*ranks, strict=True)):
         expected = whole[step * world_size : (step + 1) * world_size]  # of a single process
         assert torch.equal(torch.cat(batches), torch.cat(expected))
 

@@ -7,7 +7,7 @@ from reid_dcs.data.datasets.listing import Item, Listing
 from reid_dcs.errors import InputError
 
 
-def hold_out(listing: Listing, share: float) -> Listing:
+def hold_out(listing: Listing, fraction: float) -> Listing:
     """Split the training identities in two: one part for training, the other for evaluation.
 
     The held-out identities are evenly spaced in ascending order: every tenth for a fraction of
@@ -17,15 +17,17 @@ def hold_out(listing: Listing, share: float) -> Listing:
 
     Args:
         listing: listing of the data set.
-        share: fraction of the training identities to hold out, above 0 and below 1.
+        fraction: fraction of the training identities to hold out, above 0 and below 1.
 
     Raises:
         InputError: invalid fraction, or one that leaves no query or no training identity.
     """
     pids = sorted({pid for _, pid, _ in listing.train})
-    if not isinstance(share, (int, float)) or not 0 < share < 1:
-        raise InputError(f"data.options.held_out must be a fraction between 0 and 1, not {share!r}")
-    held_out = {pid for i, pid in enumerate(pids) if int((i + 1) * share) > int(i * share)}
+    if not isinstance(fraction, (int, float)) or not 0 < fraction < 1:
+        raise InputError(
+            f"data.options.held_out must be a fraction between 0 and 1, not {fraction!r}"
+        )
+    held_out = {pid for i, pid in enumerate(pids) if int((i + 1) * fraction) > int(i * fraction)}
     by_pid_and_camera: dict[tuple[int, int], list[Item]] = defaultdict(list)
     for item in sorted(listing.train):
         if item[1] in held_out:
@@ -41,7 +43,7 @@ def hold_out(listing: Listing, share: float) -> Listing:
     gallery = sorted({*rest, *candidates} - {*query})
     if not query or len(held_out) == len(pids):
         raise InputError(
-            f"data.options.held_out={share} of {len(pids):,} training identities leaves no query "
+            f"data.options.held_out={fraction} of {len(pids):,} training identities leaves no query "
             "with a match or no training identity: choose another fraction"
         )
     difference = f"{len(held_out):,} of {len(pids):,} training identities are held out to evaluate"

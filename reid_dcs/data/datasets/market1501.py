@@ -15,7 +15,7 @@ OFFICIAL = {  # without junk; the distractors of the gallery count as one identi
 
 
 class Market1501(ListedDataset):
-    """Market-1501 in its official split. Not downloaded automatically: see datasets/README.md.
+    """Market-1501 in its official split. Never downloaded: see datasets/README.md.
 
     Args:
         root: ``Market-1501-v15.09.15`` itself, or a folder that contains it (under that name or

@@ -25,7 +25,7 @@ _LINE = re.compile(r"(?P<path>\S*?[^/_\s]+_[^/_\s]+_(?P<camera>\d+)_\S+) (?P<pid
 
 
 class MSMT17(ListedDataset):
-    """MSMT17 in its official split. Not downloaded automatically: see datasets/README.md.
+    """MSMT17 in its official split. Never downloaded: see datasets/README.md.
 
     The training split is ``list_train`` plus ``list_val``, 32,621 images, as its authors and most
     papers use it; torchreid's own loader trains on ``list_train`` only.
@@ -91,7 +91,7 @@ def _release(title: str, root: Path) -> tuple[Path, Path, Path]:
     obtain = "ask its authors for it (www.pkuvmc.com/dataset.html)"
     present = [name for name in names if (root / name / LISTS[0]).is_file()]
     if len(present) > 1 and not (root / LISTS[0]).is_file():
-        raise InputError(f"{root} holds {' and '.join(present)}: pass one of them as --root")
+        raise InputError(f"{root} contains {' and '.join(present)}: pass one of them as --root")
     folder = locate(title, root, names, LISTS, obtain)
     train = "mask_train_v2" if (folder / "mask_train_v2").is_dir() else "train"
     test = "mask_test_v2" if train == "mask_train_v2" else "test"

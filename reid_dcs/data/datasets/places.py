@@ -26,7 +26,7 @@ def locate(title: str, root: Path, names: Sequence[str], parts: Sequence[str], o
         raise InputError(
             f"{title} is not under {root.resolve()}: looked for {', '.join(missing)} in "
             f"{', '.join(str(place.resolve()) for place in places)}; {obtain}; "
-            f"pass the folder that holds {names[0]} as --root"
+            f"pass the folder that contains {names[0]} as --root"
         )
     if missing:
         raise InputError(f"{title} in {found.resolve()} lacks {', '.join(missing)}; {obtain}")

@@ -30,7 +30,7 @@ Polygons = list[np.ndarray]
 class Figure:
     """Joints of a walking body, and projection of its limbs, stacks and patches to pixels.
 
-    Polygons are (n, 2) int32 pixel coordinates and convex in each row, as ``fillConvexPoly`` needs.
+    Polygons are (n, 2) int32 pixel coordinates and y-monotone, as ``fillConvexPoly`` requires.
 
     Attributes:
         facing: cosine of the view: 1 if the person faces the viewer, -1 if seen from behind.

@@ -21,15 +21,15 @@ def listing(identities: int, cameras: int = 3, shots: int = 4, **known) -> Listi
     return Listing(train, [("q.jpg", 1, 0)], [("g.jpg", 1, 1)], **known)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.25, 1 / 3, 0.5, 0.9])
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 1 / 3, 0.5, 0.9])
 @pytest.mark.parametrize("identities", [10, 37, 100])
-def test_identities_are_disjoint_and_no_image_is_lost(share, identities):
+def test_identities_are_disjoint_and_no_image_is_lost(fraction, identities):
     whole = listing(identities)
-    split = hold_out(whole, share)
+    split = hold_out(whole, fraction)
     trained = {pid for _, pid, _ in split.train}
     held = {pid for _, pid, _ in split.gallery}
     assert not trained & held
-    assert abs(len(held) - share * identities) < 1
+    assert abs(len(held) - fraction * identities) < 1
     assert sorted(split.train + split.query + split.gallery) == sorted(whole.train)
     assert Counter((pid, camera) for _, pid, camera in split.query) == {
         (pid, camera): 1 for pid in held for camera in range(3)
@@ -61,12 +61,12 @@ def test_without_cameras_query_and_gallery_differ_in_camera():
 
 
 @pytest.mark.parametrize(
-    ("identities", "shots", "share"),
+    ("identities", "shots", "fraction"),
     [(10, 4, 1), (10, 4, -0.1), (10, 4, "0.5x"), (10, 4, 0.01), (1, 4, 0.999), (10, 1, 0.5)],
 )
-def test_a_fraction_that_leaves_nothing_is_refused(identities, shots, share):
+def test_a_fraction_that_leaves_nothing_is_refused(identities, shots, fraction):
     with pytest.raises(InputError, match="held_out"):
-        hold_out(listing(identities, cameras=1, shots=shots), share)
+        hold_out(listing(identities, cameras=1, shots=shots), fraction)
 
 
 @pytest.mark.parametrize("name", DATASETS)
@@ -85,8 +85,8 @@ def test_the_test_split_is_not_used(tiny_root):
     assert faults == {"difference(s) from the official split"}
 
 
-@pytest.mark.parametrize("share", ["half", 2])
-def test_commands_refuse_an_invalid_fraction_in_one_line(tool, tiny_root, share):
-    run = tool("train_reid.py", "--root", str(tiny_root), f"data.options.held_out={share}")
+@pytest.mark.parametrize("fraction", ["half", 2])
+def test_commands_refuse_an_invalid_fraction_in_one_line(tool, tiny_root, fraction):
+    run = tool("train_reid.py", "--root", str(tiny_root), f"data.options.held_out={fraction}")
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1 and "held_out" in run.stderr

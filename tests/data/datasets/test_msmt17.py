@@ -60,7 +60,7 @@ def test_torchreids_own_loader_finds_the_same_test_images(tmp_path):
 
 def test_two_releases_under_one_root_are_refused(tmp_path):
     write_release(tmp_path, "MSMT17_V1"), write_release(tmp_path, "MSMT17_V2")
-    with pytest.raises(InputError, match="holds MSMT17_V1 and MSMT17_V2: pass one"):
+    with pytest.raises(InputError, match="contains MSMT17_V1 and MSMT17_V2: pass one"):
         MSMT17(str(tmp_path))
 
 
