@@ -43,8 +43,8 @@ def hold_out(listing: Listing, fraction: float) -> Listing:
     gallery = sorted({*rest, *candidates} - {*query})
     if not query or len(held_out) == len(pids):
         raise InputError(
-            f"data.options.held_out={fraction} of {len(pids):,} training identities leaves no query "
-            "with a match or no training identity: choose another fraction"
+            f"data.options.held_out={fraction} of {len(pids):,} training identities leaves no "
+            "query with a match or no training identity: choose another fraction"
         )
     difference = f"{len(held_out):,} of {len(pids):,} training identities are held out to evaluate"
     return replace(
