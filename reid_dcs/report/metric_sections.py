@@ -10,8 +10,8 @@ from reid_dcs.models.complexity import complexity
 from reid_dcs.models.speed import images_a_second
 from reid_dcs.report.evaluation import Evaluation
 from reid_dcs.report.page import Column, Drawing, Paragraph, Section, Table, Verbatim
-from reid_dcs.runs.output import environment
 from reid_dcs.runtime.device import device_name
+from reid_dcs.runtime.environment import environment
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.visual.cmc import cmc_figure
 from reid_dcs.visual.curves import curve_figures
