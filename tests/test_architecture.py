@@ -58,9 +58,10 @@ def test_a_room_imports_only_from_rooms_above_it(path):
         assert ROOMS.index(room(name)) <= ROOMS.index(here), f"{here} imports {name}"
 
 
-@pytest.mark.parametrize(
-    "path", sorted((PACKAGE / "attention").glob("*.py")), ids=lambda path: path.name
-)
+ATTENTION = sorted((PACKAGE / "attention").glob("*.py"))
+
+
+@pytest.mark.parametrize("path", ATTENTION, ids=lambda path: path.name)
 def test_attention_imports_torch_alone(path):
     allowed = {"torch", "reid_dcs"}
     standard = {"collections", "contextlib", "dataclasses", "functools", "math", "typing"}
