@@ -3,15 +3,19 @@
 The distance matrix is looked at a chunk of queries at a time, whatever the size of the gallery.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from reid_dcs.evaluation.distances import FeatureDistances, GivenDistances, Rows, by_chunks
+from reid_dcs.evaluation.features import Features
 from reid_dcs.evaluation.match_ranks import match_positions
 from reid_dcs.evaluation.matches import Labels
 from reid_dcs.evaluation.metrics import Ranking, RankResult, average_precision, inverse_penalty
+from reid_dcs.evaluation.rerank import KReciprocal, ReRankedDistances
 from reid_dcs.evaluation.single_shot import SingleShot
 
 
@@ -70,6 +74,49 @@ def evaluate_features(
     distances = FeatureDistances(qf, gf, metric, device)
     labels = Labels(q_pids, g_pids, q_camids, g_camids)
     return rank_gallery(distances, labels, together=together).summary(max_rank)
+
+
+class Ranked(NamedTuple):
+    """A ranking, with the distances and labels that it was computed from."""
+
+    ranking: Ranking
+    distances: Rows
+    labels: Labels
+
+
+def rank_features(
+    query: Features,
+    gallery: Features,
+    metric: str = "cosine",
+    *,
+    rule: str = "rectangle",
+    rerank: KReciprocal | None = None,
+    single_shot: SingleShot | None = None,
+    device: torch.device | None = None,
+) -> Ranked:
+    """Rank the gallery by the features of a network: the one evaluation of training and commands.
+
+    All processes of a process group call it with the same arguments; they share the queries.
+
+    Args:
+        query, gallery: features with identities and cameras.
+        metric: ``"cosine"`` or ``"euclidean"``.
+        rule, single_shot: see :func:`rank_gallery`.
+        rerank: k-reciprocal re-ranking; None for none.
+        device: where to compute; by default the device of the features.
+
+    Raises:
+        ValueError: an unknown metric or rule.
+        InputError: features are not finite.
+    """
+    vectors = query.vectors, gallery.vectors
+    if rerank:
+        distances = ReRankedDistances(*vectors, metric, device, rerank, together=True)
+    else:
+        distances = FeatureDistances(*vectors, metric, device)
+    labels = Labels(query.pids, gallery.pids, query.camids, gallery.camids)
+    ranking = rank_gallery(distances, labels, rule=rule, single_shot=single_shot, together=True)
+    return Ranked(ranking, distances, labels)
 
 
 def rank_gallery(
