@@ -33,7 +33,8 @@ from reid_dcs.config import TrainConfig
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import DATASETS
 from reid_dcs.data.manager import InMemoryDataManager
-from reid_dcs.engine import ReIDEngine, build_optimizer, build_schedule
+from reid_dcs.engine import build_optimizer, build_schedule
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.runtime.device import choose_device, compiled
 from reid_dcs.runtime.precision import Precision

@@ -7,7 +7,7 @@ from reid_dcs import runs
 from reid_dcs.config import compose
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.store import ImageStore
-from reid_dcs.engine import ReIDEngine
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.evaluation import evaluate_features
 from reid_dcs.runs.build import build_manager, build_network
 

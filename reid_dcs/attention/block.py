@@ -2,7 +2,7 @@
 
 ``x + BN(DWConv((1/N) R X))``: affinities R read through channel windows, aggregation of the
 values X, a depthwise 3x3 convolution, batch normalisation and the residual. The members of the
-family (family.py) differ in one thing alone: where their windows come from.
+family (variants.py) differ only in where their windows come from.
 """
 
 import math
@@ -23,6 +23,11 @@ class Windows(NamedTuple):
     length: Tensor
 
 
+Reach = float | Tensor | None
+"""Number of channels that windows lie in, the first ones: None is all of them. A search that masks
+the last channels gives a number, whole or not, as a 0-D tensor."""
+
+
 class WindowReport(NamedTuple):
     """What the positions of a batch select."""
 
@@ -37,7 +42,8 @@ class WindowReport(NamedTuple):
 class WindowedAttention(nn.Module):
     """Self-attention over positions, each position's affinities read through its windows.
 
-    A subclass says where the windows come from by ``windows(x)``.
+    A subclass computes its windows in ``windows(x, reach)``, and declares which parameters a search
+    updates in ``search_parameters()``.
 
     Args:
         channels: C of the feature map.
@@ -45,10 +51,6 @@ class WindowedAttention(nn.Module):
             at whole channels the modes are the same.
         zero_init: start the last BN's scale at zero. The block is then the identity at first,
             which a pretrained trunk wants; its windows get no gradient in the first step.
-
-    Attributes:
-        reach: windows lie in the first so many channels: all of them, unless a search masks the
-            last ones; then a number of channels, whole or not, as a 0-D tensor.
     """
 
     def __init__(
@@ -61,27 +63,30 @@ class WindowedAttention(nn.Module):
             raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
         self.channels, self.mode, self.union = channels, mode, union
         self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
-        self.reach: float | Tensor = channels
         self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         if zero_init:
             nn.init.zeros_(self.norm.weight)
 
-    def windows(self, x: Tensor) -> Windows:
-        """The windows of each position of x (B, C, H, W)."""
+    def windows(self, x: Tensor, reach: Reach = None) -> Windows:
+        """The windows of each position of x (B, C, H, W), in the first ``reach`` channels."""
         raise NotImplementedError
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x + self.branch(x)
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of the windows, under ``"windows"``, or ``"logits"`` of a Gumbel softmax."""
+        return {}
 
-    def branch(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, reach: Reach = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.branch(x, reach)
+
+    def branch(self, x: Tensor, reach: Reach = None) -> Tensor:
         """What is added to x: (B, C, H, W) -> (B, C, H, W)."""
         tokens = x.flatten(2).mT  # (B, N, C)
-        attended = self.attend(tokens, self.windows(x))
+        attended = self.attend(tokens, self.windows(x, reach), reach)
         return self.norm(self.project(attended.mT.unflatten(2, x.shape[2:])))
 
-    def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
+    def attend(self, tokens: Tensor, windows: Windows, reach: Reach = None) -> Tensor:
         """``(1/N) R X``: (B, N, C) -> (B, N, C)."""
         query = windowed_query(tokens, *windows, mode=self.mode, union=self.union)
         if self.kept is None:
@@ -112,16 +117,16 @@ class WindowedAttention(nn.Module):
 class SharedWindowAttention(WindowedAttention):
     """Attention whose windows are the same for all positions, so that it reads a slice alone."""
 
-    def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
-        first, last = self.touched(windows)
+    def attend(self, tokens: Tensor, windows: Windows, reach: Reach = None) -> Tensor:
+        first, last = self.touched(windows, reach)
         if self.kept is not None or last - first == self.channels:
-            return super().attend(tokens, windows)
+            return super().attend(tokens, windows, reach)
         key = tokens[..., first:last]  # (B, N, D)
         shifted = windows.start - first, windows.length
         query = windowed_query(key, *shifted, mode=self.mode, union=self.union)
         return channel_attention(query, key, tokens)
 
-    def touched(self, windows: Windows) -> tuple[int, int]:
+    def touched(self, windows: Windows, reach: Reach = None) -> tuple[int, int]:
         """The channels ``[first, last)`` that the windows can touch, one more than they cover.
 
         All of them where the host cannot know the windows for nothing: on an accelerator, and in

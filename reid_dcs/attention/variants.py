@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.attention.affinity import channel_attention
-from reid_dcs.attention.block import SharedWindowAttention, WindowedAttention, Windows
+from reid_dcs.attention.block import Reach, SharedWindowAttention, WindowedAttention, Windows
 from reid_dcs.attention.windows import countable, squash_length, squash_start, squash_window
 
 
@@ -35,21 +35,22 @@ class SA(SharedWindowAttention):
         super().__init__(channels, **options)
         self.ratio = _checked_ratio(ratio)
 
-    @property
-    def width(self) -> int | Tensor:
+    def width(self, reach: Reach = None) -> int | Tensor:
         """floor(r C), and 1 at least."""
-        if isinstance(self.reach, Tensor):
-            return (self.ratio * self.reach.double()).floor().clamp(min=1)
-        return max(1, math.floor(self.ratio * self.reach))
+        reach = self.channels if reach is None else reach
+        if isinstance(reach, Tensor):
+            return (self.ratio * reach.double()).floor().clamp(min=1)
+        return max(1, math.floor(self.ratio * reach))
 
-    def windows(self, x: Tensor) -> Windows:
+    def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """Start 0 and length floor(r C), (1,) each."""
         start = x.new_zeros(1, dtype=torch.float)
-        return Windows(start, start + self.width)
+        return Windows(start, start + self.width(reach))
 
-    def touched(self, windows: Windows) -> tuple[int, int]:
+    def touched(self, windows: Windows, reach: Reach = None) -> tuple[int, int]:
         """Known without looking, unless a search masks channels."""
-        return (0, self.width) if isinstance(self.width, int) else super().touched(windows)
+        width = self.width(reach)
+        return (0, width) if isinstance(width, int) else super().touched(windows, reach)
 
 
 class DCS(WindowedAttention):
@@ -69,10 +70,15 @@ class DCS(WindowedAttention):
         self.min_length = _checked_length(min_length)
         self.select = _window_logits(channels, starts=windows, lengths=windows)
 
-    def windows(self, x: Tensor) -> Windows:
+    def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         start, length = self.select(x).flatten(2).mT.chunk(2, dim=-1)  # (B, N, M) each
-        return Windows(*squash_window(start, length, self.reach, self.min_length))
+        reach = self.channels if reach is None else reach
+        return Windows(*squash_window(start, length, reach, self.min_length))
+
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The 1x1 convolution."""
+        return {"windows": list(self.select.parameters())}
 
 
 class DCSPos(WindowedAttention):
@@ -90,11 +96,16 @@ class DCSPos(WindowedAttention):
         self.ratio = _checked_ratio(ratio)
         self.select = _window_logits(channels, starts=windows)
 
-    def windows(self, x: Tensor) -> Windows:
+    def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
-        length = self.ratio * self.reach
-        start = squash_start(self.select(x).flatten(2).mT, self.reach - length)
+        reach = self.channels if reach is None else reach
+        length = self.ratio * reach
+        start = squash_start(self.select(x).flatten(2).mT, reach - length)
         return Windows(start, torch.zeros_like(start) + length)
+
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The 1x1 convolution."""
+        return {"windows": list(self.select.parameters())}
 
 
 class DCSDim(WindowedAttention):
@@ -114,11 +125,16 @@ class DCSDim(WindowedAttention):
         self.min_length = _checked_length(min_length)
         self.select = _window_logits(channels, lengths=windows)
 
-    def windows(self, x: Tensor) -> Windows:
+    def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         logits = self.select(x).flatten(2).mT  # (B, N, M)
-        length = squash_length(logits, self.reach, self.min_length)
+        reach = self.channels if reach is None else reach
+        length = squash_length(logits, reach, self.min_length)
         return Windows(torch.zeros_like(length), length)
+
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The 1x1 convolution."""
+        return {"windows": list(self.select.parameters())}
 
 
 class DCSSW(SharedWindowAttention):
@@ -138,10 +154,15 @@ class DCSSW(SharedWindowAttention):
         self.start_logit = nn.Parameter(torch.zeros(1))
         self.length_logit = nn.Parameter(torch.zeros(1))
 
-    def windows(self, x: Tensor) -> Windows:
+    def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """Start and length, (1,) each."""
         logits = self.start_logit, self.length_logit
-        return Windows(*squash_window(*logits, self.reach, self.min_length))
+        reach = self.channels if reach is None else reach
+        return Windows(*squash_window(*logits, reach, self.min_length))
+
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The logits of the window."""
+        return {"windows": [self.start_logit, self.length_logit]}
 
 
 class GSA(SharedWindowAttention):
@@ -168,33 +189,33 @@ class GSA(SharedWindowAttention):
         self.register_buffer("ratios", torch.tensor(ratios), persistent=False)
         self.logits = nn.Parameter(torch.zeros(len(parts)))
 
-    @property
-    def starts(self) -> Tensor:
-        """floor(C k / n), (15,)."""
-        return (self.reach * self.places).floor()
+    def candidates(self, reach: Reach = None) -> Windows:
+        """Starts floor(C k / n) and lengths floor(C / n), which are 1 at least, (15,) each."""
+        reach = self.channels if reach is None else reach
+        return Windows((reach * self.places).floor(), (reach * self.ratios).floor().clamp(min=1))
 
-    @property
-    def lengths(self) -> Tensor:
-        """floor(C / n), and 1 at least, (15,)."""
-        return (self.reach * self.ratios).floor().clamp(min=1)
-
-    def windows(self, x: Tensor) -> Windows:
+    def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """Start and length of the likeliest window, (1,) each."""
         likeliest = self.logits.argmax(keepdim=True)
-        return Windows(self.starts[likeliest], self.lengths[likeliest])
+        start, length = self.candidates(reach)
+        return Windows(start[likeliest], length[likeliest])
 
-    def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The logits of the Gumbel softmax."""
+        return {"logits": [self.logits]}
+
+    def attend(self, tokens: Tensor, windows: Windows, reach: Reach = None) -> Tensor:
         """Affinities are linear in the mask: to mix the masks is to mix the affinities."""
         if not self.training:
-            return super().attend(tokens, windows)
+            return super().attend(tokens, windows, reach)
         chances = F.gumbel_softmax(countable(self.logits), self.temperature)  # (15,)
-        query = tokens * (chances @ self.masks().to(chances.dtype)).to(tokens.dtype)
+        query = tokens * (chances @ self.masks(reach).to(chances.dtype)).to(tokens.dtype)
         return channel_attention(query, tokens, tokens)
 
-    def masks(self) -> Tensor:
+    def masks(self, reach: Reach = None) -> Tensor:
         """The 15 windows as 0 and 1 on channels: (15, C)."""
         p = torch.arange(self.channels, device=self.places.device)
-        start, length = self.starts.unsqueeze(-1), self.lengths.unsqueeze(-1)  # (15, 1)
+        start, length = (each.unsqueeze(-1) for each in self.candidates(reach))  # (15, 1) each
         return ((p >= start) & (p < start + length)).to(start.dtype)
 
 

@@ -1,4 +1,7 @@
-"""Training: one torchreid engine, its checkpoints and its schedules."""
+"""Training on any task: the trainer, its checkpoints and its schedules.
+
+Re-ID's engine, a torchreid engine, is ``reid_dcs.engine.reid``; nothing here imports it.
+"""
 
 from reid_dcs.engine.checkpoint import (
     CHECKPOINT,
@@ -6,12 +9,21 @@ from reid_dcs.engine.checkpoint import (
     read_checkpoint,
     read_last_checkpoint,
 )
-from reid_dcs.engine.reid import ReIDEngine
-from reid_dcs.engine.schedule import build_optimizer, build_schedule
+from reid_dcs.engine.freezing import Freezing
+from reid_dcs.engine.policy import Policy
+from reid_dcs.engine.schedule import Optimization, build_optimizer, build_schedule
+from reid_dcs.engine.task import Losses, Metrics, Task
+from reid_dcs.engine.trainer import Trainer
 
 __all__ = [
     "CHECKPOINT",
-    "ReIDEngine",
+    "Freezing",
+    "Losses",
+    "Metrics",
+    "Optimization",
+    "Policy",
+    "Task",
+    "Trainer",
     "build_optimizer",
     "build_schedule",
     "check_same_run",

@@ -1,12 +1,13 @@
-"""Checkpoints that say what they are, in plain types and tensors only.
+"""Checkpoints: self-describing, in plain types and tensors only.
 
-``model`` (name, options, num_classes), ``preprocessing`` (height, width, mean, std), ``config``;
-``state_dict``, the network that evaluation runs, and with averaged weights ``raw_state_dict``, the
-one that training goes on from; ``optimizer``, ``scheduler``, ``scaler``; ``epoch`` (finished ones),
-``batch`` (of the next, so far) and its ``sums``; ``rng`` (one state a process), ``history``,
-``best`` and, at the end of a run, ``metrics``. ``torch.load(path, weights_only=True)`` reads one.
+``model`` (name, options, num_classes), ``preprocessing`` (height, width, mean, std) and ``config``
+describe the run. ``state_dict`` is the network that is evaluated; if that is a moving average,
+``raw_state_dict`` is the network that training continues with. ``optimizer``, ``scheduler``,
+``scaler``, ``epoch`` (finished epochs), ``batch`` (finished batches of the next one), ``sums`` (of
+their losses), ``rng`` (one state per process), ``history`` and ``best`` are the rest of the state;
+a finished run adds ``metrics``. ``torch.load(path, weights_only=True)`` reads a checkpoint.
 
-A folder keeps three: the last, the one before it, and the best of those that were evaluated.
+A folder keeps three: the last one, the one before it, and the best of those that were evaluated.
 """
 
 import io
@@ -26,19 +27,19 @@ from reid_dcs.weights import read_weights
 CHECKPOINT, PREVIOUS, BEST = "checkpoint.pt", "previous.pt", "best.pt"
 FORMAT = 2
 
-# What may change between a run and its continuation: where and how it runs, not what it computes.
+# Settings that may differ when a run is resumed: where and how it runs, not what it computes.
 _FREE = ("resume", "output_dir", "device", "data.root", "data.mapped", "eval", "train.compile")
 
 
 def save_checkpoint(folder: Path, content: Mapping[str, Any], is_best: bool = False) -> None:
     """Write tensors and plain types as ``checkpoint.pt``; the one before becomes ``previous.pt``.
 
-    At every moment of it there is a whole ``checkpoint.pt``, if there was one.
+    Atomic: once there is a ``checkpoint.pt``, there is a complete one at every moment.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the folder cannot be written to.
     """
-    # to memory first: torch's own writer turns a full disk into an error that does not say so
+    # serialize to memory first: the error of torch's file writer does not name a full disk
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, **content}, buffer)
     path = folder / CHECKPOINT
@@ -54,10 +55,10 @@ def save_checkpoint(folder: Path, content: Mapping[str, Any], is_best: bool = Fa
 
 
 def read_last_checkpoint(folder: Path) -> dict[str, Any] | None:
-    """The last checkpoint of a run, or where that is damaged the one before; None without any.
+    """The last checkpoint in a folder, or the one before if that is damaged; None if there is none.
 
     Raises:
-        InputError: all that are there are damaged.
+        InputError: all of them are damaged.
     """
     present = [path for name in (CHECKPOINT, PREVIOUS) if (path := folder / name).is_file()]
     for i, path in enumerate(present):
@@ -71,47 +72,49 @@ def read_last_checkpoint(folder: Path) -> dict[str, Any] | None:
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint that a run can continue from.
+    """Read a checkpoint that a run can be resumed from.
 
     Raises:
-        InputError: it is not there, is damaged or holds weights alone.
+        InputError: the file is missing or damaged, or holds only weights.
     """
     content = read_weights(path)
     if content.get("format") != FORMAT:
-        raise InputError(f"{path} cannot be resumed: it holds weights alone, or is of another age")
+        raise InputError(
+            f"{path} cannot be resumed: it holds only weights, or an incompatible version wrote it"
+        )
     return content
 
 
 def check_same_run(
     content: Mapping[str, Any], config: Mapping[str, Any], processes: int, source: object
 ) -> None:
-    """Whether a checkpoint is one of the run that ``config`` describes.
+    """Check that a checkpoint belongs to the run that ``config`` describes.
 
     Raises:
-        InputError: it is another's; the first difference is named.
+        InputError: it belongs to another run; the message names the first difference.
     """
-    defaults = _flat(to_layer(Config()))  # of settings that are newer than the checkpoint
+    defaults = _flat(to_layer(Config()))  # for settings that are newer than the checkpoint
     then = defaults | _flat(content["config"]) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}
     free = _FREE
-    if now["train.schedule"] == "step":  # a longer run begins as a shorter one
+    if now["train.schedule"] == "step":  # the first epochs of a longer run are the same
         free += ("train.epochs",)
     differing = [key for key in (*now, *then) if then.get(key) != now.get(key)]
     for key in differing:
         if not any(key == name or key.startswith(f"{name}.") for name in free):
             raise InputError(
-                f"{source} is of another run: {key} is {then.get(key)!r} there, {now.get(key)!r} "
-                "here; go on with its settings, or begin anew with resume=none"
+                f"{source} belongs to another run: {key} is {then.get(key)!r} there, "
+                f"{now.get(key)!r} here; use its settings, or start over with resume=none"
             )
 
 
 def _link(path: Path, name: Path) -> None:
-    """Give a file a second name, whole at every moment, whatever had that name before."""
+    """Give a file a second name, atomically replacing any file of that name."""
     temporary = name.with_name(f".{name.name}.link")
     temporary.unlink(missing_ok=True)
     try:
         os.link(path, temporary)
-    except OSError:  # a file system without links
+    except OSError:  # the file system has no links
         with written_whole(name) as file:
             file.write(path.read_bytes())
         return

@@ -1,4 +1,4 @@
-"""What is seen of an epoch: a bar while it runs, a line at its end, its means for the history."""
+"""Progress of an epoch: a bar while it runs, a line at its end, mean losses for the history."""
 
 import math
 import time
@@ -13,17 +13,16 @@ from tqdm import tqdm
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main, summed, world_size
 
-Batch = Mapping[str, Any]
-
 
 class Progress:
-    """Adds up an epoch's losses, over all processes.
+    """Sums the losses of an epoch over its batches, averaged over all processes.
 
     Args:
-        epoch, epochs: which of how many, from 0.
-        batches: of an epoch.
-        done: batches of it that an earlier process did.
-        sums: what they came to.
+        epoch: index of the epoch, from 0.
+        epochs: number of epochs of the run.
+        batches: number of batches of an epoch.
+        done: batches of this epoch that were done before a resume.
+        sums: sums of their losses.
     """
 
     def __init__(
@@ -32,18 +31,18 @@ class Progress:
         epochs: int,
         batches: int,
         done: int = 0,
-        sums: dict[str, float] | None = None,
+        sums: Mapping[str, float] | None = None,
     ) -> None:
         self.title = f"epoch {epoch + 1}/{epochs}"
-        self.batches, self.done, self.before = batches, done, done
-        self.left = (epochs - epoch) * batches  # of the whole run, this epoch included
-        self.sums = dict(sums or {})  # of losses, accuracy and images
+        self.batches, self.done, self.resumed_at = batches, done, done
+        self.remaining = (epochs - epoch) * batches  # of the run, this whole epoch included
+        self.sums = dict(sums or {})
         self.images = 0
         self.started = time.perf_counter()
         self.bar: tqdm | None = None
 
-    def watch(self, loader: Iterable[Batch]) -> Iterator[Batch]:
-        """The loader's batches, under a bar on rank 0's terminal."""
+    def watch(self, loader: Iterable[Any]) -> Iterator[Any]:
+        """The loader's batches, under a bar on the terminal of rank 0."""
         bar = tqdm(
             loader,
             self.title,
@@ -56,61 +55,93 @@ class Progress:
         with bar as self.bar:
             yield from bar
 
-    def read(self, unread: Sequence[tuple[Mapping[str, Tensor], Batch]]) -> None:
-        """Bring batches' losses to the host, which waits for the device, and add them up.
+    def add(self, pending: Sequence[tuple[Mapping[str, Tensor], Any]]) -> None:
+        """Copy losses of several batches to the host, which waits for the device, and sum them.
+
+        Args:
+            pending: losses by name and the batch they were computed on.
 
         Raises:
-            InputError: one is not a number.
+            InputError: a loss is not a finite number.
         """
-        names = list(unread[0][0])
-        rows = torch.stack([torch.stack(list(named.values())) for named, _ in unread]).tolist()
-        for number, (row, (_, batch)) in enumerate(zip(rows, unread, strict=True), self.done + 1):
+        names = list(pending[0][0])
+        rows = torch.stack(
+            [
+                torch.stack([torch.as_tensor(losses[name]) for name in names])
+                for losses, _ in pending
+            ]
+        ).tolist()
+        for number, (row, (_, batch)) in enumerate(zip(rows, pending, strict=True), self.done + 1):
             if not all(map(math.isfinite, row)):
-                raise InputError(self._not_a_number(number, batch["impath"]))
-        images = sum(len(batch["pid"]) for _, batch in unread)
+                raise InputError(self._not_finite(number, batch))
+        images = sum(batch_size(batch) for _, batch in pending)
         sums = [sum(column) for column in zip(*rows, strict=True)]
         *sums, images = summed(torch.tensor([*sums, images], dtype=torch.float64)).tolist()
         for name, value in zip(names, sums, strict=True):
             self.sums[name] = self.sums.get(name, 0.0) + value / world_size()
-        self.done += len(unread)
+        self.done += len(pending)
         self.images += images
         if self.bar is not None:
-            self._show()
+            self._show(self.bar)
 
-    def _show(self) -> None:
-        left = self.seconds / (self.done - self.before) * (self.left - self.done)
-        self.bar.set_postfix(
-            loss=f"{self.mean('total'):.3f}",
-            accuracy=f"{self.mean('accuracy'):.1%}",
+    def _show(self, bar: tqdm) -> None:
+        left = self.seconds / (self.done - self.resumed_at) * (self.remaining - self.done)
+        bar.set_postfix(
+            {name: f"{value:#.4g}" for name, value in self.means.items()},
             images_s=f"{self.images / self.seconds:.0f}",
             left=tqdm.format_interval(left),
             refresh=False,
         )
 
-    def _not_a_number(self, number: int, paths: Sequence[str]) -> str:
-        images = ", ".join(Path(path).name for path in paths[:16])
-        more = f" and {len(paths) - 16} more" if len(paths) > 16 else ""
+    def _not_finite(self, number: int, batch: Any) -> str:
+        names = sample_names(batch)
+        images = ", ".join(Path(name).name for name in names[:16])
+        more = f" and {len(names) - 16} more" if len(names) > 16 else ""
         return (
-            f"the loss is not a number in {self.title}, batch {number}/{self.batches}: lower "
-            f"train.learning_rate, or look at the batch's images ({images}{more})"
+            f"the loss is not a number in {self.title}, batch {number}/{self.batches}: lower the "
+            "learning rate, or check the images of the batch" + (f" ({images}{more})" * bool(names))
         )
 
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self.started
 
-    def mean(self, name: str) -> float:
-        return self.sums[name] / self.done
+    @property
+    def means(self) -> dict[str, float]:
+        """Mean losses of the batches so far."""
+        return {name: value / self.done for name, value in self.sums.items()}
 
     def summary(self) -> dict[str, float]:
-        """Means of the losses and the accuracy, seconds and images a second."""
-        means = {name: self.mean(name) for name in self.sums}
-        return means | {"seconds": self.seconds, "images_s": self.images / self.seconds}
+        """Mean losses, seconds, and images per second."""
+        seconds = self.seconds
+        return self.means | {"seconds": seconds, "images_s": self.images / seconds}
 
     def line(self) -> str:
-        """The epoch in words."""
+        """The epoch as a line of text."""
         return (
-            f"{self.title}  loss {self.mean('total'):.3f}  identity {self.mean('identity'):.3f}  "
-            f"triplet {self.mean('triplet'):.3f}  accuracy {self.mean('accuracy'):.1%}  "
-            f"{self.images / self.seconds:.0f} images/s"
+            f"{self.title}  {format_values(self.means)}  {self.images / self.seconds:.0f} images/s"
         )
+
+
+def format_values(values: Mapping[str, float]) -> str:
+    """Such as ``loss 1.234  accuracy 0.5000``."""
+    return "  ".join(f"{name} {value:#.4g}" for name, value in values.items())
+
+
+def batch_size(batch: Any) -> int:
+    """Number of samples in a batch: the length of its first field, or of the batch itself."""
+    return len(_fields(batch)[0])
+
+
+def sample_names(batch: Any) -> Sequence[str]:
+    """Names of the samples of a batch, such as paths: its first field that is a list of strings."""
+    for field in _fields(batch):
+        if isinstance(field, list | tuple) and field and all(isinstance(v, str) for v in field):
+            return field
+    return ()
+
+
+def _fields(batch: Any) -> list[Any]:
+    if isinstance(batch, Mapping):
+        return list(batch.values())
+    return list(batch) if isinstance(batch, list | tuple) else [batch]

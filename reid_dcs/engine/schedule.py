@@ -1,4 +1,4 @@
-"""The optimizer and its learning rate over a run: torch's own, composed."""
+"""Optimizers and learning rate schedules, built from torch's."""
 
 from collections.abc import Iterable
 
@@ -14,9 +14,12 @@ from torch.optim.lr_scheduler import (
 
 from reid_dcs.config import OptimizerConfig
 
+Optimization = tuple[Optimizer, LRScheduler]
+"""An optimizer and its learning rate schedule; both are stepped together."""
+
 
 def build_optimizer(parameters: Iterable[nn.Parameter], recipe: OptimizerConfig) -> Optimizer:
-    """Adam, or SGD with momentum, fused: one pass over each parameter a step."""
+    """Adam, or SGD with momentum; fused, so that a step is one pass over each parameter."""
     common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
     if recipe.optimizer == "adam":
         return Adam(parameters, **common)
@@ -26,21 +29,22 @@ def build_optimizer(parameters: Iterable[nn.Parameter], recipe: OptimizerConfig)
 def build_schedule(
     optimizer: Optimizer, recipe: OptimizerConfig, epochs: int, steps: int
 ) -> LRScheduler:
-    """Rise linearly from a hundredth, then fall along a cosine to zero or in steps.
+    """Linear warm-up from a hundredth of the rate, then cosine decay to zero or decay in steps.
 
     Args:
-        recipe: ``warmup_epochs`` of it, at most half of the run, are the rise.
-        epochs: of the run.
-        steps: of an epoch; the schedule is stepped as often.
+        optimizer: its learning rate is scheduled.
+        recipe: settings; ``warmup_epochs`` are cut to half of the run.
+        epochs: number of epochs of the run.
+        steps: optimizer steps per epoch; the schedule is stepped after each.
     """
     total = epochs * steps
     warmup = min(round(recipe.warmup_epochs * steps), total // 2)
     if recipe.schedule == "cosine":
-        fall = CosineAnnealingLR(optimizer, max(1, total - warmup))
+        decay = CosineAnnealingLR(optimizer, max(1, total - warmup))
     else:
         milestones = [epoch * steps - warmup for epoch in recipe.milestones]
-        fall = MultiStepLR(optimizer, milestones, recipe.decay)
+        decay = MultiStepLR(optimizer, milestones, recipe.decay)
     if not warmup:
-        return fall
-    rise = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
-    return SequentialLR(optimizer, [rise, fall], milestones=[warmup])
+        return decay
+    warm_up = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
+    return SequentialLR(optimizer, [warm_up, decay], milestones=[warmup])

@@ -2,7 +2,13 @@
 
 from reid_dcs.evaluation.cameras import CameraPair, camera_pairs
 from reid_dcs.evaluation.distances import FeatureDistances
-from reid_dcs.evaluation.evaluate import evaluate_features, evaluate_rank, rank_gallery
+from reid_dcs.evaluation.evaluate import (
+    Ranked,
+    evaluate_features,
+    evaluate_rank,
+    rank_features,
+    rank_gallery,
+)
 from reid_dcs.evaluation.features import Features, embed, extract_features
 from reid_dcs.evaluation.matches import Labels
 from reid_dcs.evaluation.metrics import Ranking, RankResult
@@ -17,6 +23,7 @@ __all__ = [
     "KReciprocal",
     "Labels",
     "RankResult",
+    "Ranked",
     "RankedList",
     "Ranking",
     "ReRankedDistances",
@@ -27,6 +34,7 @@ __all__ = [
     "evaluate_features",
     "evaluate_rank",
     "extract_features",
+    "rank_features",
     "rank_gallery",
     "ranked_list",
 ]

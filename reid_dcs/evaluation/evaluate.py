@@ -3,15 +3,19 @@
 The distance matrix is processed in chunks of queries, so memory does not grow with the gallery.
 """
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
 from reid_dcs.evaluation.distances import FeatureDistances, MatrixDistances, Rows, map_chunks
+from reid_dcs.evaluation.features import Features
 from reid_dcs.evaluation.match_ranks import match_positions
 from reid_dcs.evaluation.matches import Labels
 from reid_dcs.evaluation.metrics import Ranking, RankResult, average_precision, inverse_penalty
+from reid_dcs.evaluation.rerank import KReciprocal, ReRankedDistances
 from reid_dcs.evaluation.single_shot import SingleShot
 
 
@@ -76,6 +80,50 @@ def evaluate_features(
     distances = FeatureDistances(qf, gf, metric, device)
     labels = Labels(q_pids, g_pids, q_camids, g_camids)
     return rank_gallery(distances, labels, distributed=together).summary(max_rank)
+
+
+class Ranked(NamedTuple):
+    """A ranking, and the distances and labels it was computed from."""
+
+    ranking: Ranking
+    distances: Rows
+    labels: Labels
+
+
+def rank_features(
+    query: Features,
+    gallery: Features,
+    metric: str = "cosine",
+    *,
+    rule: str = "rectangle",
+    rerank: KReciprocal | None = None,
+    single_shot: SingleShot | None = None,
+    device: torch.device | None = None,
+) -> Ranked:
+    """Rank the gallery by features; used by training and by all commands.
+
+    The queries are split over the ranks of the process group, if there is one. Every rank must
+    call this with the same arguments, and every rank gets the whole result.
+
+    Args:
+        query, gallery: features with identities and cameras.
+        metric: ``"cosine"`` or ``"euclidean"``.
+        rule, single_shot: see :func:`rank_gallery`.
+        rerank: parameters of k-reciprocal re-ranking; None disables it.
+        device: device that computes the distances; default: the device of the features.
+
+    Raises:
+        ValueError: unknown metric or rule.
+        InputError: features are not finite.
+    """
+    vectors = query.vectors, gallery.vectors
+    if rerank:
+        distances = ReRankedDistances(*vectors, metric, device, rerank, distributed=True)
+    else:
+        distances = FeatureDistances(*vectors, metric, device)
+    labels = Labels(query.pids, gallery.pids, query.camids, gallery.camids)
+    ranking = rank_gallery(distances, labels, rule=rule, single_shot=single_shot, distributed=True)
+    return Ranked(ranking, distances, labels)
 
 
 def rank_gallery(

@@ -26,6 +26,11 @@ class RankResult(NamedTuple):
     mINP: float
     num_valid: int
 
+    def metrics(self) -> dict[str, float]:
+        """mAP, rank-1, -5 and -10, and mINP, as fractions by name."""
+        ranks = {f"rank{k}": float(self.cmc[min(k, len(self.cmc)) - 1]) for k in (1, 5, 10)}
+        return {"mAP": self.mAP, **ranks, "mINP": self.mINP}
+
 
 @dataclass(frozen=True)
 class Ranking:

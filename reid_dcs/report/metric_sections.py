@@ -7,11 +7,11 @@ from omegaconf import OmegaConf
 
 from reid_dcs.evaluation import camera_pairs
 from reid_dcs.models.complexity import complexity
-from reid_dcs.models.speed import images_a_second
+from reid_dcs.models.speed import images_per_second
 from reid_dcs.report.evaluation import Evaluation
 from reid_dcs.report.page import Column, Drawing, Paragraph, Section, Table, Verbatim
-from reid_dcs.runs.output import environment
 from reid_dcs.runtime.device import device_name
+from reid_dcs.runtime.environment import environment
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.visual.cmc import cmc_figure
 from reid_dcs.visual.curves import curve_figures
@@ -83,7 +83,7 @@ def cameras(done: Evaluation) -> Section | None:
 def cost(done: Evaluation) -> Section:
     cost = complexity(done.model, done.input_size)
     dtype = Precision(done.config.eval.precision, done.device).dtype
-    speed = images_a_second(done.model, done.input_size, BATCH, dtype)
+    speed = images_per_second(done.model, done.input_size, BATCH, dtype)
     columns = [Column("quantity"), Column("value", ",.4g"), Column("unit"), Column("what it is")]
     rows = [
         ("parameters", cost.params / 1e6, "M", "trunk and attention, without the classifier"),

@@ -1,8 +1,8 @@
-"""From a configuration to the parts of a run: data set, network, batches, engine."""
+"""Build the parts of a run from its configuration: data, network, engine."""
 
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,33 +16,54 @@ from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.manager import InMemoryDataManager
 from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import (
-    ReIDEngine,
     build_optimizer,
     build_schedule,
     check_same_run,
     read_checkpoint,
     read_last_checkpoint,
 )
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronised
 from reid_dcs.runtime.precision import Precision
 
-Build = Callable[[Config, int, torch.device], nn.Module]
-"""A network from ``config.model``, for so many identities, on a device."""
 
-
-class Parts(NamedTuple):
-    """What a training run is made of."""
+class Data(NamedTuple):
+    """A data set, and its decoded batches."""
 
     dataset: ListedDataset
-    model: nn.Module
     manager: InMemoryDataManager
 
 
+def load_data(config: Config, device: torch.device) -> Data:
+    """Load and decode the data set of ``config.data``, once for all phases of a run.
+
+    Raises:
+        InputError: also if the model's name or options are wrong: before the data are read.
+    """
+    find_dataset(config.data.name, config.data.options)
+    with torch.device("meta"):
+        build_model(config.model.name, num_classes=1, **config.model.options)
+    with distributed.main_first():
+        dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+    # rank 0 writes a mapped store, the other processes read it
+    with distributed.main_first() if config.data.mapped else nullcontext():
+        return Data(dataset, build_manager(config, dataset, device))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Same random numbers on every process within it, to build a network; different ones after."""
+    torch.manual_seed(seed)
+    yield
+    if distributed.rank():
+        torch.manual_seed(seed + distributed.rank())
+
+
 def build_network(config: Config, num_classes: int, device: torch.device) -> nn.Module:
-    """The network of ``config.model``, on the device, ``channels_last``."""
+    """Build the network of ``config.model`` on a device, ``channels_last``."""
     model = build_model(
         config.model.name,
         num_classes,
@@ -53,36 +74,15 @@ def build_network(config: Config, num_classes: int, device: torch.device) -> nn.
 
 
 def place(config: Config, model: nn.Module, device: torch.device) -> nn.Module:
-    """On the device, ``channels_last``, its batch norms synchronised if that is asked for."""
+    """Move to a device, ``channels_last``, with synchronized batch norms if they are set."""
     model = synchronised(model, device) if config.train.sync_bn else model
     return model.to(device, memory_format=torch.channels_last)
-
-
-def assemble(config: Config, device: torch.device, build: Build = build_network) -> Parts:
-    """Data set, network and batches; seeded, so that the same configuration gives the same.
-
-    Raises:
-        InputError: anything the user can mend.
-    """
-    find_dataset(config.data.name, config.data.options)
-    with torch.device("meta"):  # a wrong name or option shows before data is read or drawn
-        build_model(config.model.name, num_classes=1, **config.model.options)
-    with distributed.main_first():
-        dataset = load_dataset(config.data.name, config.data.root, config.data.options)
-    torch.manual_seed(config.seed)
-    model = build(config, dataset.num_train_pids, device)
-    if distributed.rank():  # what is drawn in training differs from rank to rank
-        torch.manual_seed(config.seed + distributed.rank())
-    # a mapped store is written by one
-    with distributed.main_first() if config.data.mapped else nullcontext():
-        manager = build_manager(config, dataset, device)
-    return Parts(dataset, model, manager)
 
 
 def build_manager(
     config: Config, dataset: ListedDataset, device: torch.device, train: bool = True
 ) -> InMemoryDataManager:
-    """The batches of ``config.data``, this process's share of them."""
+    """Build the loaders of ``config.data``, each with this process's part of the data."""
     data = config.data
     return InMemoryDataManager(
         data.name,
@@ -105,19 +105,19 @@ def build_manager(
     )
 
 
-def build_engine(config: Config, parts: Parts) -> ReIDEngine:
-    """Training by ``config.train``."""
+def build_engine(config: Config, model: nn.Module, manager: InMemoryDataManager) -> ReIDEngine:
+    """Build the training engine of ``config.train``."""
     recipe = config.train
-    free = [parameter for parameter in parts.model.parameters() if parameter.requires_grad]
-    optimizer = build_optimizer(free, recipe)
-    steps = -(-len(parts.manager.train_loader) // recipe.accumulate)  # the last may be smaller
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = build_optimizer(trained, recipe)
+    steps = -(-len(manager.train_loader) // recipe.accumulate)  # per epoch; the last may be smaller
     return ReIDEngine(
-        parts.manager,
-        parts.model,
+        manager,
+        model,
         optimizer,
         build_schedule(optimizer, recipe, recipe.epochs, steps),
         build_criterion(config),
-        **engine_options(config, parts),
+        **engine_options(config, model, manager),
         accumulate=recipe.accumulate,
         ema=recipe.ema,
         frozen_epochs=recipe.frozen_epochs,
@@ -125,42 +125,49 @@ def build_engine(config: Config, parts: Parts) -> ReIDEngine:
 
 
 def build_criterion(config: Config) -> IdentityTripletLoss:
-    """The losses of ``config.train``."""
+    """Build the training criterion of ``config.train``."""
     recipe = config.train
     margin = None if recipe.soft_margin else recipe.margin
     return IdentityTripletLoss(recipe.label_smoothing, margin, recipe.triplet_weight)
 
 
-def engine_options(config: Config, parts: Parts) -> dict[str, Any]:
-    """Keywords that training and search have in common."""
+def engine_options(
+    config: Config, model: nn.Module, manager: InMemoryDataManager
+) -> dict[str, Any]:
+    """Keyword arguments that the engines of training and search share."""
     recipe = config.train
     return {
         "metric": config.eval.metric,
-        "compiled": compiled(parts.model, recipe.compile),
-        "precision": Precision(recipe.precision, next(parts.model.parameters()).device),
+        "compiled": compiled(model, recipe.compile),
+        "precision": Precision(recipe.precision, next(model.parameters()).device),
         "clip_norm": recipe.clip_norm,
-        "description": {
-            "model": {
-                "name": config.model.name,
-                "options": dict(config.model.options),
-                "num_classes": parts.manager.num_train_pids,
-            },
-            "preprocessing": {
-                "height": config.data.height,
-                "width": config.data.width,
-                "mean": list(IMAGENET_MEAN),
-                "std": list(IMAGENET_STD),
-            },
-            "config": to_layer(config),
+        "description": describe(config, manager.num_train_pids),
+    }
+
+
+def describe(config: Config, num_classes: int) -> dict[str, Any]:
+    """Describe model and preprocessing, as every checkpoint of a run does."""
+    return {
+        "model": {
+            "name": config.model.name,
+            "options": dict(config.model.options),
+            "num_classes": num_classes,
         },
+        "preprocessing": {
+            "height": config.data.height,
+            "width": config.data.width,
+            "mean": list(IMAGENET_MEAN),
+            "std": list(IMAGENET_STD),
+        },
+        "config": to_layer(config),
     }
 
 
 def checkpoint_to_resume(config: Config, folder: Path) -> dict[str, Any] | None:
-    """What ``config.resume`` says to go on from; None begins anew.
+    """Read the checkpoint that ``config.resume`` names; None if the run starts from scratch.
 
     Raises:
-        InputError: it is damaged, or another run's.
+        InputError: the checkpoint is damaged or belongs to another run.
     """
     if config.resume == "none":
         return None
@@ -178,7 +185,7 @@ def checkpoint_to_resume(config: Config, folder: Path) -> dict[str, Any] | None:
 def announce(
     config: Config, dataset: ListedDataset, model: nn.Module, device: torch.device
 ) -> None:
-    """Say what is about to happen, and what is unusual about it."""
+    """Print the model and the data set of a run, and warn about unusual evaluation protocols."""
     if not distributed.is_main():
         return
     name = config.data.name

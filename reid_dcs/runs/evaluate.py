@@ -16,16 +16,14 @@ from reid_dcs.data.mapped import fingerprint
 from reid_dcs.engine import CHECKPOINT
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import (
-    FeatureDistances,
     Features,
     KReciprocal,
     Labels,
     Ranking,
-    ReRankedDistances,
     SingleShot,
     choose_queries,
     extract_features,
-    rank_gallery,
+    rank_features,
     ranked_list,
 )
 from reid_dcs.evaluation.distances import Rows
@@ -98,7 +96,15 @@ def run_evaluation(
         return manager.test_loader[config.data.name]
 
     features = query_and_gallery(config, dataset, model, loaders, output or Path(source).parent)
-    ranking, *ranked = rank_features(config, features["query"], features["gallery"], device)
+    ranking, *ranked = rank_features(
+        features["query"],
+        features["gallery"],
+        config.eval.metric,
+        rule=config.eval.average_precision,
+        rerank=_reranking(config),
+        single_shot=SingleShot(seed=config.seed) if config.eval.single_shot else None,
+        device=device,
+    )
     trained_on = content.get("config", {}).get("data", {}).get("name")
     said = describe_protocol(config.eval, trained_on)
     metrics = metrics_of(config, dataset, model, ranking.summary()) | said
@@ -143,27 +149,6 @@ def query_and_gallery(
     return features
 
 
-def rank_features(
-    config: Config, query: Features, gallery: Features, device: torch.device
-) -> tuple[Ranking, Rows, Labels]:
-    """The ranking, and the distances and labels it was made of; ranks share the queries."""
-    options, vectors = config.eval, (query.vectors, gallery.vectors)
-    if options.rerank:
-        method = KReciprocal(options.k1, options.k2, options.rerank_weight)
-        distances = ReRankedDistances(*vectors, options.metric, device, method, distributed=True)
-    else:
-        distances = FeatureDistances(*vectors, options.metric, device)
-    labels = Labels(query.pids, gallery.pids, query.camids, gallery.camids)
-    ranking = rank_gallery(
-        distances,
-        labels,
-        rule=options.average_precision,
-        single_shot=SingleShot(seed=config.seed) if options.single_shot else None,
-        distributed=True,
-    )
-    return ranking, distances, labels
-
-
 def draw_evaluation(
     config: Config,
     dataset: ListedDataset,
@@ -183,6 +168,11 @@ def draw_evaluation(
     ]
     paths = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
     draw_ranked_lists(lists, *paths, output / "ranks.png")
+
+
+def _reranking(config: Config) -> KReciprocal | None:
+    options = config.eval
+    return KReciprocal(options.k1, options.k2, options.rerank_weight) if options.rerank else None
 
 
 def _fingerprint(

@@ -1,4 +1,4 @@
-"""The output folder of a run: what it receives, and that an earlier run in it is kept."""
+"""The output folder of a run; an earlier run's files in it are moved aside, not overwritten."""
 
 from pathlib import Path
 from typing import Any
@@ -19,16 +19,20 @@ from reid_dcs.runtime.environment import environment
 
 
 def open_output(output: Path, fresh: bool) -> Path:
-    """Make an output folder; before a fresh run, an earlier one's files move aside.
+    """Create an output folder.
+
+    Args:
+        output: the folder.
+        fresh: a run starts from scratch: move the files of an earlier one to ``earlier-<number>/``.
 
     Raises:
-        InputError: it cannot be made or written to.
+        InputError: the folder cannot be created or written to.
     """
     if not distributed.is_main():
         return output
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for half_written in output.glob(".*.pt.*"):  # by a process that was killed
+        for half_written in output.glob(".*.pt.*"):  # left by a process that was killed
             half_written.unlink()
         if fresh and (output / CHECKPOINT).exists():
             _move_aside(output)
@@ -38,7 +42,7 @@ def open_output(output: Path, fresh: bool) -> Path:
 
 
 def write_setting(output: Path, config: Config, device: torch.device) -> None:
-    """Write ``config.yaml``, every setting, and ``environment.json``, what it ran on."""
+    """Write ``config.yaml`` (all settings) and ``environment.json`` (versions and device)."""
     if not distributed.is_main():
         return
     with written_whole(output / "config.yaml") as file:
@@ -49,13 +53,10 @@ def write_setting(output: Path, config: Config, device: torch.device) -> None:
 def metrics_of(
     config: Config, dataset: ListedDataset, model: nn.Module, result: RankResult
 ) -> dict[str, Any]:
-    """What ``metrics.json`` holds: fractions, counts and what they were measured on."""
+    """The content of ``metrics.json``: metrics as fractions, counts, model and data set."""
     cost = complexity(model, (3, config.data.height, config.data.width))
-    ranks = {f"rank{k}": float(result.cmc[min(k, len(result.cmc)) - 1]) for k in (1, 5, 10)}
     return {
-        "mAP": result.mAP,
-        **ranks,
-        "mINP": result.mINP,
+        **result.metrics(),
         "num_query": len(dataset.query),
         "num_gallery": len(dataset.gallery),
         "num_valid": result.num_valid,
@@ -72,7 +73,7 @@ def metrics_of(
 
 
 def table(metrics: dict[str, Any]) -> str:
-    """The metrics that everybody quotes, in per cent."""
+    """Format mAP, rank-1, -5 and -10, and mINP as a table, in per cent."""
     names = ("mAP", "rank1", "rank5", "rank10", "mINP")
     head = "  ".join(f"{name:>6}" for name in names)
     row = "  ".join(f"{metrics[name]:6.1%}" for name in names)

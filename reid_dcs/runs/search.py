@@ -1,9 +1,8 @@
-"""A search as one job: Algorithm 1, then the training of what it found, then windows.json."""
+"""Search channels or a backbone, train the result and evaluate it, as one job."""
 
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from functools import partial
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 
 from reid_dcs.config import Config, Layer, compose, to_layer
 from reid_dcs.data.augment import normalise
+from reid_dcs.data.store import ImageStore
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
 from reid_dcs.models import build_model
@@ -19,21 +19,23 @@ from reid_dcs.models.architecture import Architecture
 from reid_dcs.models.complexity import complexity
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.build import (
-    Parts,
+    Data,
     announce,
-    assemble,
     build_criterion,
+    build_engine,
     build_network,
     checkpoint_to_resume,
     engine_options,
+    load_data,
     place,
+    seeded,
 )
 from reid_dcs.runs.output import open_output, write_setting
-from reid_dcs.runs.train import run_training, train
+from reid_dcs.runs.train import fit, train
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
+from reid_dcs.runtime.hooks import weight_of
 from reid_dcs.search import (
-    SearchEngine,
     Supergraph,
     build_supergraph,
     derive,
@@ -43,6 +45,7 @@ from reid_dcs.search import (
     search_parameters,
     target_penalty,
 )
+from reid_dcs.search.engine import SearchEngine
 from reid_dcs.search.prune import compare
 from reid_dcs.search.supergraph import is_space
 from reid_dcs.search.transfer import load_search_result
@@ -50,41 +53,32 @@ from reid_dcs.visual.curves import draw_curves
 
 
 def search(config: Layer) -> dict[str, Any]:
-    """Algorithm 1, the training of what it found, and its evaluation, as one job.
+    """Run Algorithm 1, train the network that it found, and evaluate it, as one job.
 
-    ``output_dir`` receives what a training leaves, ``windows.json``, ``architecture.json`` where a
-    backbone was searched too, and the search's own files in ``search/``. With ``resume=auto`` it
-    goes on in the phase that it was in. With ``ablation.rows`` there is a job for each row and
-    seed, and a table: see :func:`reid_dcs.runs.ablation.ablate`.
+    ``output_dir`` receives the files of a training, ``windows.json``, ``architecture.json`` if a
+    backbone was searched, and the search's own files in ``search/``. ``resume=auto`` continues in
+    the phase that was interrupted. With ``ablation.rows`` there is a job for each row and seed, and
+    a table: see :func:`reid_dcs.runs.ablation.ablate`.
 
     Args:
         config: some or all settings; the others keep their defaults.
 
     Returns:
-        what ``metrics.json`` holds; of an ablation, of each row a list over the seeds.
+        the content of ``metrics.json``; for an ablation, a list over the seeds for each row.
 
     Raises:
-        InputError: anything the user can mend.
-        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` goes on.
+        InputError: invalid setting, path or file.
+        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
     """
     config = compose(config)
     if config.ablation.rows:
         return ablate(config, _search_or_train)
     with distributed.process_group(choose_device(config.device)) as device:
-        found = run_search(config, device)
-        training = training_config(config, found)
-        print("\ntraining", flush=True)
-        begin = partial(load_search_result, found=found.state, retrain=config.search.retrain)
-        metrics, parts = run_training(training, device, begin)
-        output = Path(config.output_dir)
-        write_setting(output, config, device)  # of the job, not of its second half
-        if distributed.is_main():
-            write_windows(config, parts, output)
-    return metrics
+        return run_search(config, device)
 
 
 def _search_or_train(config: Config) -> dict[str, Any]:
-    """A row of an ablation: the networks without windows to search are trained alone."""
+    """Run a row of an ablation; a network with nothing to search is only trained."""
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
     _, windows, logits = search_parameters(model)
@@ -93,51 +87,64 @@ def _search_or_train(config: Config) -> dict[str, Any]:
 
 
 class SearchResult(NamedTuple):
-    """What a search hands to the training after it."""
+    """What the training takes over from the search."""
 
     state: dict[str, Tensor]
-    """Of the network: its weights, and what it finds its windows by."""
+    """State dict of the searched network, or of the network derived from a supergraph."""
     architecture: Architecture | None
-    """Where a backbone was searched too."""
+    """The backbone, if it was searched."""
 
 
-def run_search(config: Config, device: torch.device) -> SearchResult:
-    """Run Algorithm 1 in ``<output_dir>/search``, or take up what lies there.
-
-    A model of a space, such as ``fbnetv2_dcs``, is searched as its supergraph.
-
-    Raises:
-        InputError: anything the user can mend.
-        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` goes on.
-    """
-    folder = Path(config.output_dir, "search")
+def run_search(config: Config, device: torch.device) -> dict[str, Any]:
+    """Both phases of the job on one decoded data set; return the content of ``metrics.json``."""
+    output, folder = Path(config.output_dir), Path(config.output_dir, "search")
     resumed = checkpoint_to_resume(config, folder)
-    if resumed and resumed["epoch"] == config.search.epochs:
-        model = build_searched(config, resumed["model"]["num_classes"], device)
-        model.load_state_dict(resumed["state_dict"])
-        return _found(model)
-    parts = assemble(config, device, build_searched)
-    engine = SearchEngine(
-        parts.manager,
-        parts.model,
-        build_criterion(config),
-        config.search,
-        penalty=_penalty(config, parts.model),
-        **engine_options(config, parts),
-    )
-    start_epoch = engine.resume(resumed) if resumed else 0
-    open_output(folder, fresh=resumed is None)
-    write_setting(folder, config, device)
-    announce(config, parts.dataset, parts.model, device)
-    print("search", flush=True)
-    engine.run(folder, config.search.epochs, start_epoch, config.eval.every)
+    if resumed and not {"windows", "logits"} & set(resumed["optimizer"]):
+        raise InputError(
+            f"resume={config.resume}: not a checkpoint of a search; name search/checkpoint.pt of a "
+            "job, or use resume=auto"
+        )
+    finished = resumed is not None and resumed["epoch"] == config.search.epochs
+    data = load_data(config, device)
+
+    # Phase 1: search, in search/
+    with seeded(config.seed):
+        searched = build_searched(config, data.manager.num_train_pids, device)
+    engine = None if finished else build_search_engine(config, searched, data)
+    open_output(output, fresh=not finished)
+    write_setting(output, config, device)
+    announce(config, data.dataset, searched, device)
+    if engine is None:
+        searched.load_state_dict(resumed["state_dict"])
+    else:
+        if resumed:
+            engine.load_state_dict(resumed)
+        open_output(folder, fresh=resumed is None)
+        print("search", flush=True)
+        engine.run(folder, config.search.epochs, eval_freq=config.eval.every)
+        if distributed.is_main():
+            draw_curves(engine.history, f"search of {config.model.name}", folder / "curves.png")
+    result = search_result(searched)
+
+    # Phase 2: train what was found
+    training = training_config(config, result)
+    auto = replace(training, resume="auto")  # a file named by resume is of the search
+    resumed = checkpoint_to_resume(auto, output) if finished else None
+    with seeded(config.seed):
+        model = build_network(training, data.manager.num_train_pids, device)
+    load_search_result(model, result.state, config.search.retrain)
+    engine = build_engine(training, model, data.manager)
+    if resumed:
+        engine.load_state_dict(resumed)
+    print("\ntraining", flush=True)
+    metrics = fit(training, engine, data.dataset, output)
     if distributed.is_main():
-        draw_curves(engine.history, f"search of {config.model.name}", folder / "curves.png")
-    return _found(parts.model)
+        write_windows(config, model, data.manager.train_loader.store, output)
+    return metrics
 
 
 def build_searched(config: Config, num_classes: int, device: torch.device) -> nn.Module:
-    """The network that Algorithm 1 moves: of a space its supergraph, else the network itself."""
+    """Build the network that is searched: a supergraph for a space, else the network itself."""
     if not is_space(config.model.name):
         return build_network(config, num_classes, device)
     if config.model.pretrained:
@@ -146,7 +153,20 @@ def build_searched(config: Config, num_classes: int, device: torch.device) -> nn
     return place(config, model, device)
 
 
-def _found(model: nn.Module) -> SearchResult:
+def build_search_engine(config: Config, model: nn.Module, data: Data) -> SearchEngine:
+    """Build the engine of ``config.search``."""
+    return SearchEngine(
+        data.manager,
+        model,
+        build_criterion(config),
+        config.search,
+        penalty=_penalty(config, model),
+        **engine_options(config, model, data.manager),
+    )
+
+
+def search_result(model: nn.Module) -> SearchResult:
+    """Take the result from a searched network."""
     if isinstance(model, Supergraph):
         return SearchResult(derive(model).state_dict(), model.architecture())
     return SearchResult(model.state_dict(), None)
@@ -160,7 +180,7 @@ def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
         raise InputError(f"search.target_gmacs: {config.model.name} has one cost, and no choice")
     size = (3, config.data.height, config.data.width)
 
-    def penalty() -> Tensor:  # at the search's temperature: at its end, of what will be derived
+    def penalty() -> Tensor:  # as the temperature falls, the cost of the network to be derived
         distance = target_penalty(expected_macs(model, size, model.temperature), target)
         return config.search.cost_weight * distance.float()
 
@@ -168,12 +188,12 @@ def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
 
 
 def training_config(config: Config, found: SearchResult) -> Config:
-    """What is trained: the same model, or the one of its space that was found."""
+    """Settings of the training: the same model, or the architecture that the search found."""
     if found.architecture is None:
         return config
     output = Path(config.output_dir)
     size = (3, config.data.height, config.data.width)
-    architecture = json.loads(json.dumps(asdict(found.architecture)))  # as its file has it
+    architecture = json.loads(json.dumps(asdict(found.architecture)))  # plain lists, as in the file
     options = dict(config.model.options) | {"architecture": architecture}
     model = build_model(config.model.name, 1, **options)
     cost = complexity(model, size)
@@ -186,34 +206,32 @@ def training_config(config: Config, found: SearchResult) -> Config:
     return compose(to_layer(config), {"model": {"options": options}})
 
 
-def write_windows(config: Config, parts: Parts, output: Path) -> None:
-    """Write ``windows.json`` on the trained network, and print what it says in short."""
+def write_windows(config: Config, model: nn.Module, store: ImageStore, output: Path) -> None:
+    """Measure the windows of a trained network, write ``windows.json`` and print a summary."""
+    count = min(config.search.calibration, len(store))
+    index = torch.linspace(0, len(store) - 1, count).round().long()  # spread evenly
 
     def images() -> Iterator[Tensor]:
-        """Of training, spread evenly, not augmented."""
-        store = parts.manager.train_loader.store
-        count = min(config.search.calibration, len(store))
-        index = torch.linspace(0, len(store) - 1, count).round().long()
+        """Training images without augmentation."""
         for batch in index.split(config.eval.batch_size):
-            device = next(parts.model.parameters()).device
-            yield normalise(store.images[batch].to(device))
+            yield normalise(store.images[batch].to(weight_of(model).device))
 
-    blocks = describe_windows(parts.model, images())
-    smaller = pruned(parts.model, images())
-    macs, fewer = (sum(own[key] for own in blocks.values()) for key in ("macs", "pruned_macs"))
+    blocks = describe_windows(model, images())
+    smaller = pruned(model, images())
+    macs, pruned_macs = (sum(b[key] for b in blocks.values()) for key in ("macs", "pruned_macs"))
     content = {
-        "images": min(config.search.calibration, len(parts.manager.train_loader.store)),
+        "images": count,
         "blocks": blocks,
         "macs": macs,
-        "pruned_macs": fewer,
-        **compare(parts.model, smaller, next(images())),
+        "pruned_macs": pruned_macs,
+        **compare(model, smaller, next(images())),
     }
     write_json(output / "windows.json", content)
     print("\nblock                   channels   start  length  selected")
-    for name, own in blocks.items():
-        start, length, selected = (own[key]["mean"] for key in ("start", "length", "selected"))
-        print(f"{name:22}  {own['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}")
+    for name, block in blocks.items():
+        start, length, selected = (block[key]["mean"] for key in ("start", "length", "selected"))
+        print(f"{name:22}  {block['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}")
     print(
-        f"affinity products: {macs / 1e6:.2f} M multiply-adds an image, {fewer / 1e6:.2f} M "
-        f"without the channels that nothing reads; features differ by {content['difference']:.0e}"
+        f"affinity products: {macs / 1e6:.2f} M multiply-adds per image, {pruned_macs / 1e6:.2f} M "
+        f"without channels that no window selects; features differ by {content['difference']:.0e}"
     )

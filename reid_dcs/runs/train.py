@@ -1,16 +1,23 @@
 """Train a network and evaluate it."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
 from reid_dcs.config import Config, Layer, compose
+from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.files import write_json
 from reid_dcs.runs.ablation import ablate
-from reid_dcs.runs.build import Parts, announce, assemble, build_engine, checkpoint_to_resume
+from reid_dcs.runs.build import (
+    announce,
+    build_engine,
+    build_network,
+    checkpoint_to_resume,
+    load_data,
+    seeded,
+)
 from reid_dcs.runs.output import metrics_of, open_output, table, write_setting
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
@@ -18,7 +25,7 @@ from reid_dcs.visual.curves import draw_curves
 
 
 def train(config: Layer) -> dict[str, Any]:
-    """Train a network, evaluate it, and leave everything in ``output_dir``.
+    """Train a network, evaluate it, and write everything to ``output_dir``.
 
     With ``ablation.rows`` there is a training for each row and seed, and a table: see
     :func:`reid_dcs.runs.ablation.ablate`.
@@ -27,43 +34,46 @@ def train(config: Layer) -> dict[str, Any]:
         config: some or all settings; the others keep their defaults.
 
     Returns:
-        what ``metrics.json`` holds; of an ablation, of each row a list over the seeds.
+        the content of ``metrics.json``; for an ablation, a list over the seeds for each row.
 
     Raises:
-        InputError: anything the user can mend; found before training, nothing is written.
-        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` goes on.
+        InputError: invalid setting, path or file; found before training, nothing is written.
+        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
     """
     config = compose(config)
     if config.ablation.rows:
         return ablate(config, train)
     with distributed.process_group(choose_device(config.device)) as device:
-        return run_training(config, device)[0]
+        return run_training(config, device)
 
 
-def run_training(
-    config: Config, device: torch.device, prepare: Callable[[nn.Module], None] | None = None
-) -> tuple[dict[str, Any], Parts]:
-    """``prepare`` is given the fresh network: a search puts in what it found."""
+def run_training(config: Config, device: torch.device) -> dict[str, Any]:
+    """Train and evaluate on a device; return the content of ``metrics.json``."""
     output = Path(config.output_dir)
     resumed = checkpoint_to_resume(config, output)
-    parts = assemble(config, device)
-    if prepare:
-        prepare(parts.model)
-    engine = build_engine(config, parts)
-    start_epoch = engine.resume(resumed) if resumed else 0
+    dataset, manager = load_data(config, device)
+    with seeded(config.seed):
+        model = build_network(config, manager.num_train_pids, device)
+    engine = build_engine(config, model, manager)
+    if resumed:
+        engine.load_state_dict(resumed)
     open_output(output, fresh=resumed is None)
     write_setting(output, config, device)
-    announce(config, parts.dataset, parts.model, device)
+    announce(config, dataset, model, device)
+    return fit(config, engine, dataset, output)
 
-    result = engine.run(output, config.train.epochs, start_epoch, config.eval.every)
+
+def fit(config: Config, engine: ReIDEngine, dataset: ListedDataset, output: Path) -> dict[str, Any]:
+    """Run an engine to the last epoch, and write metrics, curves and the final checkpoint."""
+    result = engine.run(output, config.train.epochs, eval_freq=config.eval.every)
     seconds = sum(entry["seconds"] for entry in engine.history)
-    metrics = metrics_of(config, parts.dataset, parts.model, result)
+    metrics = metrics_of(config, dataset, engine.model, result)
     metrics["train_seconds"] = round(seconds, 1)
     engine.description["metrics"] = metrics
-    engine.save_model(config.train.epochs, metrics["rank1"], output)
+    engine.save(evaluated=True)
     if distributed.is_main():
         title = f"{config.model.name} on {config.data.name}"
         draw_curves(engine.history, title, output / "curves.png")
         write_json(output / "metrics.json", metrics)
     print(f"{table(metrics)}\n\nwritten to {output}/")
-    return metrics, parts
+    return metrics

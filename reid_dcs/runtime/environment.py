@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 
-import reid_dcs
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import device_name
 
@@ -18,7 +17,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Content of ``environment.json``."""
     return {
         "command": sys.argv,
-        "reid_dcs": reid_dcs.__version__,
+        "reid_dcs": metadata.version("reid_dcs"),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),

@@ -1,18 +1,19 @@
-"""Searching channels (Algorithm 1), and backbones with them (DCS-DNAS).
+"""Channel search (Algorithm 1) and backbone search (DCS-DNAS).
 
-Algorithm 1 is engine.py, for any network with attention of ours. A supergraph is such a network:
-masks.py, supergraph.py, cost.py, derive.py, in this order.
+``alternation.py`` is Algorithm 1, for any trainer and any network whose modules declare
+``search_parameters()``; ``engine.py`` is Re-ID's torchreid engine with it. A supergraph is such a
+network: read masks.py, supergraph.py, cost.py and derive.py, in this order.
 """
 
+from reid_dcs.search.alternation import Alternation
 from reid_dcs.search.cost import expected_macs, target_penalty
 from reid_dcs.search.derive import derive
-from reid_dcs.search.engine import SearchEngine
 from reid_dcs.search.parameters import SearchParameters, search_parameters
 from reid_dcs.search.prune import describe_windows, pruned
 from reid_dcs.search.supergraph import Supergraph, build_supergraph
 
 __all__ = [
-    "SearchEngine",
+    "Alternation",
     "SearchParameters",
     "Supergraph",
     "build_supergraph",

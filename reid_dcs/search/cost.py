@@ -1,13 +1,12 @@
-"""Expected multiply-adds of the subgraphs of a supergraph, differentiable in its logits.
+"""Expected multiply-adds of a supergraph's subgraphs, differentiable in its logits.
 
-Choices are independent: each filter and expansion choice has logits of its own. A bottleneck from
-w to w' channels, with h = e w hidden ones, costs ``P w h + P' h (9 + w')`` for P positions of its
-input and P' of its output, so that with p the probabilities of the input's widths and q those of
-the expansion rates
+Each choice of filters or expansion has its own logits, so the choices are independent. A bottleneck
+from w to w' channels, with h = e w hidden channels, costs ``P w h + P' h (9 + w')`` for P input and
+P' output positions. With p the probabilities of the input widths and q those of the expansion rates
 
     E = P sum_jk p_j q_k w_j h_jk + P' (sum_jk p_j q_k h_jk) (9 + E[w']),
 
-which is exact. An attention block's cost is a function of its width, and has that expectation.
+is exact. An attention block's cost depends on its width, and counts by its expectation over p.
 """
 
 import math
@@ -24,25 +23,25 @@ from reid_dcs.search.supergraph import Supergraph
 def expected_macs(
     network: Supergraph, input_size: Sequence[int] = (3, 256, 128), temperature: float = 1.0
 ) -> Tensor:
-    """``E[total_macs]`` over subgraphs drawn by the logits; no noise.
+    """``E[total_macs]`` over subgraphs sampled by the logits; deterministic.
 
-    Where one option of every choice is certain it is the ``total_macs`` that ``complexity`` counts
-    of the derived network.
+    If every choice has an option of probability 1, this is ``total_macs`` of the derived network as
+    counted by ``complexity``.
 
     Args:
-        network: a supergraph; only its logits get a gradient, for the channels that windows
-            touch are whole numbers.
+        network: a supergraph. Only its logits get a gradient: the number of channels that windows
+            read is an integer.
         input_size: (channels, height, width) of an image.
-        temperature: that the logits are divided by. Towards zero the expectation becomes the cost
-            of the likeliest subgraph, which may be another one while no option is certain.
+        temperature: divides the logits. As it goes to 0, the expectation becomes the cost of the
+            most probable subgraph.
 
     Returns:
-        0-D, in float64.
+        0-D tensor, float64.
     """
-    colours, *size = input_size
+    colors, *size = input_size
     trunk, masks = network.trunk, iter(network.trunk.masks)
     widths, size = trunk.stem_width, strided(size, 2)
-    macs = 9 * colours * sum(widths.options) * math.prod(size)
+    macs = 9 * colors * sum(widths.options) * math.prod(size)
     for stage, attention in zip(trunk.stages, trunk.attentions, strict=True):
         for _ in stage:
             block, before = next(masks), math.prod(size)
@@ -61,14 +60,14 @@ def expected_macs(
 
 
 def target_penalty(expected: Tensor, target_gmacs: float) -> Tensor:
-    """``|E / target - 1|``, which pulls from both sides (TuNAS, Bender et al., 2020).
+    """``|E / target - 1|``, the absolute reward of TuNAS (Bender et al., 2020).
 
     Args:
-        expected: multiply-adds, of :func:`expected_macs`.
+        expected: multiply-adds, from :func:`expected_macs`.
         target_gmacs: in 10^9 multiply-adds.
 
     Raises:
-        ValueError: a target that is not above 0.
+        ValueError: the target is not above 0.
     """
     if not target_gmacs > 0:
         raise ValueError(f"target_gmacs must be a number above 0, not {target_gmacs!r}")
@@ -76,13 +75,13 @@ def target_penalty(expected: Tensor, target_gmacs: float) -> Tensor:
 
 
 def strided(size: Sequence[int], stride: int) -> list[int]:
-    """What a padded 3x3 convolution makes of height and width."""
+    """Height and width after a padded 3x3 convolution."""
     return [math.ceil(side / stride) for side in size]
 
 
 @torch.no_grad()
 def attention_macs(attention: nn.Module, width: int, positions: int) -> int:
-    """Multiply-adds of an attention block if its map had ``width`` channels."""
+    """Multiply-adds of an attention block on a map of ``width`` channels."""
     if not isinstance(attention, WindowedAttention):
         return 0
     logits = attention.select.out_channels if hasattr(attention, "select") else 0
@@ -91,10 +90,9 @@ def attention_macs(attention: nn.Module, width: int, positions: int) -> int:
 
 
 def channels_read(attention: WindowedAttention, width: int) -> int:
-    """How many of ``width`` channels its affinities read."""
+    """Number of the first ``width`` channels that the affinities read."""
     if not isinstance(attention, SharedWindowAttention):
         return width
-    attention.reach = width
-    first, last = attention.touched(attention.windows(attention.project.weight))
-    attention.reach = attention.channels
+    windows = attention.windows(attention.project.weight, reach=width)
+    first, last = attention.touched(windows, reach=width)
     return min(last, width) - first

@@ -1,4 +1,4 @@
-"""From a supergraph to the plain network that its search found."""
+"""Derive the plain network that the search of a supergraph found."""
 
 from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.heads.reid import ReIDNetwork
@@ -8,17 +8,16 @@ from reid_dcs.search.supergraph import Supergraph
 
 
 def derive(supergraph: Supergraph) -> ReIDNetwork:
-    """The likeliest subgraph without masks, its weights sliced from the supergraph.
+    """Build the most probable subgraph without masks, with weights sliced from the supergraph.
 
-    In evaluation it gives what the supergraph gives. An option is a prefix of the widest, so that
-    a weight of the network is the first part of the supergraph's in every dimension. It is the
-    network that ``build_model(name, num_classes, architecture=...)`` makes of
-    ``supergraph.architecture()``.
+    In evaluation its output equals the supergraph's. Every option keeps the first channels of the
+    widest, so each weight is a leading slice of the supergraph's in every dimension. The network is
+    the one that ``build_model(name, num_classes, architecture=supergraph.architecture())`` builds.
     """
     attention = attention_factory(supergraph.attention, **supergraph.options)
     trunk = FBNetV2(attention, supergraph.space, supergraph.architecture())
     classes = supergraph.classifier.out_features
-    network = ReIDNetwork(trunk, supergraph.feature_dim, classes, supergraph.loss)
+    network = ReIDNetwork(trunk, classes, supergraph.loss)
     wide = supergraph.state_dict()
     network.load_state_dict(
         {

@@ -1,8 +1,8 @@
-"""FBNetV2's channel masks: a choice among widths as one vector over the channels of the widest.
+"""FBNetV2's channel masks: a choice of width as one mask on the channels of the widest option.
 
-An option of w channels is a prefix mask, w ones and then zeros, so that all options share the
-weights of the widest. Under the chances g of a Gumbel softmax the mask is ``sum_k g_k mask_k``
-(DMaskingNAS, Wan et al., 2020): whatever the number of options, one feature map is computed.
+An option of w channels is a prefix mask, w ones followed by zeros, so that all options share the
+weights of the widest. With the weights g of a Gumbel softmax, the mask is ``sum_k g_k mask_k``
+(DMaskingNAS, Wan et al., 2020): one feature map is computed, whatever the number of options.
 """
 
 from collections.abc import Sequence
@@ -17,10 +17,10 @@ from reid_dcs.models.space import Options
 
 
 class Choice(nn.Module):
-    """One of K options: in training a Gumbel softmax mixture, in evaluation the likeliest.
+    """A choice of one of K options: a Gumbel softmax in training, the argmax in evaluation.
 
     Args:
-        count: K. Where it is 1 there is nothing to learn, and no logits.
+        count: K. With one option there is nothing to learn, and there are no logits.
     """
 
     def __init__(self, count: int) -> None:
@@ -29,8 +29,12 @@ class Choice(nn.Module):
         self.logits = nn.Parameter(torch.zeros(count)) if count > 1 else None
         self.register_buffer("certain", torch.ones(1), persistent=False)
 
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """The logits."""
+        return {"logits": list(self.parameters())}
+
     def forward(self) -> Tensor:
-        """The chances of the options, (K,), which sum to 1; one draw a call in training."""
+        """Weights of the options, (K,), which sum to 1; each call in training draws a sample."""
         if self.logits is None:
             return self.certain
         logits = countable(self.logits)
@@ -39,32 +43,32 @@ class Choice(nn.Module):
         return F.one_hot(logits.argmax(), len(logits)).to(logits.dtype)
 
     def probabilities(self, temperature: float = 1.0) -> Tensor:
-        """How often each option is the likeliest under Gumbel noise: (K,), in float64.
+        """Probability that an option has the largest logit under Gumbel noise: (K,), float64.
 
-        At a temperature towards zero, all goes to the likeliest without noise.
+        As the temperature goes to 0, the option with the largest logit gets probability 1.
         """
         if self.logits is None:
             return self.certain.double()
         return (self.logits.double() / temperature).softmax(0)
 
     def likeliest(self) -> int:
-        """The option that evaluation takes."""
+        """Index of the option with the largest logit, which evaluation uses."""
         return 0 if self.logits is None else int(self.logits.argmax())
 
 
 class Width(NamedTuple):
-    """What is drawn for the width of a feature map."""
+    """A sample of the width of a feature map."""
 
     chances: Tensor
-    """Of the options, (K,)."""
+    """Weights of the options, (K,)."""
     mask: Tensor
-    """On the channels of the widest, (C,)."""
+    """Mask on the channels of the widest option, (C,)."""
     channels: Tensor
-    """Their expected number; the number itself where one option is certain."""
+    """Weighted mean number of channels, 0-D."""
 
 
 class Widths(nn.Module):
-    """Options for the width of a feature map, their prefix masks, and the choice among them."""
+    """Options for the width of a feature map, with their prefix masks and the choice of one."""
 
     def __init__(self, options: Sequence[int]) -> None:
         super().__init__()
@@ -73,18 +77,17 @@ class Widths(nn.Module):
         self.register_buffer("masks", prefix_masks(options), persistent=False)
 
     def forward(self) -> Width:
-        """One draw."""
+        """Sample a width."""
         chances = self.choice()
         return Width(chances, mixed(chances, self.masks), mixed(chances, self.sizes))
 
 
 class BottleneckMasks(nn.Module):
-    """The two choices of a searched bottleneck: its expansion rate and its number of filters.
+    """The two choices of a searched bottleneck: expansion rate and number of filters.
 
     Args:
-        inputs: options for the width of its input; an expansion rate multiplies the one that is
-            taken.
-        options: its own.
+        inputs: options for the width of the input, which the expansion rate multiplies.
+        options: expansion rates and widths of this bottleneck.
     """
 
     def __init__(self, inputs: Sequence[int], options: Options) -> None:
@@ -97,16 +100,16 @@ class BottleneckMasks(nn.Module):
         self.register_buffer("masks", prefix_masks(hidden.flatten().tolist()), persistent=False)
 
     def forward(self, inputs: Tensor) -> tuple[Tensor, Width]:
-        """From the chances of the input's widths: the mask of the hidden channels, and a width."""
+        """Weights of the input widths -> mask of the hidden channels, and the output's width."""
         chances = inputs.unsqueeze(-1) * self.expansion()  # (inputs, expansions)
         return mixed(chances.flatten(), self.masks), self.filters()
 
 
 def mixed(chances: Tensor, options: Tensor) -> Tensor:
-    """``sum_k g_k option_k``: (K,) and (K, ...) -> (...). Autocast rounds a matrix product."""
+    """``sum_k g_k option_k``: (K,) and (K, ...) -> (...). Autocast would round a matrix product."""
     return (chances.view(-1, *[1] * (options.ndim - 1)) * options).sum(0)
 
 
 def prefix_masks(widths: Sequence[int]) -> Tensor:
-    """(K, C), where C is the largest of the K widths: w ones and then zeros in each row."""
+    """(K, C) masks, C the largest of the K widths: row k has ``widths[k]`` ones, then zeros."""
     return (torch.arange(max(widths)) < torch.tensor(widths).unsqueeze(-1)).float()

@@ -1,37 +1,51 @@
-"""Which parameters of a network Algorithm 1 updates in turn."""
+"""Which parameters of a network Algorithm 1 updates in which turn: its modules say so."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from torch import nn
 from torch.nn import Parameter
 
-from reid_dcs.attention import WindowedAttention
-from reid_dcs.search.masks import Choice
-
 
 class SearchParameters(NamedTuple):
-    """Every parameter of a network, in one of three lists."""
+    """All parameters of a network, each in one of three lists."""
 
     weights: list[Parameter]
-    """Of the network: what the first batches of an epoch update."""
+    """Updated on the first batches of an epoch."""
     windows: list[Parameter]
-    """What attention blocks find their windows by: the 1x1 convolutions ``select``, or the logits
-    of a layer's own window."""
+    """Parameters that determine the windows of attention blocks."""
     logits: list[Parameter]
-    """Of choices by Gumbel softmax: a supergraph's widths and expansions, ``gsa``'s windows."""
+    """Logits of Gumbel softmaxes: a supergraph's widths and expansions, the windows of ``gsa``."""
 
 
 def search_parameters(network: nn.Module) -> SearchParameters:
-    """Sort a network's parameters: any with attention of ours, a supergraph or not."""
-    windows, logits = [], []
-    for module in network.modules():
-        if isinstance(module, Choice):
-            logits += module.parameters()
-        elif isinstance(module, WindowedAttention):
-            for name, parameter in module.named_parameters():
-                if name == "logits":
-                    logits.append(parameter)
-                elif not name.startswith(("project.", "norm.")):
-                    windows.append(parameter)
-    searched = set(windows + logits)
-    return SearchParameters([p for p in network.parameters() if p not in searched], windows, logits)
+    """Group the parameters of a network.
+
+    A module with parameters to search has a method ``search_parameters()``, which returns lists of
+    parameters under ``"windows"`` or ``"logits"``; all other parameters are weights.
+    """
+    found: dict[str, list[Parameter]] = {"windows": [], "logits": []}
+    for module in searchable(network):
+        for group, parameters in module.search_parameters().items():
+            found[group] += parameters
+    searched = {id(parameter) for group in found.values() for parameter in group}
+    weights = [p for p in network.parameters() if id(p) not in searched]
+    return SearchParameters(weights, **found)
+
+
+def searchable(network: nn.Module) -> Iterator[nn.Module]:
+    """Modules of a network that declare ``search_parameters()``."""
+    return (module for module in network.modules() if hasattr(module, "search_parameters"))
+
+
+def set_temperature(network: nn.Module, temperature: float) -> None:
+    """Set the temperature of every Gumbel softmax in a network.
+
+    Raises:
+        ValueError: a temperature that is not above 0.
+    """
+    if not temperature > 0:
+        raise ValueError(f"temperature must be a number above 0, not {temperature!r}")
+    for module in searchable(network):
+        if hasattr(module, "temperature"):
+            module.temperature = temperature

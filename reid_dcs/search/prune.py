@@ -1,8 +1,8 @@
-"""What a search found, in figures, and what it saves once unselected channels are not read.
+"""Statistics of the windows that a search found, and pruning of the channels they do not select.
 
-Values and residual use all channels, so that only the affinities get cheaper: a layer's own window
-is a slice of them; windows of positions leave out the channels that no position of a calibration
-set selects.
+Values and residual use all channels, so pruning makes only the affinities cheaper. A window that
+all positions share is a slice of the channels; for windows per position, the channels that no
+position of a calibration set selects are left out.
 """
 
 import copy
@@ -20,8 +20,8 @@ from reid_dcs.runtime.hooks import evaluating
 QUANTILES = (0.05, 0.5, 0.95)
 
 
-class _Seen:
-    """What one block's positions select over all batches."""
+class _Statistics:
+    """Windows of one block over all batches."""
 
     def __init__(self) -> None:
         self.values: dict[str, list[Tensor]] = {"start": [], "length": [], "selected": []}
@@ -29,27 +29,28 @@ class _Seen:
         self.positions = 0
 
     def add(self, block: WindowedAttention, x: Tensor) -> None:
-        """x (B, C, H, W), what the block is given."""
+        """Add the windows for an input x (B, C, H, W) of the block."""
         for name, value in block.report(x)._asdict().items():
             self.values[name].append(value.flatten().float().cpu())
-        ones = torch.ones_like(x.flatten(2).mT)  # a window's A has no entry below 0
+        ones = torch.ones_like(x.flatten(2).mT)  # entries of A are not negative
         query = windowed_query(ones, *block.windows(x), mode=block.mode, union=block.union)
         self.reads = self.reads + (query > 0).sum((0, 1)).cpu()
         self.positions = x.shape[2] * x.shape[3]
 
 
 def describe_windows(network: nn.Module, batches: Iterable[Tensor]) -> dict[str, dict[str, Any]]:
-    """The windows of each attention block over a calibration set, and what pruning saves.
+    """Measure the windows of each attention block over a calibration set.
 
     Args:
-        network: any; it is left as it was.
-        batches: of images, (B, 3, H, W).
+        network: any network with attention blocks; it is not changed.
+        batches: images, (B, 3, H, W).
 
     Returns:
-        by block: ``kind``, ``channels``, mean, deviation and quantiles of ``start``, ``length``
-        (channels) and ``selected`` (share of the channels, a position's union of windows),
-        ``read`` (channels that any position reads, as ``[first, last + 1]`` ranges), and the
-        multiply-adds of the affinity products of an image, ``macs`` and ``pruned_macs``.
+        by name of the block: ``kind``, ``channels``; mean, standard deviation and quantiles of
+        ``start`` and ``length`` (in channels) and of ``selected`` (fraction of the channels in the
+        union of a position's windows); ``read`` (channels that any position reads, as
+        ``[first, last + 1]`` ranges); and the multiply-adds of the affinity products per image
+        before and after pruning, ``macs`` and ``pruned_macs``.
     """
     found = {}
     for name, (block, seen) in _watch(network, batches).items():
@@ -67,10 +68,10 @@ def describe_windows(network: nn.Module, batches: Iterable[Tensor]) -> dict[str,
 
 
 def pruned(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
-    """A copy whose affinities leave out the channels that no position of the batches reads.
+    """Copy a network, with affinities that leave out the channels that no position reads.
 
-    On these images it gives what the network gives. On others a dynamic window may select what is
-    gone; a layer's own window cannot.
+    On these batches its output equals the network's. On other images, windows per position may
+    select channels that were left out; a shared window cannot.
     """
     reads = {name: seen.reads for name, (_, seen) in _watch(network, batches).items()}
     smaller = copy.deepcopy(network)
@@ -81,11 +82,11 @@ def pruned(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
 
 @torch.no_grad()
 def compare(network: nn.Module, smaller: nn.Module, images: Tensor) -> dict[str, float]:
-    """Greatest difference of their features, relative to the largest; seconds of each."""
+    """Compare features and speed: largest relative difference, and seconds of each network."""
     networks = {"seconds": network, "pruned_seconds": smaller}
     seconds, features = dict.fromkeys(networks, float("inf")), {}
     with evaluating(network), evaluating(smaller):
-        for name in 5 * list(networks):  # in turn: the machine's speed drifts
+        for name in 5 * list(networks):  # alternating, since the machine's speed drifts
             started = time.perf_counter()
             features[name] = networks[name](images)
             if images.is_cuda:
@@ -97,9 +98,9 @@ def compare(network: nn.Module, smaller: nn.Module, images: Tensor) -> dict[str,
 
 def _watch(
     network: nn.Module, batches: Iterable[Tensor]
-) -> dict[str, tuple[WindowedAttention, _Seen]]:
+) -> dict[str, tuple[WindowedAttention, _Statistics]]:
     blocks = {
-        name: (block, _Seen())
+        name: (block, _Statistics())
         for name, block in network.named_modules()
         if isinstance(block, WindowedAttention)
     }

@@ -1,26 +1,28 @@
-"""The supergraphs of Tables 5 and 6: the largest network of a space, under channel masks."""
+"""Supergraphs of Tables 5 and 6: the largest network of a space, with channel masks."""
 
 from difflib import get_close_matches
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.attention import ATTENTIONS, GSA
+from reid_dcs.attention import ATTENTIONS
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.backbones.base import AttentionFactory
 from reid_dcs.models.backbones.bottleneck import Bottleneck, fit
 from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.heads.reid import ReIDNetwork
-from reid_dcs.models.registry import AttentionFactory, attention_factory
+from reid_dcs.models.registry import attention_factory
 from reid_dcs.models.space import SPACES, Space
-from reid_dcs.search.masks import BottleneckMasks, Choice, Width, Widths
+from reid_dcs.search.masks import BottleneckMasks, Width, Widths
+from reid_dcs.search.parameters import set_temperature
 
 
 class MaskedFBNetV2(FBNetV2):
-    """The largest trunk of a space; masks make any other of it.
+    """The largest backbone of a space, with masks that turn it into any other.
 
-    Its blocks have the names and the weights of a plain trunk's: a narrower trunk's weights are
-    the first ones in every dimension.
+    Blocks are named as in a plain backbone; the weights of a narrower one are leading slices of
+    these in every dimension.
     """
 
     def __init__(self, attention: AttentionFactory, space: Space) -> None:
@@ -29,30 +31,32 @@ class MaskedFBNetV2(FBNetV2):
         inputs = [(space.stem,), *(block.widths for block in space.blocks)]
         self.masks = nn.ModuleList(map(BottleneckMasks, inputs, space.blocks))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 1984, H/32, W/32), under one draw of all masks."""
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> the outputs of the four stages, with one sample of all masks."""
         x, width, masks = self.stem(x), self.stem_width(), iter(self.masks)
+        outputs = []
         for stage, attention in zip(self.stages, self.attentions, strict=True):
             for block in stage:
                 hidden, width = next(masks)(width.chances)
                 x = masked_bottleneck(block, x, hidden, width.mask)
             x = masked_attention(attention, x, width)
-        return self.last(x)
+            outputs.append(x)
+        return outputs
 
 
 def masked_bottleneck(block: Bottleneck, x: Tensor, hidden: Tensor, outputs: Tensor) -> Tensor:
-    """A bottleneck whose hidden and output channels are masked.
+    """Run a bottleneck with masked hidden and output channels.
 
-    The depthwise convolution keeps channels apart, so that the hidden mask acts once: on the
-    weights that project the hidden channels, not on their maps. The output's mask comes after BN
-    and residual, since a BN gives dropped channels its bias; a residual is thus cut to the block's
-    own width, and channels that its input lacks are zero.
+    A depthwise convolution does not mix channels, so the hidden mask is applied once, to the
+    weights of the projection instead of the maps. The output mask is applied after BN and residual,
+    since BN would add its bias to dropped channels; the residual is cut to the block's width, and
+    channels that the input lacks are zero.
 
     Args:
-        block: of the largest network.
-        x: (B, C, H, W), dropped channels zero.
+        block: bottleneck of the largest network.
+        x: (B, C, H, W), zero in dropped channels.
         hidden: mask of the hidden channels.
-        outputs: mask of the output's channels.
+        outputs: mask of the output channels.
     """
     weight = block.project.weight  # (outputs, hidden, 1, 1)
     weight = weight * hidden.to(weight.dtype)[:, None, None]
@@ -63,30 +67,26 @@ def masked_bottleneck(block: Bottleneck, x: Tensor, hidden: Tensor, outputs: Ten
 
 
 def masked_attention(attention: nn.Module, x: Tensor, width: Width) -> Tensor:
-    """Attention whose windows lie in the channels that are kept, (B, C, H, W) -> (B, C, H, W).
+    """Run attention with windows in the kept channels only, (B, C, H, W) -> (B, C, H, W).
 
-    Where one width is certain, windows are what they are in a block of that many channels.
+    If one width has weight 1, the windows equal those of a block with that number of channels.
     """
     if isinstance(attention, nn.Identity):
         return x
-    attention.reach = width.channels
-    try:
-        added = attention.branch(x)
-    finally:
-        attention.reach = attention.channels
+    added = attention.branch(x, reach=width.channels)
     return x + added * width.mask.to(added.dtype)[:, None, None]
 
 
 class Supergraph(ReIDNetwork):
-    """A space as one network, with the head and the contract of all networks here.
+    """All networks of a space as one, with the Re-ID head.
 
-    In training every pass draws masks; in evaluation it is its likeliest subgraph.
+    Each forward pass in training samples masks; evaluation runs the most probable subgraph.
 
     Args:
-        space: a table, or a space of your own.
+        space: of ``SPACES``, or any other.
         attention: a kind of ``reid_dcs.attention.ATTENTIONS``, or ``"base"`` for none.
-        num_classes, loss: of the head; see :class:`ReIDNetwork`.
-        options: of the attention.
+        num_classes, loss: see :class:`ReIDNetwork`.
+        options: options of the attention.
     """
 
     def __init__(
@@ -95,23 +95,19 @@ class Supergraph(ReIDNetwork):
         self.space, self.attention = space, attention
         self.options = options
         trunk = MaskedFBNetV2(attention_factory(attention, **options), space)
-        super().__init__(trunk, space.last, num_classes, loss)
+        super().__init__(trunk, num_classes, loss)
 
     @property
     def temperature(self) -> float:
-        """Of every Gumbel softmax in it, those of ``gsa`` included. Set it to anneal."""
+        """Temperature of all its Gumbel softmaxes, including those of ``gsa``."""
         return self.trunk.stem_width.choice.temperature
 
     @temperature.setter
     def temperature(self, value: float) -> None:
-        if not value > 0:
-            raise ValueError(f"temperature must be a number above 0, not {value!r}")
-        for module in self.modules():
-            if isinstance(module, Choice | GSA):
-                module.temperature = value
+        set_temperature(self, value)
 
     def architecture(self) -> Architecture:
-        """Its likeliest subgraph."""
+        """Architecture of the most probable subgraph."""
         masks = self.trunk.masks
         windows = [
             {name: logits.tolist() for name, logits in block.named_parameters(recurse=False)}
@@ -129,21 +125,21 @@ _NAMES = {f"{space}_{kind}": (space, kind) for space in SPACES for kind in ("bas
 
 
 def is_space(name: str) -> bool:
-    """Whether networks of a name can be searched as one."""
+    """Whether there is a supergraph of this name."""
     return name in _NAMES
 
 
 def build_supergraph(name: str, num_classes: int, loss: str = "triplet", **options) -> Supergraph:
-    """The supergraph that networks of a name are searched in.
+    """Build the supergraph of a name.
 
     Args:
         name: such as ``"fbnetv2_dcs"``: a key of ``SPACES`` and a kind of attention or ``base``.
-        num_classes: identities in training.
+        num_classes: number of identities in training.
         loss: ``"softmax"`` or ``"triplet"``.
-        options: of the attention, such as ``windows=1``.
+        options: options of the attention, such as ``windows=1``.
 
     Raises:
-        InputError: an unknown name or option, a bad value.
+        InputError: unknown name or option, or a value out of range.
     """
     if not is_space(name):
         close = get_close_matches(name, _NAMES, n=3)

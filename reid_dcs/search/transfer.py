@@ -1,39 +1,39 @@
-"""What a training takes over from a search: its windows, and its weights where they are kept."""
+"""What a training takes over from a search: its windows, and optionally its weights."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.attention import GSA
-from reid_dcs.search.parameters import search_parameters
+from reid_dcs.attention.block import SharedWindowAttention
+from reid_dcs.search.parameters import search_parameters, searchable
 
 FROZEN_LOGIT = 1e4  # large enough that Gumbel noise never changes the argmax
 
 
+@torch.no_grad()
 def load_search_result(model: nn.Module, found: dict[str, Tensor], retrain: str) -> None:
-    """Begin a training with what a search has found.
+    """Initialize a network from the result of a search.
 
     Args:
-        model: fresh.
-        found: the state of the searched network.
-        retrain: ``rebuild`` takes the windows alone, into fresh weights, and holds them still;
-            ``warm_frozen`` takes the weights too; ``warm_joint`` trains the windows along.
-            ``auto`` rebuilds where windows are a layer's own; those of positions come from
-            features, and mean nothing to other ones, so that it is ``warm_frozen`` there.
+        model: newly built network.
+        found: state dict of the searched network.
+        retrain: ``rebuild`` loads only the windows and freezes them; ``warm_frozen`` also loads the
+            weights; ``warm_joint`` also trains the windows. ``auto`` is ``rebuild`` if all windows
+            are shared by all positions, else ``warm_frozen``: windows that are computed from
+            features mean nothing to other features.
     """
     _, windows, logits = search_parameters(model)
     searched = {id(parameter) for parameter in windows + logits}
     if retrain == "auto":
-        own = all(parameter.ndim == 1 for parameter in windows)
-        retrain = "rebuild" if own else "warm_frozen"
+        shared = all(isinstance(module, SharedWindowAttention) for module in searchable(model))
+        retrain = "rebuild" if shared else "warm_frozen"
     if retrain == "rebuild":
-        names = [name for name, own in model.named_parameters() if id(own) in searched]
+        names = [name for name, parameter in model.named_parameters() if id(parameter) in searched]
         found = {name: found[name] for name in names}
     model.load_state_dict(found, strict=retrain != "rebuild")
     if retrain == "warm_joint":
         return
     for parameter in windows + logits:
         parameter.requires_grad_(False)
-    for module in model.modules():
-        if isinstance(module, GSA):  # in training it draws: from now on always the same
-            likeliest = F.one_hot(module.logits.argmax(), len(module.logits))
-            module.logits.copy_(FROZEN_LOGIT * likeliest)
+    for parameter in logits:  # training draws from a Gumbel softmax: always the same option now
+        parameter.copy_(FROZEN_LOGIT * F.one_hot(parameter.argmax(), len(parameter)))

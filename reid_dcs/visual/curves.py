@@ -10,7 +10,17 @@ from matplotlib.figure import Figure
 from reid_dcs.files import written_whole
 
 History = Sequence[Mapping[str, float]]
-"""One entry an epoch, as in ``ReIDEngine.history``."""
+"""One entry an epoch, as in ``Trainer.history``."""
+
+
+SCORES = {
+    "accuracy": "accuracy in training",
+    "rank1": "rank-1 in test",
+    "mAP": "mAP in test",
+}
+"""Fractions that are drawn in per cent, and their labels."""
+
+_NOT_LOSSES = {*SCORES, "rank5", "rank10", "mINP", "seconds", "images_s", "lr"}
 
 
 def draw_curves(history: History, title: str, path: Path) -> None:
@@ -43,18 +53,16 @@ def curve_figures(history: History) -> tuple[Figure, Figure]:
 
 
 def _plot_losses(axes: Axes, history: History) -> None:
-    for name, label in (("identity", "identity loss"), ("triplet", "triplet loss")):
-        axes.plot(*_series(history, name), marker=".", label=label)
+    """Whatever losses a history has."""
+    names = dict.fromkeys(name for entry in history for name in entry if name not in _NOT_LOSSES)
+    for name in names:
+        axes.plot(*_series(history, name), marker=".", label=name)
     axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
     _dress(axes)
 
 
 def _plot_scores(axes: Axes, history: History) -> None:
-    for name, label in (
-        ("accuracy", "accuracy in training"),
-        ("rank1", "rank-1 in test"),
-        ("mAP", "mAP in test"),
-    ):
+    for name, label in SCORES.items():
         epochs, values = _series(history, name)
         axes.plot(epochs, [100 * v for v in values], marker=".", label=label)
     axes.set(xlabel="epoch", ylabel="%", ylim=(0, 100))

@@ -277,13 +277,12 @@ def test_windows_reach_the_channels_that_a_search_keeps(kind, mode, width):
     x[:, width:] = 0
     expected = narrow.branch(x[:, :width])
     for reach in (width, torch.tensor(float(width))):
-        wide.reach = reach
-        torch.testing.assert_close(wide.branch(x)[:, :width], expected, rtol=1e-6, atol=1e-6)
+        torch.testing.assert_close(wide.branch(x, reach)[:, :width], expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", ["dcs", "dcs_pos", "dcs_dim", "dcs_sw"])
 def test_a_gradient_passes_through_the_reach(kind):
     block = build_attention(kind, 24, zero_init=False)
-    block.reach = torch.tensor(20.3, requires_grad=True)
-    block(feature_map(2, 24, 5, 3)).square().sum().backward()
-    assert block.reach.grad != 0
+    reach = torch.tensor(20.3, requires_grad=True)
+    block(feature_map(2, 24, 5, 3), reach).square().sum().backward()
+    assert reach.grad != 0

@@ -13,7 +13,7 @@ from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.manager import InMemoryDataManager
 from reid_dcs.data.store import ImageStore
-from reid_dcs.engine import ReIDEngine
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.losses import IdentityTripletLoss
 
 

@@ -1,4 +1,4 @@
-"""Killed at any moment and taken up again, a run ends as one never killed, bit for bit."""
+"""A run that is killed at any moment and resumed ends as one never killed, bit for bit."""
 
 import os
 import signal
@@ -10,7 +10,8 @@ import pytest
 import torch
 from helpers.small_run import make_engine, run_to_the_end
 
-from reid_dcs.engine import CHECKPOINT, ReIDEngine, checkpoint, read_last_checkpoint, reid
+from reid_dcs.engine import CHECKPOINT, checkpoint, read_last_checkpoint, trainer
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.runtime.signals import Interrupted
 
 BATCHES = 12  # three epochs of four
@@ -28,7 +29,7 @@ def kill_at(number):
 
 
 def run_and_be_killed(folder: Path, moment: str, number: int) -> None:
-    reid.SAVE_SECONDS = -1  # a checkpoint after every step
+    trainer.SAVE_SECONDS = -1  # a checkpoint after every step
     count = kill_at(number)
     if moment in ("link", "replace", "fsync"):
         original = getattr(os, moment)
@@ -91,7 +92,7 @@ def assert_same(first, second):
         ("link", 4),
     ],
 )
-def test_killed_and_taken_up_again(processes, never_killed, tmp_path, moment, number):
+def test_a_killed_run_is_resumed(processes, never_killed, tmp_path, moment, number):
     process = processes.Process(target=run_and_be_killed, args=(tmp_path, moment, number))
     process.start()
     process.join(60)
@@ -124,7 +125,7 @@ def test_a_signal_waits_for_the_step_saves_and_leaves(never_killed, tmp_path, nu
     with pytest.raises(Interrupted) as stop:
         engine.run(tmp_path, 3, eval_freq=1)
     assert stop.value.number == number and signal.getsignal(number) == before
-    assert f"resume=auto goes on from {tmp_path / CHECKPOINT}" in str(stop.value)
+    assert f"resume=auto continues from {tmp_path / CHECKPOINT}" in str(stop.value)
     content = read_last_checkpoint(tmp_path)
     steps = -(-batch // 2) * 2  # a step takes two batches
     assert (content["epoch"], content["batch"]) == divmod(steps, 4)
@@ -140,7 +141,7 @@ def test_the_second_signal_does_not_wait(tmp_path):
         raise AssertionError("went on")
 
     engine.forward_backward = interrupted
-    with pytest.raises(Interrupted, match="which nothing was saved of yet"):
+    with pytest.raises(Interrupted, match="nothing was saved yet"):
         engine.run(tmp_path, 3)
 
 

@@ -2,15 +2,19 @@
 
 import copy
 from dataclasses import replace
+from typing import NamedTuple
 
 import pytest
 import torch
+import torch.nn.functional as F
 from helpers.small_run import CPU, RECIPE, make_engine, run_to_the_end
+from matplotlib.axes import Axes
 
 from reid_dcs import InputError
 from reid_dcs.config import TrainConfig
 from reid_dcs.runtime import precision as precision_module
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.visual.curves import curve_figures
 
 PLAIN = TrainConfig(epochs=2, warmup_epochs=0, optimizer="sgd", momentum=0, learning_rate=0.1)
 
@@ -96,7 +100,9 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(InputError) as caught:
         run_to_the_end(tmp_path, recipe)
     message = str(caught.value)
-    assert "not a number in epoch 1/2, batch 2/4" in message and "train.learning_rate" in message
+    assert (
+        "not a number in epoch 1/2, batch 2/4" in message and "lower the learning rate" in message
+    )
     engine = make_engine(recipe)
     second = list(engine.train_loader)[1]["impath"]
     assert all(name in message for name in second)
@@ -134,6 +140,29 @@ def test_a_cpu_without_units_for_bfloat16_never_uses_it(monkeypatch):
     for name in ("bfloat16", "float16"):
         with pytest.raises(InputError, match=f"precision={name}: this CPU has no native"):
             Precision(name, CPU)
+
+
+class CentredLosses(NamedTuple):
+    total: torch.Tensor
+    centre: torch.Tensor
+
+
+class CentreLoss(torch.nn.Module):
+    def forward(self, logits, features, pids):
+        centre = features.square().mean()
+        return CentredLosses(F.cross_entropy(logits, pids) + centre, centre)
+
+
+def test_another_criterions_losses_are_printed_recorded_and_drawn(tmp_path, capsys, monkeypatch):
+    engine = make_engine()
+    engine.criterion = CentreLoss()
+    engine.run(tmp_path, 1)
+    entry = engine.history[0]
+    assert f"total {entry['total']:#.4g}  centre {entry['centre']:#.4g}" in capsys.readouterr().out
+    drawn = []
+    monkeypatch.setattr(Axes, "plot", lambda axes, *values, label, **how: drawn.append(label))
+    curve_figures(engine.history)
+    assert drawn[:2] == ["total", "centre"] and "accuracy in training" in drawn[2:]
 
 
 def test_history_holds_means_and_evaluations(tmp_path):

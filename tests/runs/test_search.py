@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from reid_dcs import InputError, build_model, runs
-from reid_dcs.engine import ReIDEngine
+from reid_dcs.data.store import ImageStore
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.runs.ablation import as_markdown
-from reid_dcs.search import SearchEngine, search_parameters
+from reid_dcs.search import search_parameters
+from reid_dcs.search.engine import SearchEngine
 from reid_dcs.search.transfer import load_search_result
 
 
@@ -81,9 +83,30 @@ def settings(tiny_root):
 
 
 @pytest.fixture(scope="module")
-def whole(settings, tmp_path_factory):
+def decoded():
+    """Names of the splits that were decoded by the job of ``whole``."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def whole(settings, decoded, tmp_path_factory):
     output = tmp_path_factory.mktemp("search")
-    return output, runs.search(settings | {"output_dir": str(output)})
+    decode = ImageStore.decode
+
+    def noted(items, height, width, name):
+        decoded.append(name)
+        return decode(items, height, width, name)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ImageStore, "decode", noted)
+        return output, runs.search(settings | {"output_dir": str(output)})
+
+
+@pytest.mark.slow
+def test_both_phases_share_one_decoded_data_set_and_one_configuration(whole, decoded):
+    assert sorted(decoded) == ["gallery", "query", "train"]
+    assert [path.parent for path in whole[0].rglob("config.yaml")] == [whole[0]]
+    assert [path.parent for path in whole[0].rglob("environment.json")] == [whole[0]]
 
 
 @pytest.mark.slow
@@ -134,6 +157,22 @@ def test_a_job_goes_on_in_the_phase_that_it_was_in(
 
 
 @pytest.mark.slow
+def test_a_file_to_resume_is_one_of_the_search(settings, whole, tmp_path, capsys):
+    search = settings | {"output_dir": str(tmp_path)}
+    with pytest.raises(InputError, match="checkpoint.pt: not a checkpoint of a search"):
+        runs.search(search | {"resume": str(whole[0] / "checkpoint.pt")})
+    assert not list(tmp_path.iterdir())
+    capsys.readouterr()
+    runs.search(search | {"resume": str(whole[0] / "search/checkpoint.pt")})
+    assert "search\n" not in capsys.readouterr().out  # it is finished: only the training runs
+    first, again = (
+        torch.load(folder / "checkpoint.pt", weights_only=True)["state_dict"]
+        for folder in (whole[0], tmp_path)
+    )
+    assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+@pytest.mark.slow
 def test_an_ablation_makes_a_table_and_does_nothing_twice(settings, tmp_path, monkeypatch, capsys):
     rows = {
         "base": {"model": {"name": "mobilenetv2_base"}, "paper": [78.9, 92.0]},
@@ -154,7 +193,7 @@ def test_an_ablation_makes_a_table_and_does_nothing_twice(settings, tmp_path, mo
 def test_trainings_make_a_table_too(settings, tmp_path, monkeypatch):
     def trained(config, device):
         figure = config.train.epochs / 10 + config.seed / 100
-        return {"mAP": figure, "rank1": figure, "params": 10**6, "total_macs": 10**9}, None
+        return {"mAP": figure, "rank1": figure, "params": 10**6, "total_macs": 10**9}
 
     monkeypatch.setattr(sys.modules["reid_dcs.runs.train"], "run_training", trained)
     rows = {"short": {"train": {"epochs": 1}}, "long": {"train": {"epochs": 2}}}

@@ -186,7 +186,7 @@ def test_the_command_stopped_and_started_again_ends_as_one_never_stopped(
     said = first.communicate(timeout=60)[1].strip().splitlines()
     if number == signal.SIGTERM:
         assert first.returncode == 128 + number
-        assert said[-1].startswith("interrupted; resume=auto goes on from run/checkpoint.pt")
+        assert said[-1].startswith("interrupted; resume=auto continues from run/checkpoint.pt")
     assert not (tmp_path / "run/metrics.json").exists()
     again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

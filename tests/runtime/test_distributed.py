@@ -80,11 +80,11 @@ def trajectory(folder, halves=False, frozen_statistics=False):
     if halves:
         index = index[distributed.rank_slice()]
     batch = {"img": store.images[index].permute(0, 3, 1, 2) / 255.0, "pid": store.pids[index]}
-    engine.step_model = distributed.parallel(engine.model.train())
+    engine.model.train()
+    engine.task_losses = distributed.parallel(engine.task_losses)
     if frozen_statistics:
         for norm in (engine.model.trunk[1], engine.model.neck):
             norm.eval()
-    engine.batch_idx, engine.num_batches = 0, 1
     losses = []
     for _ in range(STEPS):
         total = engine.forward_backward(batch)["total"]

@@ -11,7 +11,7 @@ from reid_dcs import InputError
 from reid_dcs.attention import build_attention
 from reid_dcs.config import OptimizerConfig, SearchConfig
 from reid_dcs.losses import IdentityTripletLoss
-from reid_dcs.search import SearchEngine
+from reid_dcs.search.engine import SearchEngine
 
 BATCHES, SEARCHING = 10, 2
 KINDS = ["dcs", "dcs_pos", "dcs_dim", "dcs_sw", "gsa"]
@@ -162,7 +162,7 @@ def test_the_temperature_falls_to_its_floor():
 
 def test_a_penalty_counts_in_the_windows_turn_alone():
     engine = make_engine("dcs_sw")
-    engine.penalty = lambda: engine.model.attention.length_logit.sum().square()
+    engine.policy.penalty = lambda: engine.model.attention.length_logit.sum().square()
     plain = make_engine("dcs_sw")
     with torch.no_grad():
         for each in (engine, plain):
@@ -196,8 +196,9 @@ def test_a_search_is_taken_up_where_it_was(tmp_path):
     first.save_model(1, None, tmp_path)
     again = make_engine("dcs")
     again.max_epoch = 2
-    assert again.resume(torch.load(tmp_path / "checkpoint.pt", weights_only=True)) == 1
-    again.epoch = 1
+    again.load_state_dict(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    again.epoch = again.finished
+    assert again.epoch == 1
     again.train()
     for name, own in whole.model.state_dict().items():
         assert torch.equal(own, again.model.state_dict()[name]), name

@@ -1,0 +1,276 @@
+"""Train a network on any task: epochs and steps, evaluations, checkpoints, interruptions."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn.utils import clip_grad_norm_
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from reid_dcs.engine.checkpoint import CHECKPOINT, save_checkpoint
+from reid_dcs.engine.events import event_log
+from reid_dcs.engine.freezing import Freezing
+from reid_dcs.engine.policy import Policy
+from reid_dcs.engine.progress import Progress, format_values
+from reid_dcs.engine.schedule import Optimization
+from reid_dcs.engine.task import Losses, Metrics, Task, TaskLosses
+from reid_dcs.runtime import distributed
+from reid_dcs.runtime.precision import Precision
+from reid_dcs.runtime.randomness import random_state, set_random_state
+from reid_dcs.runtime.signals import Interrupted, Signals
+
+SAVE_SECONDS = 600  # between two checkpoints within an epoch
+
+
+class Trainer:
+    """Trains one network, in one process or several, and resumes bit for bit.
+
+    Args:
+        task: computes losses and metrics.
+        model: network to train, on its device.
+        train_loader: batches of an epoch, with a length. One with ``set_epoch(epoch, first_batch)``
+            resumes within an epoch; any other starts an interrupted epoch again.
+        optimizers: optimizer and learning rate scheduler by name, stepped together.
+        policy: chooses the optimizers that step on a batch; by default all of them.
+        best_metric: metric (higher is better) that chooses ``best.pt``; by default the first.
+        precision: of the forward pass; ``auto`` by default.
+        accumulate: number of batches whose mean gradient makes a step.
+        clip_norm: maximum gradient norm of each optimizer's parameters; 0 disables clipping.
+        ema: decay of an exponential moving average of the weights, which is then evaluated; 0
+            disables it.
+        freezing: parts of the model that are frozen in the first epochs.
+        description: written into every checkpoint beside the state, in plain types.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        model: nn.Module,
+        train_loader: Any,
+        optimizers: Mapping[str, Optimization],
+        *,
+        policy: Policy | None = None,
+        best_metric: str | None = None,
+        precision: Precision | None = None,
+        accumulate: int = 1,
+        clip_norm: float = 0.0,
+        ema: float = 0.0,
+        freezing: Freezing | None = None,
+        description: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.task, self.model, self.train_loader = task, model, train_loader
+        self.optimizers, self.policy = dict(optimizers), policy or Policy()
+        self.best_metric = best_metric
+        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        self.precision = precision or Precision("auto", self.device)
+        self.accumulate, self.clip_norm = accumulate, clip_norm
+        self.average = None
+        if ema:
+            averaging = get_ema_multi_avg_fn(ema)
+            self.average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+        self.freezing = freezing or Freezing(model)
+        self.description = dict(description or {})
+        self.signals = Signals()
+        self.task_losses = self.single_process_losses = TaskLosses(model, task.losses)
+
+        self.epoch = self.finished = 0  # index of the current epoch; number of finished ones
+        self.batch_idx, self.num_batches = 0, 1  # within the current epoch
+        self.batches_done = 0  # in the current epoch, when it is resumed
+        self.sums: dict[str, float] = {}  # of their losses
+        self.history: list[dict[str, float]] = []  # one entry per epoch
+        self.best: dict[str, float] = {}  # epoch and metrics of the best evaluation
+        self.last_saved = ""  # where the last checkpoint continues
+
+    @property
+    def evaluated_model(self) -> nn.Module:
+        """The moving average of the network if there is one, else the network."""
+        return self.model if self.average is None else self.average.module
+
+    @property
+    def turn(self) -> Sequence[str]:
+        """Names of the optimizers that step on the current batch."""
+        return self.policy.turn(self.batch_idx, tuple(self.optimizers))
+
+    def run(
+        self,
+        save_dir: str | Path,
+        max_epoch: int,
+        start_epoch: int | None = None,
+        eval_freq: int = 0,
+    ) -> Metrics:
+        """Train up to ``max_epoch``, evaluate every ``eval_freq`` epochs and at the end.
+
+        Args:
+            save_dir: folder that receives checkpoints and TensorBoard events.
+            max_epoch: number of epochs of the whole run.
+            start_epoch: index of the first epoch; by default where the state continues.
+            eval_freq: 0 evaluates only at the end.
+
+        Returns:
+            metrics of the last evaluation.
+
+        Raises:
+            InputError: a loss is not a number, or the disk is full.
+            Interrupted: on SIGTERM or Ctrl-C, after saving.
+        """
+        self.save_dir, self.max_epoch = Path(save_dir), max_epoch
+        self.finished = self.finished if start_epoch is None else start_epoch
+        try:
+            with self.signals, event_log(self.save_dir, self.finished) as log:
+                while self.finished < max_epoch:
+                    self.epoch = self.finished
+                    self.history.append(self.train())
+                    self.finished = self.epoch + 1
+                    self.save()
+                    self._stop_if_asked()
+                    if eval_freq and self.finished % eval_freq == 0 and self.finished < max_epoch:
+                        print(f"  {format_values(self.validate())}", flush=True)
+                        self.save(evaluated=True)
+                    log(self.history[-1], self.finished)
+                metrics = self.validate()
+                self.save(evaluated=True)
+                return metrics
+        except Interrupted as stop:
+            saved = f"resume=auto continues from {self.save_dir / CHECKPOINT}, {self.last_saved}"
+            stop.args = (f"interrupted; {saved if self.last_saved else 'nothing was saved yet'}",)
+            raise
+
+    def train(self) -> dict[str, float]:
+        """Train one epoch, or the rest of it; return its mean losses, speed and learning rate."""
+        self.model.train()
+        self.policy.begin_epoch(self.epoch)
+        if self.freezing.begin_epoch(self.epoch) or self.task_losses is self.single_process_losses:
+            self.task_losses = distributed.parallel(self.single_process_losses)
+        loader, done, sums = self.train_loader, self.batches_done, self.sums
+        if hasattr(loader, "set_epoch"):
+            loader.set_epoch(self.epoch, done)
+        else:
+            done, sums = 0, {}
+        self.num_batches = len(loader)
+        progress = Progress(self.epoch, self.max_epoch, self.num_batches, done, sums)
+        read_every = 10 if self.device.type == "cuda" else 1  # reading a loss waits for the device
+        pending: list[tuple[Losses, Any]] = []  # losses that are not read yet, and their batches
+        saved_at = time.monotonic()
+        self.model.zero_grad(set_to_none=True)
+        for self.batch_idx, batch in enumerate(progress.watch(loader), done):
+            pending.append((self.forward_backward(batch), batch))
+            last = self.batch_idx + 1 == self.num_batches
+            if not last and (len(pending) < read_every or not self._step_due):
+                continue
+            progress.add(pending)
+            pending.clear()
+            save_due = self.signals.received or time.monotonic() - saved_at > SAVE_SECONDS
+            if not last and distributed.any_rank(save_due):
+                self.batches_done, self.sums = self.batch_idx + 1, progress.sums
+                self.save()
+                saved_at = time.monotonic()
+                self._stop_if_asked()
+        self.batches_done, self.sums = 0, {}
+        for model in (self.model, self.evaluated_model):
+            distributed.share_statistics(model)
+        print(progress.line(), flush=True)
+        optimizer, _ = next(iter(self.optimizers.values()))
+        return progress.summary() | {"lr": optimizer.param_groups[0]["lr"]}
+
+    def forward_backward(self, data: Any) -> Losses:
+        """Compute a batch's losses and gradients, and step if ``accumulate`` batches are done."""
+        exchange = self._step_due or not hasattr(self.task_losses, "no_sync")
+        with contextlib.nullcontext() if exchange else self.task_losses.no_sync():
+            losses = self.policy.losses(self.task_losses(data), self.turn)
+            minimized = next(iter(losses.values())) / self.accumulate
+            self.precision.scaler.scale(minimized).backward()
+        if self._step_due:
+            self.step()
+        return {name: value.detach() for name, value in losses.items()}
+
+    def step(self) -> None:
+        """Step the optimizers of this turn, then drop all gradients, also the others'."""
+        scaler = self.precision.scaler
+        for name in self.turn:
+            optimizer, scheduler = self.optimizers[name]
+            if self.clip_norm:
+                scaler.unscale_(optimizer)
+                parameters = [p for group in optimizer.param_groups for p in group["params"]]
+                clip_grad_norm_(parameters, self.clip_norm)
+            scaler.step(optimizer)
+            scheduler.step()
+        scaler.update()
+        self.model.zero_grad(set_to_none=True)
+        if self.average is not None:
+            self.average.update_parameters(self.model)
+
+    def validate(self) -> Metrics:
+        """Evaluate; add the metrics to the history, and to ``best`` if they are the best so far."""
+        self.signals.waiting = False  # everything is saved: a signal may stop it at once
+        metrics = self.task.evaluate(self.evaluated_model)
+        self.signals.waiting = True
+        if self.history:
+            self.history[-1] |= metrics
+        if metrics:
+            key = self.best_metric or next(iter(metrics))
+            if metrics[key] > self.best.get(key, -float("inf")):
+                self.best = {"epoch": self.finished} | metrics
+        return metrics
+
+    def save(self, evaluated: bool = False) -> None:
+        """Write a checkpoint; also as ``best.pt`` if it was just evaluated and is the best."""
+        self.write_checkpoint(is_best=evaluated and self.best.get("epoch") == self.finished)
+
+    def write_checkpoint(self, is_best: bool) -> None:
+        """Write ``checkpoint.pt`` to the folder of the run, and if ``is_best`` also ``best.pt``."""
+        state = self.state_dict()
+        self.last_saved = f"epoch {self.finished + 1}, batch {self.batches_done + 1}"
+        if distributed.is_main():
+            save_checkpoint(self.save_dir, self.description | state, is_best)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of the run in plain types and tensors. All processes must call it together.
+
+        ``state_dict`` holds the evaluated network; if that is a moving average,
+        ``raw_state_dict`` holds the network itself.
+        """
+        state: dict[str, Any] = {
+            "state_dict": self.evaluated_model.state_dict(),
+            "optimizer": {name: opt.state_dict() for name, (opt, _) in self.optimizers.items()},
+            "scheduler": {name: lrs.state_dict() for name, (_, lrs) in self.optimizers.items()},
+            "scaler": self.precision.scaler.state_dict(),
+            "rng": distributed.gathered(random_state(self.device)),
+            "epoch": self.finished,
+            "batch": self.batches_done,
+            "sums": self.sums,
+            "history": self.history,
+            "best": self.best,
+        }
+        if self.average is not None:
+            state["raw_state_dict"] = self.model.state_dict()
+            state["averaged"] = int(self.average.n_averaged)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Continue from the state that :meth:`state_dict` returned."""
+        self.model.load_state_dict(state.get("raw_state_dict", state["state_dict"]))
+        if self.average is not None:
+            self.average.module.load_state_dict(state["state_dict"])
+            self.average.n_averaged.fill_(state["averaged"])
+        for name, (optimizer, scheduler) in self.optimizers.items():
+            optimizer.load_state_dict(state["optimizer"][name])
+            scheduler.load_state_dict(state["scheduler"][name])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        set_random_state(state["rng"][distributed.rank()], self.device)
+        self.finished, self.batches_done = state["epoch"], state["batch"]
+        self.sums, self.best = dict(state["sums"]), dict(state["best"])
+        self.history = [dict(entry) for entry in state["history"]]
+
+    @property
+    def _step_due(self) -> bool:
+        done = self.batch_idx + 1
+        return done % self.accumulate == 0 or done == self.num_batches
+
+    def _stop_if_asked(self) -> None:
+        if distributed.any_rank(self.signals.received):
+            raise Interrupted(self.signals.received or signal.SIGTERM)

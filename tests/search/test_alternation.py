@@ -1,0 +1,96 @@
+"""Algorithm 1 as a policy of a trainer whose task is not Re-ID."""
+
+import torch
+from torch import nn
+
+from reid_dcs.attention import build_attention
+from reid_dcs.config import OptimizerConfig, SearchConfig
+from reid_dcs.engine import Trainer
+from reid_dcs.search import Alternation
+
+BATCHES, EPOCHS = 5, 2
+
+
+class Brightness:
+    """Predict the mean of an image: losses with names of their own, batches that are tuples."""
+
+    def __init__(self, kind):
+        torch.manual_seed(0)
+        attention = build_attention(kind, 8, zero_init=False)
+        self.model = nn.Sequential(nn.Conv2d(1, 8, 3, 2, padding=1), attention, nn.Conv2d(8, 1, 1))
+        random = torch.Generator().manual_seed(0)
+        images = torch.randn(BATCHES, 4, 1, 8, 8, generator=random)
+        self.batches = [(batch, batch.mean((2, 3))) for batch in images]
+
+    def losses(self, batch):
+        images, means = batch
+        error = self.model(images).mean((2, 3)) - means
+        return {"squared": error.square().mean(), "absolute": error.abs().mean()}
+
+    def evaluate(self, model):
+        return {}
+
+
+def make_trainer(kind, penalty=None):
+    task = Brightness(kind)
+    search = SearchConfig(
+        epochs=EPOCHS,
+        share=0.4,
+        weights=OptimizerConfig("sgd", 0.01, weight_decay=0.1, warmup_epochs=0),
+        windows=OptimizerConfig("sgd", 0.5, warmup_epochs=0),
+        temperature=4.0,
+        temperature_decay=0.5,
+    )
+    policy = Alternation(task.model, search, BATCHES, penalty)
+    return Trainer(task, task.model, task.batches, policy.optimizers, policy=policy)
+
+
+def moved_by_batch(trainer, folder):
+    """Names of the parameters that each batch moved."""
+    seen, forward_backward = [], trainer.forward_backward
+
+    def watched(batch):
+        before = {name: p.detach().clone() for name, p in trainer.model.named_parameters()}
+        losses = forward_backward(batch)
+        after = dict(trainer.model.named_parameters())
+        seen.append({name for name in after if not torch.equal(after[name], before[name])})
+        return losses
+
+    trainer.forward_backward = watched
+    trainer.run(folder, EPOCHS)
+    return seen
+
+
+def test_weights_then_windows_step_in_each_epoch(tmp_path):
+    trainer = make_trainer("dcs")
+    windows = {"1.select.weight", "1.select.bias"}
+    weights = {name for name, _ in trainer.model.named_parameters()} - windows
+    moved = moved_by_batch(trainer, tmp_path)
+    assert moved == EPOCHS * (3 * [weights] + 2 * [windows])
+
+
+def test_logits_of_a_gumbel_softmax_have_their_optimizer_and_temperature(tmp_path):
+    trainer = make_trainer("gsa")
+    assert set(trainer.optimizers) == {"weights", "logits"}
+    assert moved_by_batch(trainer, tmp_path)[-1] == {"1.logits"}
+    assert trainer.model[1].temperature == 2.0  # of the second epoch
+
+
+def test_a_penalty_is_recorded_under_its_name_beside_the_tasks_losses(tmp_path):
+    plain, penalized = make_trainer("dcs_sw"), make_trainer("dcs_sw")
+    length = penalized.model[1].length_logit
+    penalized.policy.penalty = lambda: 10 * length.sigmoid().sum()
+    for trainer in (plain, penalized):
+        trainer.run(tmp_path, EPOCHS)
+    assert {"squared", "absolute", "penalty"} <= set(penalized.history[0])
+    assert length < plain.model[1].length_logit - 0.5
+
+
+def test_a_search_is_resumed_with_all_its_optimizers(tmp_path):
+    whole, first, again = (make_trainer("dcs") for _ in range(3))
+    whole.run(tmp_path / "whole", EPOCHS)
+    first.run(tmp_path / "halves", 1)
+    again.load_state_dict(torch.load(tmp_path / "halves/checkpoint.pt", weights_only=True))
+    again.run(tmp_path / "halves", EPOCHS)
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
