@@ -33,7 +33,7 @@ def table(done: Evaluation) -> Section:
     """A row for each query, of the worst where there are many."""
     precision = done.ranking.average_precision
     chosen = choose_queries(precision, "worst", ROWS)
-    relatives = done.labels.relatives(chosen)
+    relatives = done.labels.same_pid(chosen)
     positions = match_positions(done.distances[torch.from_numpy(chosen)], relatives)  # (n, P)
     rows = []
     for query, own in zip(chosen, positions, strict=True):

@@ -106,7 +106,7 @@ def run_evaluation(
         device=device,
     )
     trained_on = content.get("config", {}).get("data", {}).get("name")
-    said = describe_protocol(config, trained_on)
+    said = describe_protocol(config.eval, trained_on)
     metrics = metrics_of(config, dataset, model, ranking.summary()) | said
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # a training's own configuration stays

@@ -1,4 +1,4 @@
-"""What a run ran on: versions, device, command."""
+"""Description of the environment of a run: command, versions, device."""
 
 import platform
 import sys
@@ -14,7 +14,7 @@ _PACKAGES = ("torch", "torchvision", "torchreid", "numpy", "pillow", "omegaconf"
 
 
 def environment(device: torch.device) -> dict[str, Any]:
-    """What a run ran on, and the command that started it."""
+    """Content of ``environment.json``."""
     return {
         "command": sys.argv,
         "reid_dcs": metadata.version("reid_dcs"),
