@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torchreid import data as torchreid_data
 
-from reid_dcs.data.augment import Augmentation, normalise
+from reid_dcs.data.augment import Augmentation, normalize
 from reid_dcs.data.mixup import mixup
 from reid_dcs.data.sampler import IdentitySampler
 from reid_dcs.data.store import ImageStore, store_file
+from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD, Interpolation
 
 Batch = dict[str, Any]
 """torchreid's batch: ``img`` (B, 3, H, W), ``pid``, ``camid``, ``dsetid`` (B,), ``impath``."""
@@ -63,7 +64,7 @@ class TrainLoader:
 
 
 class TestLoader:
-    """The images of a store in order, normalised and not augmented.
+    """The images of a store in order, normalized by ``mean`` and ``std`` and not augmented.
 
     ``sharded`` says that the store holds one process's part of them, in the order of ranks.
     """
@@ -71,10 +72,16 @@ class TestLoader:
     __test__ = False  # not a test, whatever its name makes pytest think
 
     def __init__(
-        self, store: ImageStore, batch_size: int, device: torch.device, sharded: bool = False
+        self,
+        store: ImageStore,
+        batch_size: int,
+        device: torch.device,
+        sharded: bool = False,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         self.store, self.batch_size, self.device = store, batch_size, device
-        self.sharded = sharded
+        self.sharded, self.mean, self.std = sharded, mean, std
 
     def __len__(self) -> int:
         return -(-len(self.store) // self.batch_size)
@@ -82,7 +89,7 @@ class TestLoader:
     def __iter__(self) -> Iterator[Batch]:
         for index in torch.arange(len(self.store)).split(self.batch_size):
             images = self.store.images[index[0] : index[-1] + 1].to(self.device)
-            yield _batch(self.store, index, normalise(images))
+            yield _batch(self.store, index, normalize(images, self.mean, self.std))
 
 
 class InMemoryDataManager(torchreid_data.datamanager.DataManager):
@@ -92,6 +99,9 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         name: of the data set.
         dataset: any torchreid image data set.
         height, width: of the network's input.
+        mean, std: of the three channels, for the normalization of test images; training images
+            have those of ``augmentation``.
+        interpolation: of the resizing.
         batch_size, num_instances: of training, P * K and K; see :class:`IdentitySampler`.
         test_batch_size: of evaluation.
         augmentation: of training.
@@ -128,21 +138,25 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         rank: int = 0,
         world_size: int = 1,
         train: bool = True,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
+        size = (height, width, interpolation)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints the transforms, unused here
             super().__init__(name, height=height, width=width, use_gpu=device.type == "cuda")
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
         self.train_loader = None
         if train:
-            store = _store(dataset.train, height, width, "train", mapped).on(device)
+            store = _store(dataset.train, *size, "train", mapped).on(device)
             sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
             self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
         self.test_loader = {name: {}}
         for split, items in self.test_dataset[name].items():
             part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
-            store = _store(items, height, width, split, mapped, part).on(device)
-            loader = TestLoader(store, test_batch_size, device, sharded=world_size > 1)
+            store = _store(items, *size, split, mapped, part).on(device)
+            loader = TestLoader(store, test_batch_size, device, world_size > 1, mean, std)
             self.test_loader[name][split] = loader
 
 
@@ -150,14 +164,15 @@ def _store(
     items: Sequence[tuple[str, int, int, int]],
     height: int,
     width: int,
+    interpolation: Interpolation,
     split: str,
     mapped: Path | None,
     part: slice = slice(None),
 ) -> ImageStore:
     if mapped is None:
-        return ImageStore.decode(items[part], height, width, split)
-    file = store_file(mapped, split, height, width)
-    return ImageStore.mapped(items, height, width, file).part(part)
+        return ImageStore.decode(items[part], height, width, split, interpolation)
+    file = store_file(mapped, split, height, width, interpolation)
+    return ImageStore.mapped(items, height, width, file, interpolation).part(part)
 
 
 def _batch(store: ImageStore, index: Tensor, images: Tensor) -> Batch:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.config import Config, Layer, compose, to_layer
-from reid_dcs.data.augment import normalise
+from reid_dcs.data.augment import normalize
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
 from reid_dcs.models import build_model
@@ -196,7 +196,7 @@ def write_windows(config: Config, parts: Parts, output: Path) -> None:
         index = torch.linspace(0, len(store) - 1, count).round().long()
         for batch in index.split(config.eval.batch_size):
             device = next(parts.model.parameters()).device
-            yield normalise(store.images[batch].to(device))
+            yield normalize(store.images[batch].to(device))
 
     blocks = describe_windows(parts.model, images())
     smaller = pruned(parts.model, images())

@@ -1,8 +1,10 @@
 """What a run ran on: versions, device, command."""
 
 import platform
+import shlex
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,3 +28,12 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
     }
+
+
+def command_line() -> str:
+    """The command that started this process, to be shared: absolute paths cut to their names."""
+    words = []
+    for word in sys.argv:
+        key, equals, value = word.rpartition("=")
+        words.append(f"{key}{equals}{Path(value).name}" if Path(value).is_absolute() else word)
+    return shlex.join(words)
