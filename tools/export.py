@@ -23,13 +23,13 @@ def run(given: argparse.Namespace) -> None:
 if __name__ == "__main__":
     parser = Parser("Export a trained network.")
     parser.add_argument("--weights", required=True, help="checkpoint, or a name of the model zoo")
-    parser.add_argument("--model", help="architecture, where the weights do not say it")
+    parser.add_argument("--model", help="architecture, if the weights do not say it")
     where = parser.add_mutually_exclusive_group()
     where.add_argument("--output", type=Path, metavar="FILE", help="ends in .onnx or .safetensors")
     where.add_argument("--output-dir", type=Path, metavar="DIR", help="for <model>.onnx; or here")
-    parser.add_argument("--images", type=Path, metavar="DIR", help="pictures to check the graph on")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="images to check the graph on")
     parser.add_argument(
-        "--preprocess", action="store_true", help="take uint8 (B, H, W, 3), RGB; normalise inside"
+        "--preprocess", action="store_true", help="take uint8 (B, H, W, 3), RGB; normalize inside"
     )
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     given = parser.parse_args()

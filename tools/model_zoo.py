@@ -1,40 +1,40 @@
 #!/usr/bin/env python
-"""Trained weights by name: what there is, to the cache, and whether what is there is whole.
+"""Trained weights by name: list them, download them, verify the downloaded files.
 
 python tools/model_zoo.py list
 python tools/model_zoo.py download mobilenetv2_dcs_synthetic
 python tools/model_zoo.py verify
 
-A verification ends with status 0 if every file that is here is whole, and 1 if not.
+The status of verify is 0 if every file is intact, and 1 if not.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
+from reid_dcs import zoo
 from reid_dcs.cli import Parser
-from reid_dcs.zoo import cache_folder, find_entry, obtain, read_manifest, verify
 
 
 def show(_: argparse.Namespace) -> None:
     """A line for each: metrics in per cent, a star where their authors state them."""
     print(f"{'name':30} {'input':>8} {'measured on':>12} {'mAP':>6} {'rank1':>6}  licence")
-    for name, entry in read_manifest().items():
+    for name, entry in zoo.read_manifest().items():
         size = f"{entry.preprocessing.height}x{entry.preprocessing.width}"
         on, star = entry.evaluated_on or entry.trained_on, "*" if entry.stated_by else " "
         metrics = " ".join(f"{entry.metrics[key]:6.1%}" for key in ("mAP", "rank1"))
         print(f"{name:30} {size:>8} {on:>12} {metrics}{star} {entry.licence}")
-    print(f"\n* as their authors state, not measured here\ncache: {cache_folder()}")
+    print(f"\n* as their authors state, not measured here\ncache: {zoo.cache_folder()}")
 
 
 def download(given: argparse.Namespace) -> None:
-    print(obtain(given.name, find_entry(given.name), given.output_dir))
+    print(zoo.download(given.name, zoo.find_entry(given.name), given.output_dir))
 
 
 def check(given: argparse.Namespace) -> None:
-    found = verify(given.output_dir)
+    found = zoo.verify(given.output_dir)
     for path, wrong in found.items():
-        print(f"{path} {wrong or 'is whole'}")
+        print(f"{path} {wrong or 'is intact'}")
     sys.exit(1 if any(found.values()) else 0)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from reid_dcs.data.augment import normalise
+from reid_dcs.data.augment import normalize
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.store import ImageStore
 from reid_dcs.inference.load import load_trained, read_trained
@@ -21,12 +21,15 @@ from reid_dcs.visual.windows import selections
 
 def shares(source: str, root: str, count: int) -> tuple[str, list[str], bool]:
     """The model's name, mean and deviation of the share at each stage, and whether it falls."""
-    config, content = read_trained(source, {"data": {"root": root}})
-    model = load_trained(config, content, source, torch.device("cpu"))
+    weights = read_trained(source, {"data": {"root": root}})
+    config, pixels = weights.config, weights.card.preprocessing
+    model = load_trained(weights, torch.device("cpu"))
     items = load_dataset(config.data.name, root, config.data.options).query
     items = [items[i] for i in torch.linspace(0, len(items) - 1, count).round().long().tolist()]
-    store = ImageStore.decode(items, config.data.height, config.data.width, "queries")
-    found = selections(model, (normalise(images) for images in store.images.split(64)))
+    size = (pixels.height, pixels.width)
+    store = ImageStore.decode(items, *size, "queries", pixels.interpolation)
+    batches = store.images.split(64)
+    found = selections(model, (normalize(batch, pixels.mean, pixels.std) for batch in batches))
     means = [own.selected.mean() for own in found]
     cells = [f"{100 * own.selected.mean():.1f} ± {100 * own.selected.std():.1f}" for own in found]
     falls = all(later < earlier for earlier, later in zip(means[:-1], means[1:], strict=True))

@@ -9,12 +9,13 @@ import torch
 from torch import nn
 
 from reid_dcs.config import Config
-from reid_dcs.data.augment import normalise
+from reid_dcs.data.augment import normalize
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.decode import read_images
 from reid_dcs.evaluation import Labels, Ranking
 from reid_dcs.evaluation.distances import Rows
 from reid_dcs.visual.curves import History
+from reid_dcs.weights import Preprocessing
 
 
 @dataclass(frozen=True)
@@ -22,12 +23,14 @@ class Evaluation:
     """An evaluation that is done.
 
     Attributes:
+        preprocessing: of the network's input.
         metrics: as in ``metrics.json``.
         history: of the training, an entry an epoch; empty where the weights do not tell.
         ranking, distances, labels: of all queries.
     """
 
     config: Config
+    preprocessing: Preprocessing
     dataset: ListedDataset
     model: nn.Module
     metrics: Mapping[str, Any]
@@ -42,12 +45,14 @@ class Evaluation:
 
     @property
     def input_size(self) -> tuple[int, int, int]:
-        return 3, self.config.data.height, self.config.data.width
+        return 3, self.preprocessing.height, self.preprocessing.width
 
     def inputs(self, files: Sequence[str]) -> torch.Tensor:
         """What the network takes of images, (B, 3, H, W)."""
-        pixels = np.stack([*read_images(files, *self.input_size[1:], "images")])
-        return normalise(torch.from_numpy(pixels).to(self.device))
+        how = self.preprocessing
+        decoded = read_images(files, how.height, how.width, "images", how.interpolation)
+        pixels = torch.from_numpy(np.stack([*decoded])).to(self.device)
+        return normalize(pixels, how.mean, how.std)
 
     def photograph(self, split: str, image: int) -> str:
         """The file of a query or a gallery image."""

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from reid_dcs.config import Config, to_layer
-from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
+from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.manager import InMemoryDataManager
@@ -27,7 +27,9 @@ from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronised
+from reid_dcs.runtime.environment import command_line
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.weights import ModelCard, Preprocessing
 
 
 class Data(NamedTuple):
@@ -80,20 +82,34 @@ def place(config: Config, model: nn.Module, device: torch.device) -> nn.Module:
 
 
 def build_manager(
-    config: Config, dataset: ListedDataset, device: torch.device, train: bool = True
+    config: Config,
+    dataset: ListedDataset,
+    device: torch.device,
+    train: bool = True,
+    preprocessing: Preprocessing | None = None,
 ) -> InMemoryDataManager:
-    """Build the loaders of ``config.data``, each with this process's part of the data."""
+    """Build the loaders of ``config.data``, each with this process's part of the data.
+
+    ``preprocessing`` is that of the evaluated weights; by default that of training.
+    """
     data = config.data
+    pixels = preprocessing or training_preprocessing(config)
     return InMemoryDataManager(
         data.name,
         dataset,
-        height=data.height,
-        width=data.width,
+        height=pixels.height,
+        width=pixels.width,
         batch_size=data.batch_size,
         num_instances=data.num_instances,
         test_batch_size=config.eval.batch_size,
         augmentation=Augmentation(
-            data.flip, data.padding, data.erasing, data.brightness, data.contrast
+            data.flip,
+            data.padding,
+            data.erasing,
+            data.brightness,
+            data.contrast,
+            pixels.mean,
+            pixels.std,
         ),
         device=device,
         mixup=data.mixup,
@@ -102,6 +118,27 @@ def build_manager(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         train=train,
+        mean=pixels.mean,
+        std=pixels.std,
+        interpolation=pixels.interpolation,
+    )
+
+
+def training_preprocessing(config: Config) -> Preprocessing:
+    """Preprocessing in training: ImageNet's mean and std, bilinear interpolation."""
+    return Preprocessing(config.data.height, config.data.width)
+
+
+def build_card(config: Config, num_classes: int) -> ModelCard:
+    """Describe the network that ``config`` trains."""
+    return ModelCard(
+        model=config.model.name,
+        options=config.model.options,
+        num_classes=num_classes,
+        preprocessing=training_preprocessing(config),
+        trained_on=config.data.name,
+        trained_on_options=config.data.options,
+        command=command_line(),
     )
 
 
@@ -141,25 +178,10 @@ def engine_options(
         "compiled": compiled(model, recipe.compile),
         "precision": Precision(recipe.precision, next(model.parameters()).device),
         "clip_norm": recipe.clip_norm,
-        "description": describe(config, manager.num_train_pids),
-    }
-
-
-def describe(config: Config, num_classes: int) -> dict[str, Any]:
-    """Describe model and preprocessing, as every checkpoint of a run does."""
-    return {
-        "model": {
-            "name": config.model.name,
-            "options": dict(config.model.options),
-            "num_classes": num_classes,
+        "description": {
+            **build_card(config, manager.num_train_pids).to_dict(),
+            "config": to_layer(config),
         },
-        "preprocessing": {
-            "height": config.data.height,
-            "width": config.data.width,
-            "mean": list(IMAGENET_MEAN),
-            "std": list(IMAGENET_STD),
-        },
-        "config": to_layer(config),
     }
 
 

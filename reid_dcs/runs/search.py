@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.config import Config, Layer, compose, to_layer
-from reid_dcs.data.augment import normalise
+from reid_dcs.data.augment import normalize
 from reid_dcs.data.store import ImageStore
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
@@ -214,7 +214,7 @@ def write_windows(config: Config, model: nn.Module, store: ImageStore, output: P
     def images() -> Iterator[Tensor]:
         """Training images without augmentation."""
         for batch in index.split(config.eval.batch_size):
-            yield normalise(store.images[batch].to(weight_of(model).device))
+            yield normalize(store.images[batch].to(weight_of(model).device))
 
     blocks = describe_windows(model, images())
     smaller = pruned(model, images())
