@@ -18,7 +18,7 @@ from typing import Any
 
 import torch
 
-from reid_dcs.config import Config, to_layer
+from reid_dcs.config import SearchRun, TrainRun, upgraded
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.weights import read_weights
@@ -90,8 +90,8 @@ def check_same_run(
     Raises:
         InputError: it is another's; the first difference is named.
     """
-    defaults = _flat(to_layer(Config()))  # of settings that are newer than the checkpoint
-    then = defaults | _flat(content["config"]) | {"processes": len(content["rng"])}
+    stored = upgraded(content["config"], SearchRun if "search" in config else TrainRun)
+    then = _flat(stored) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}
     free = _FREE
     if now["train.schedule"] == "step":  # a longer run begins as a shorter one

@@ -39,7 +39,7 @@ def build_schedule(
         fall = CosineAnnealingLR(optimizer, max(1, total - warmup))
     else:
         milestones = [epoch * steps - warmup for epoch in recipe.milestones]
-        fall = MultiStepLR(optimizer, milestones, recipe.decay)
+        fall = MultiStepLR(optimizer, milestones, recipe.lr_decay)
     if not warmup:
         return fall
     rise = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)

@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from reid_dcs.config import Config
+from reid_dcs.config import EvaluateRun
 
 
-def describe_protocol(config: Config, trained_on: str | None) -> dict[str, Any]:
+def describe_protocol(config: EvaluateRun, trained_on: str | None) -> dict[str, Any]:
     """How it was measured, for ``metrics.json``."""
     options = config.eval
     rerank = {"k1": options.k1, "k2": options.k2, "weight": options.rerank_weight}

@@ -7,14 +7,14 @@ from typing import Any
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer, compose
+from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
 from reid_dcs.weights import load_exactly
 from reid_dcs.zoo import read_named
 
 
-def read_trained(source: str | Path, given: Layer) -> tuple[Config, dict[str, Any]]:
+def read_trained(source: str | Path, given: Layer) -> tuple[EvaluateRun, dict[str, Any]]:
     """The settings to run a trained network with, and the content of its file.
 
     Args:
@@ -24,9 +24,10 @@ def read_trained(source: str | Path, given: Layer) -> tuple[Config, dict[str, An
     Raises:
         InputError: no such weights, nobody says which model they are of, or the two disagree.
     """
+    given = as_layer(EvaluateRun, given)
     path, content = read_named(source)
     own = said_by(content, given, str(source))
-    return compose(own, given, {"eval": {"weights": str(path)}}), content
+    return compose(EvaluateRun, own, given, {"eval": {"weights": str(path)}}), content
 
 
 def said_by(content: Mapping[str, Any], given: Layer, source: str) -> Layer:
@@ -61,7 +62,7 @@ def identities_of(content: Mapping[str, Any]) -> int:
     return 0 if weight is None else len(weight)
 
 
-def title_of(config: Config, content: Mapping[str, Any]) -> str:
+def title_of(config: EvaluateRun, content: Mapping[str, Any]) -> str:
     """Which network it is, over what it was trained on: two lines, for a picture."""
     trained = content.get("config", {}).get("data", {}).get("name")
     epoch = f"epoch {content['epoch']}" if "epoch" in content else None
@@ -69,7 +70,7 @@ def title_of(config: Config, content: Mapping[str, Any]) -> str:
 
 
 def load_trained(
-    config: Config, content: Mapping[str, Any], source: str, device: torch.device
+    config: EvaluateRun, content: Mapping[str, Any], source: str, device: torch.device
 ) -> nn.Module:
     """The network with the weights of its file, in evaluation mode.
 

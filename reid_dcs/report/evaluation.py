@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_dcs.config import Config
+from reid_dcs.config import EvaluateRun
 from reid_dcs.data.augment import normalise
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.decode import read_images
@@ -27,7 +27,7 @@ class Evaluation:
         ranking, distances, labels: of all queries.
     """
 
-    config: Config
+    config: EvaluateRun
     dataset: ListedDataset
     model: nn.Module
     metrics: Mapping[str, Any]

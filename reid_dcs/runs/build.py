@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, to_layer
+from reid_dcs.config import Run, TrainRun, to_layer
 from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
@@ -29,7 +29,7 @@ from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronised
 from reid_dcs.runtime.precision import Precision
 
-Build = Callable[[Config, int, torch.device], nn.Module]
+Build = Callable[[TrainRun, int, torch.device], nn.Module]
 """A network from ``config.model``, for so many identities, on a device."""
 
 
@@ -41,7 +41,7 @@ class Parts(NamedTuple):
     manager: InMemoryDataManager
 
 
-def build_network(config: Config, num_classes: int, device: torch.device) -> nn.Module:
+def build_network(config: TrainRun, num_classes: int, device: torch.device) -> nn.Module:
     """The network of ``config.model``, on the device, ``channels_last``."""
     model = build_model(
         config.model.name,
@@ -52,13 +52,13 @@ def build_network(config: Config, num_classes: int, device: torch.device) -> nn.
     return place(config, model, device)
 
 
-def place(config: Config, model: nn.Module, device: torch.device) -> nn.Module:
+def place(config: TrainRun, model: nn.Module, device: torch.device) -> nn.Module:
     """On the device, ``channels_last``, its batch norms synchronised if that is asked for."""
     model = synchronised(model, device) if config.train.sync_bn else model
     return model.to(device, memory_format=torch.channels_last)
 
 
-def assemble(config: Config, device: torch.device, build: Build = build_network) -> Parts:
+def assemble(config: TrainRun, device: torch.device, build: Build = build_network) -> Parts:
     """Data set, network and batches; seeded, so that the same configuration gives the same.
 
     Raises:
@@ -80,23 +80,28 @@ def assemble(config: Config, device: torch.device, build: Build = build_network)
 
 
 def build_manager(
-    config: Config, dataset: ListedDataset, device: torch.device, train: bool = True
+    config: Run, dataset: ListedDataset, device: torch.device, train: bool = True
 ) -> InMemoryDataManager:
     """The batches of ``config.data``, this process's share of them."""
     data = config.data
+    batches = config.data if isinstance(config, TrainRun) else TrainRun().data  # unused
     return InMemoryDataManager(
         data.name,
         dataset,
         height=data.height,
         width=data.width,
-        batch_size=data.batch_size,
-        num_instances=data.num_instances,
+        batch_size=batches.batch_size,
+        num_instances=batches.num_instances,
         test_batch_size=config.eval.batch_size,
         augmentation=Augmentation(
-            data.flip, data.padding, data.erasing, data.brightness, data.contrast
+            batches.flip,
+            batches.padding,
+            batches.erasing,
+            batches.brightness,
+            batches.contrast,
         ),
         device=device,
-        mixup=data.mixup,
+        mixup=batches.mixup,
         mapped=store_prefix(data.root, data.name, data.options) if data.mapped else None,
         seed=config.seed,
         rank=distributed.rank(),
@@ -105,7 +110,7 @@ def build_manager(
     )
 
 
-def build_engine(config: Config, parts: Parts) -> ReIDEngine:
+def build_engine(config: TrainRun, parts: Parts) -> ReIDEngine:
     """Training by ``config.train``."""
     recipe = config.train
     free = [parameter for parameter in parts.model.parameters() if parameter.requires_grad]
@@ -124,14 +129,14 @@ def build_engine(config: Config, parts: Parts) -> ReIDEngine:
     )
 
 
-def build_criterion(config: Config) -> IdentityTripletLoss:
+def build_criterion(config: TrainRun) -> IdentityTripletLoss:
     """The losses of ``config.train``."""
     recipe = config.train
     margin = None if recipe.soft_margin else recipe.margin
     return IdentityTripletLoss(recipe.label_smoothing, margin, recipe.triplet_weight)
 
 
-def engine_options(config: Config, parts: Parts) -> dict[str, Any]:
+def engine_options(config: TrainRun, parts: Parts) -> dict[str, Any]:
     """Keywords that training and search have in common."""
     recipe = config.train
     return {
@@ -156,7 +161,7 @@ def engine_options(config: Config, parts: Parts) -> dict[str, Any]:
     }
 
 
-def checkpoint_to_resume(config: Config, folder: Path) -> dict[str, Any] | None:
+def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | None:
     """What ``config.resume`` says to go on from; None begins anew.
 
     Raises:
@@ -175,9 +180,7 @@ def checkpoint_to_resume(config: Config, folder: Path) -> dict[str, Any] | None:
     return content
 
 
-def announce(
-    config: Config, dataset: ListedDataset, model: nn.Module, device: torch.device
-) -> None:
+def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torch.device) -> None:
     """Say what is about to happen, and what is unusual about it."""
     if not distributed.is_main():
         return

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer, to_layer
+from reid_dcs.config import EvaluateRun, Layer, as_layer
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
@@ -71,7 +71,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
     Raises:
         InputError: anything the user can mend.
     """
-    given = to_layer(config) if isinstance(config, Config) else config
+    given = as_layer(EvaluateRun, config)
     source = given.get("eval", {}).get("weights")
     if not source:
         raise InputError("no weights given: pass --weights FILE, or a name of the model zoo")
@@ -81,7 +81,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
 
 
 def run_evaluation(
-    config: Config, content: dict[str, Any], write: bool, device: torch.device
+    config: EvaluateRun, content: dict[str, Any], write: bool, device: torch.device
 ) -> dict[str, Any]:
     source = config.eval.weights
     for setting in ("ranks", "report"):
@@ -118,7 +118,7 @@ def run_evaluation(
 
 
 def query_and_gallery(
-    config: Config, dataset: ListedDataset, model: nn.Module, loaders: Loaders, folder: Path
+    config: EvaluateRun, dataset: ListedDataset, model: nn.Module, loaders: Loaders, folder: Path
 ) -> dict[str, Features]:
     """Features of both splits: those kept in ``folder``, or extracted, and then kept there.
 
@@ -144,7 +144,7 @@ def query_and_gallery(
 
 
 def rank_features(
-    config: Config, query: Features, gallery: Features, device: torch.device
+    config: EvaluateRun, query: Features, gallery: Features, device: torch.device
 ) -> tuple[Ranking, Rows, Labels]:
     """The ranking, and the distances and labels it was made of; ranks share the queries."""
     options, vectors = config.eval, (query.vectors, gallery.vectors)
@@ -165,7 +165,7 @@ def rank_features(
 
 
 def draw_evaluation(
-    config: Config,
+    config: EvaluateRun,
     dataset: ListedDataset,
     ranking: Ranking,
     distances: Rows,
@@ -186,7 +186,7 @@ def draw_evaluation(
 
 
 def _fingerprint(
-    config: Config, dataset: ListedDataset, split: str, dtype: torch.dtype
+    config: EvaluateRun, dataset: ListedDataset, split: str, dtype: torch.dtype
 ) -> str | None:
     """None where nothing is to be kept."""
     if not config.eval.keep_features:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.config import Config, Layer, compose, to_layer
+from reid_dcs.config import Layer, SearchRun, compose, to_layer
 from reid_dcs.data.augment import normalise
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
@@ -29,7 +29,7 @@ from reid_dcs.runs.build import (
     place,
 )
 from reid_dcs.runs.output import open_output, write_setting
-from reid_dcs.runs.train import run_training, train
+from reid_dcs.runs.train import run_training
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.search import (
@@ -67,7 +67,7 @@ def search(config: Layer) -> dict[str, Any]:
         InputError: anything the user can mend.
         Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` goes on.
     """
-    config = compose(config)
+    config = compose(SearchRun, config)
     if config.ablation.rows:
         return ablate(config, _search_or_train)
     with distributed.process_group(choose_device(config.device)) as device:
@@ -83,13 +83,16 @@ def search(config: Layer) -> dict[str, Any]:
     return metrics
 
 
-def _search_or_train(config: Config) -> dict[str, Any]:
+def _search_or_train(config: SearchRun) -> dict[str, Any]:
     """A row of an ablation: the networks without windows to search are trained alone."""
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
     _, windows, logits = search_parameters(model)
     searched = windows or logits or is_space(config.model.name)
-    return search(config) if searched else train(config)
+    if searched:
+        return search(config)
+    with distributed.process_group(choose_device(config.device)) as device:
+        return run_training(config, device)[0]
 
 
 class SearchResult(NamedTuple):
@@ -101,7 +104,7 @@ class SearchResult(NamedTuple):
     """Where a backbone was searched too."""
 
 
-def run_search(config: Config, device: torch.device) -> SearchResult:
+def run_search(config: SearchRun, device: torch.device) -> SearchResult:
     """Run Algorithm 1 in ``<output_dir>/search``, or take up what lies there.
 
     A model of a space, such as ``fbnetv2_dcs``, is searched as its supergraph.
@@ -136,7 +139,7 @@ def run_search(config: Config, device: torch.device) -> SearchResult:
     return _found(parts.model)
 
 
-def build_searched(config: Config, num_classes: int, device: torch.device) -> nn.Module:
+def build_searched(config: SearchRun, num_classes: int, device: torch.device) -> nn.Module:
     """The network that Algorithm 1 moves: of a space its supergraph, else the network itself."""
     if not is_space(config.model.name):
         return build_network(config, num_classes, device)
@@ -152,7 +155,7 @@ def _found(model: nn.Module) -> SearchResult:
     return SearchResult(model.state_dict(), None)
 
 
-def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
+def _penalty(config: SearchRun, model: nn.Module) -> Callable[[], Tensor] | None:
     target = config.search.target_gmacs
     if not target:
         return None
@@ -167,7 +170,7 @@ def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
     return penalty
 
 
-def training_config(config: Config, found: SearchResult) -> Config:
+def training_config(config: SearchRun, found: SearchResult) -> SearchRun:
     """What is trained: the same model, or the one of its space that was found."""
     if found.architecture is None:
         return config
@@ -183,10 +186,10 @@ def training_config(config: Config, found: SearchResult) -> Config:
     )
     if distributed.is_main():
         found.architecture.write(output / "architecture.json")
-    return compose(to_layer(config), {"model": {"options": options}})
+    return compose(SearchRun, to_layer(config), {"model": {"options": options}})
 
 
-def write_windows(config: Config, parts: Parts, output: Path) -> None:
+def write_windows(config: SearchRun, parts: Parts, output: Path) -> None:
     """Write ``windows.json`` on the trained network, and print what it says in short."""
 
     def images() -> Iterator[Tensor]:

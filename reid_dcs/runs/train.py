@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer, compose
+from reid_dcs.config import Layer, TrainRun, compose
 from reid_dcs.files import write_json
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.build import Parts, announce, assemble, build_engine, checkpoint_to_resume
@@ -33,7 +33,7 @@ def train(config: Layer) -> dict[str, Any]:
         InputError: anything the user can mend; found before training, nothing is written.
         Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` goes on.
     """
-    config = compose(config)
+    config = compose(TrainRun, config)
     if config.ablation.rows:
         return ablate(config, train)
     with distributed.process_group(choose_device(config.device)) as device:
@@ -41,7 +41,7 @@ def train(config: Layer) -> dict[str, Any]:
 
 
 def run_training(
-    config: Config, device: torch.device, prepare: Callable[[nn.Module], None] | None = None
+    config: TrainRun, device: torch.device, prepare: Callable[[nn.Module], None] | None = None
 ) -> tuple[dict[str, Any], Parts]:
     """``prepare`` is given the fresh network: a search puts in what it found."""
     output = Path(config.output_dir)

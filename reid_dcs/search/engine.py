@@ -8,7 +8,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchreid import data as torchreid_data
 
-from reid_dcs.config import SearchConfig
+from reid_dcs.config import OptimizerConfig, SearchConfig
 from reid_dcs.engine import ReIDEngine, build_optimizer, build_schedule
 from reid_dcs.engine.reid import Named
 from reid_dcs.errors import InputError
@@ -43,29 +43,30 @@ class SearchEngine(ReIDEngine):
         **options: Any,
     ) -> None:
         batches = len(datamanager.train_loader)
-        searching = max(1, round(search.share * batches))
+        searching = max(1, round(search.window_share * batches))
         self.weight_batches = batches - searching
         if self.weight_batches < 1:
             raise InputError(
-                f"search.share={search.share} leaves none of {batches} batch(es) an epoch for the "
-                "weights: lower it, or data.batch_size"
+                f"search.window_share={search.window_share} leaves none of {batches} batch(es) an "
+                "epoch for the weights: lower it, or data.batch_size"
             )
         weights, windows, logits = search_parameters(model)
         if not windows and not logits:
             raise InputError("nothing to search: the network has no attention that learns windows")
         self.search, self.penalty = search, penalty
 
-        def optimized(parameters: list, own: str, steps: int) -> tuple[Optimizer, LRScheduler]:
-            recipe = getattr(search, own)
+        def optimized(
+            parameters: list, recipe: OptimizerConfig, steps: int
+        ) -> tuple[Optimizer, LRScheduler]:
             optimizer = build_optimizer(parameters, recipe)
             return optimizer, build_schedule(optimizer, recipe, search.epochs, steps)
 
-        of_weights = optimized(weights, "weights", self.weight_batches)
+        of_weights = optimized(weights, search.weight_optimizer, self.weight_batches)
         super().__init__(datamanager, model, *of_weights, criterion, **options)
         if windows:
-            self.optimizers["windows"] = optimized(windows, "windows", searching)
+            self.optimizers["windows"] = optimized(windows, search.window_optimizer, searching)
         if logits:
-            self.optimizers["logits"] = optimized(logits, "logits", searching)
+            self.optimizers["logits"] = optimized(logits, search.logit_optimizer, searching)
 
     @property
     def turn(self) -> Sequence[str]:

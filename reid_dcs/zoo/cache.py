@@ -11,7 +11,6 @@ from filelock import FileLock, Timeout
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
-from reid_dcs.weights import read_weights
 from reid_dcs.zoo.manifest import WeightsFile, read_manifest
 from reid_dcs.zoo.sources import PACKAGE, Unavailable, address, fetch, host
 
@@ -19,7 +18,7 @@ from reid_dcs.zoo.sources import PACKAGE, Unavailable, address, fetch, host
 def cache_folder() -> Path:
     """``REID_DCS_CACHE``, or ``reid_dcs`` in the user's cache folder."""
     if own := os.environ.get("REID_DCS_CACHE"):
-        return Path(own)
+        return Path(own).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "reid_dcs")
 
 
@@ -114,6 +113,8 @@ def _wrong_with(path: Path, entry: WeightsFile, final: Path) -> str:
 def _unreadable(path: Path, entry: WeightsFile) -> str:
     """Where no hash is known, it must at least be weights."""
     if entry.sha256 is None:
+        from reid_dcs.weights import read_weights  # imports torch, which a list does without
+
         try:
             read_weights(path)
         except InputError:

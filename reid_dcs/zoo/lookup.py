@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from reid_dcs.errors import InputError
-from reid_dcs.weights import read_weights
 from reid_dcs.zoo.cache import obtain
 from reid_dcs.zoo.manifest import Entry, read_manifest
 
@@ -51,6 +50,8 @@ def read_named(source: str | Path) -> tuple[Path, dict[str, Any]]:
     Raises:
         InputError: as :func:`weights_file` and ``read_weights``.
     """
+    from reid_dcs.weights import read_weights  # imports torch, which a list does without
+
     path = weights_file(source)
     content = read_weights(path)
     if "model" not in content and path != Path(source):

@@ -8,7 +8,6 @@ import shutil
 import time
 from pathlib import Path
 
-import gdown
 import requests
 from tqdm import tqdm
 
@@ -67,6 +66,8 @@ def _copy(origin: Path, part: Path) -> None:
 
 
 def _from_drive(identifier: str, part: Path) -> None:
+    import gdown  # slow to import, and only needed here
+
     try:
         gdown.download(f"https://drive.google.com/uc?id={identifier}", str(part))
     except Exception as error:  # no network, a quota, a page in place of the file
