@@ -25,6 +25,7 @@ from reid_dcs.config import (
     upgraded,
 )
 from reid_dcs.config.settings import RENAMED
+from reid_dcs.engine import check_same_run
 
 CONFIGS = REPOSITORY / "configs"
 
@@ -292,6 +293,17 @@ def test_settings_of_an_earlier_version_are_translated():
     train = compose(TrainRun, upgraded(old, TrainRun))
     assert (train.eval.every, train.data.width, train.model.options) == (2, 32, {"windows": 1})
     assert old == yaml.safe_load(OLD)
+
+
+@pytest.mark.parametrize("kind", [TrainRun, SearchRun])
+def test_a_checkpoint_of_an_earlier_version_is_of_the_same_run(kind):
+    old = yaml.safe_load(OLD)
+    content = {"config": old, "rng": [{}]}
+    now = to_layer(compose(kind, upgraded(old, kind)))
+    check_same_run(content, now, 1, "run")
+    now["train"]["lr_decay"] = 0.1
+    with pytest.raises(InputError, match="train.lr_decay is 0.5 there, 0.1 here"):
+        check_same_run(content, now, 1, "run")
 
 
 def test_todays_settings_are_not_changed_by_a_translation():

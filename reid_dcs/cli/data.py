@@ -15,7 +15,7 @@ def data(arguments: Sequence[str]) -> None:
             "choices": ("check", "store"),
             "help": "look at every file, or decode all into files that data.mapped=true reads",
         },
-        {"dest": "data.name", "metavar": "dataset", "help": "such as market1501 or folder"},
+        {"dest": "data.name", "metavar": "name", "help": "such as market1501 or folder"},
     ]
     description = (
         "Check a data set, or decode it once. The status of a check is 1 if it finds a fault."
