@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer, compose
+from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
 from reid_dcs.weights import ModelCard, count_classes, load_exactly
@@ -27,7 +27,7 @@ class TrainedWeights(NamedTuple):
     """Of the file; see :func:`reid_dcs.weights.read_weights`."""
     card: ModelCard
     """The file's card, with the options and the input size of ``config``."""
-    config: Config
+    config: EvaluateRun
     """The settings of the file, and the user's over them."""
 
 
@@ -42,6 +42,7 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
         InputError: there are no such weights, their architecture is unknown or another than
             ``model.name`` in ``given``, or they were trained for another task.
     """
+    given = as_layer(EvaluateRun, given)
     path, content, card = read_weights_and_card(source)
     named = given.get("model", {}).get("name")
     if card is None:
@@ -55,7 +56,7 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
         )
     if named and named != card.model:
         raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
-    config = compose(settings_of_card(card, given), given)
+    config = compose(EvaluateRun, settings_of_card(card, given), given)
     pixels = replace(card.preprocessing, height=config.data.height, width=config.data.width)
     card = replace(card, options=dict(config.model.options), preprocessing=pixels)
     return TrainedWeights(str(source), path, content, card, config)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_dcs.config import Config
+from reid_dcs.config import EvaluateRun
 from reid_dcs.data.augment import normalize
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.decode import read_images
@@ -29,7 +29,7 @@ class Evaluation:
         ranking, distances, labels: of all queries.
     """
 
-    config: Config
+    config: EvaluateRun
     preprocessing: Preprocessing
     dataset: ListedDataset
     model: nn.Module

@@ -3,8 +3,8 @@
 import shlex
 
 import torch
-from omegaconf import OmegaConf
 
+from reid_dcs.config import to_yaml
 from reid_dcs.evaluation import camera_pairs
 from reid_dcs.models.complexity import complexity
 from reid_dcs.models.speed import images_per_second
@@ -107,8 +107,6 @@ def making(done: Evaluation) -> Section:
         [
             Verbatim("The command:", shlex.join(["python", *said["command"]])),
             Table("Versions.", [Column("package"), Column("version")], list(versions.items())),
-            Verbatim(
-                "Every setting:", OmegaConf.to_yaml(OmegaConf.structured(done.config)).strip()
-            ),
+            Verbatim("Every setting:", to_yaml(done.config).strip()),
         ],
     )

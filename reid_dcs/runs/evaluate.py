@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer, to_layer
+from reid_dcs.config import EvaluateRun, Layer, as_layer
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
@@ -69,7 +69,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
     Raises:
         InputError: anything the user can mend.
     """
-    given = to_layer(config) if isinstance(config, Config) else config
+    given = as_layer(EvaluateRun, config)
     source = given.get("eval", {}).get("weights")
     if not source:
         raise InputError("no weights given: pass --weights FILE, or a name of the model zoo")
@@ -154,7 +154,7 @@ def query_and_gallery(
 
 
 def draw_evaluation(
-    config: Config,
+    config: EvaluateRun,
     dataset: ListedDataset,
     ranking: Ranking,
     distances: Rows,
@@ -174,7 +174,7 @@ def draw_evaluation(
     draw_ranked_lists(lists, *paths, output / "ranks.png")
 
 
-def _reranking(config: Config) -> KReciprocal | None:
+def _reranking(config: EvaluateRun) -> KReciprocal | None:
     options = config.eval
     return KReciprocal(options.k1, options.k2, options.rerank_weight) if options.rerank else None
 

@@ -11,7 +11,7 @@ from helpers.commands import assert_refused
 from PIL import Image
 
 from reid_dcs import build_model, runs
-from reid_dcs.config import compose, to_layer
+from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.report.page import Column, Paragraph, Report, Section, Table, render
 
 HISTORY = [{"identity": 5.0, "triplet": 1.0, "accuracy": 0.1, "seconds": 1.0} for _ in range(3)]
@@ -25,7 +25,7 @@ def evaluate(folder, root, kind, **more):
         "state_dict": build_model(name, 5).state_dict(),
         "model": {"name": name, "options": {}, "num_classes": 5},
         "preprocessing": {"height": 64, "width": 32},
-        "config": to_layer(compose({"model": {"name": name}})),
+        "config": to_layer(compose(TrainRun, {"model": {"name": name}})),
     }
     folder.mkdir()
     torch.save(content | more, folder / "weights.pt")

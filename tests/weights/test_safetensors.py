@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 
 import reid_dcs
 from reid_dcs import InputError
-from reid_dcs.config import Config, to_layer
+from reid_dcs.config import TrainRun, to_layer
 from reid_dcs.weights import ModelCard, Preprocessing, read_card, read_weights, save_safetensors
 
 CARD = ModelCard(
@@ -27,7 +27,7 @@ CARD = ModelCard(
 def content():
     torch.manual_seed(0)
     model = reid_dcs.build_model("mobilenetv2_dcs", 5)
-    config = to_layer(Config())
+    config = to_layer(TrainRun())
     config |= {"output_dir": "/home/somebody/out"}
     config["data"]["root"] = "/home/somebody/data"
     config["model"]["pretrained"] = "/home/somebody/imagenet.pth"
