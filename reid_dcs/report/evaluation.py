@@ -1,4 +1,4 @@
-"""An evaluation that is done, as the sections of a report look at it."""
+"""Inputs of the report: a finished evaluation with its model, data set and distances."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -19,12 +19,15 @@ from reid_dcs.visual.curves import History
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation that is done.
+    """A finished evaluation.
 
     Attributes:
-        metrics: as in ``metrics.json``.
-        history: of the training, an entry an epoch; empty where the weights do not tell.
-        ranking, distances, labels: of all queries.
+        config: configuration of the evaluation.
+        dataset: data set with its query and gallery images.
+        model: evaluated network.
+        metrics: contents of ``metrics.json``.
+        history: training history, one entry per epoch; empty where the weights have none.
+        ranking, distances, labels: results for all queries.
     """
 
     config: Config
@@ -42,13 +45,14 @@ class Evaluation:
 
     @property
     def input_size(self) -> tuple[int, int, int]:
+        """(channels, height, width) of an input image."""
         return 3, self.config.data.height, self.config.data.width
 
     def inputs(self, files: Sequence[str]) -> torch.Tensor:
-        """What the network takes of images, (B, 3, H, W)."""
+        """Read image files as network inputs, (B, 3, H, W)."""
         pixels = np.stack([*read_images(files, *self.input_size[1:], "images")])
         return normalise(torch.from_numpy(pixels).to(self.device))
 
-    def photograph(self, split: str, image: int) -> str:
-        """The file of a query or a gallery image."""
-        return getattr(self.dataset, split)[image][0]
+    def image_path(self, split: str, index: int) -> str:
+        """Path of an image of the ``query`` or ``gallery`` split."""
+        return getattr(self.dataset, split)[index][0]
