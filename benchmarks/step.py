@@ -22,7 +22,7 @@ from reid_dcs.runtime.device import choose_device, compiled
 ROWS = {
     "PyTorch defaults": "",
     "channels_last": "channels_last",
-    "freed memory kept (`runtime/device.py`)": "channels_last keep",
+    "freed memory kept (`reid_dcs/runtime/device.py`)": "channels_last keep",
     "compiled": "channels_last keep compile",
 }
 STEPS, WARMUP = 8, 2

@@ -27,6 +27,6 @@ def test_the_page_of_models_has_every_model_once():
 @pytest.mark.slow
 @pytest.mark.parametrize("table", ["table1", "spaces"])
 def test_a_table_of_counts_is_fresh(table):
-    script = runpy.run_path(str(REPOSITORY / f"benchmarks/{table}.py"))
-    written = (REPOSITORY / f"benchmarks/results/{table}.md").read_text()
-    assert written == script["page"](), f"run benchmarks/{table}.py"
+    script = runpy.run_path(str(REPOSITORY / f"benchmarks/studies/{table}.py"))
+    written = (REPOSITORY / f"benchmarks/studies/results/{table}.md").read_text()
+    assert written == script["page"](), f"run benchmarks/studies/{table}.py"
