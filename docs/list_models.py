@@ -39,11 +39,11 @@ these counts with one window for each position, next to those of the paper.
 from reid_dcs.models import ClassificationNetwork, build_backbone
 
 backbone = build_backbone("resnet50", attention="dcs", last_stride=2)
-backbone(images)                  # (B, backbone.out_channels, H/32, W/32)
-backbone.forward_stages(images)   # the attended stages' maps, for a feature pyramid
-backbone.stage_channels           # [256, 512, 1024, 2048]
-backbone.stage_strides            # [4, 8, 16, 32]
-ClassificationNetwork(backbone, num_classes=1000)(images)   # logits
+backbone(images)  # (B, backbone.out_channels, H/32, W/32)
+backbone.forward_stages(images)  # the attended stages' maps, for a feature pyramid
+backbone.stage_channels  # [256, 512, 1024, 2048]
+backbone.stage_strides  # [4, 8, 16, 32]
+ClassificationNetwork(backbone, num_classes=1000)(images)  # logits
 ```
 
 `last_stride` is the stride of the last downsampling stage: 2 is usual in classification, 1 in

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 from torchreid import data as torchreid_data
 
-from reid_dcs.data.augment import Augmentation, normalise
+from reid_dcs.data.augment import Augmentation, normalize
 from reid_dcs.data.mixup import mixup
 from reid_dcs.data.sampler import IdentitySampler
 from reid_dcs.data.store import ImageStore, store_file
+from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD, Interpolation
 
 Batch = dict[str, Any]
 """Batch as in torchreid: ``img`` (B, 3, H, W); ``pid``, ``camid``, ``dsetid`` (B,); ``impath``."""
@@ -69,7 +70,7 @@ class TrainLoader:
 
 
 class TestLoader:
-    """Normalized images of a store, in order and without augmentation.
+    """Images of a store, in order, normalized by ``mean`` and ``std``, without augmentation.
 
     Args:
         store: test images.
@@ -81,10 +82,16 @@ class TestLoader:
     __test__ = False  # keeps pytest from collecting the class
 
     def __init__(
-        self, store: ImageStore, batch_size: int, device: torch.device, sharded: bool = False
+        self,
+        store: ImageStore,
+        batch_size: int,
+        device: torch.device,
+        sharded: bool = False,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         self.store, self.batch_size, self.device = store, batch_size, device
-        self.sharded = sharded
+        self.sharded, self.mean, self.std = sharded, mean, std
 
     def __len__(self) -> int:
         return -(-len(self.store) // self.batch_size)
@@ -92,7 +99,7 @@ class TestLoader:
     def __iter__(self) -> Iterator[Batch]:
         for index in torch.arange(len(self.store)).split(self.batch_size):
             images = self.store.images[index[0] : index[-1] + 1].to(self.device)
-            yield _batch(self.store, index, normalise(images))
+            yield _batch(self.store, index, normalize(images, self.mean, self.std))
 
 
 class InMemoryDataManager(torchreid_data.datamanager.DataManager):
@@ -102,6 +109,9 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         name: name of the data set.
         dataset: any torchreid image data set.
         height, width: input size of the network, in pixels.
+        mean, std: channel statistics that normalize test images; ``augmentation`` has those of
+            training images.
+        interpolation: interpolation of the resize.
         batch_size, num_instances: P * K and K of training batches; see :class:`IdentitySampler`.
         test_batch_size: number of images in a test batch.
         augmentation: training augmentation.
@@ -138,21 +148,25 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         rank: int = 0,
         world_size: int = 1,
         train: bool = True,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
+        size = (height, width, interpolation)
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its transforms
             super().__init__(name, height=height, width=width, use_gpu=device.type == "cuda")
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
         self.train_loader = None
         if train:
-            store = _store(dataset.train, height, width, "train", mapped).on(device)
+            store = _store(dataset.train, *size, "train", mapped).on(device)
             sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
             self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
         self.test_loader = {name: {}}
         for split, items in self.test_dataset[name].items():
             part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
-            store = _store(items, height, width, split, mapped, part).on(device)
-            loader = TestLoader(store, test_batch_size, device, sharded=world_size > 1)
+            store = _store(items, *size, split, mapped, part).on(device)
+            loader = TestLoader(store, test_batch_size, device, world_size > 1, mean, std)
             self.test_loader[name][split] = loader
 
 
@@ -160,14 +174,15 @@ def _store(
     items: Sequence[tuple[str, int, int, int]],
     height: int,
     width: int,
+    interpolation: Interpolation,
     split: str,
     mapped: Path | None,
     part: slice = slice(None),
 ) -> ImageStore:
     if mapped is None:
-        return ImageStore.decode(items[part], height, width, split)
-    file = store_file(mapped, split, height, width)
-    return ImageStore.mapped(items, height, width, file).part(part)
+        return ImageStore.decode(items[part], height, width, split, interpolation)
+    file = store_file(mapped, split, height, width, interpolation)
+    return ImageStore.mapped(items, height, width, file, interpolation).part(part)
 
 
 def _batch(store: ImageStore, index: Tensor, images: Tensor) -> Batch:

@@ -10,7 +10,7 @@ from torchvision.models import WeightsEnum
 
 from reid_dcs.errors import InputError
 from reid_dcs.weights import load_exactly, read_weights
-from reid_dcs.zoo import WeightsFile, obtain, weights_file
+from reid_dcs.zoo import WeightsFile, download, find_weights
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Donor:
         Raises:
             InputError: nothing to download or read, or weights of another architecture.
         """
-        path = self.fetch() if source is True else weights_file(source)
+        path = self.fetch() if source is True else find_weights(source)
         state = self._without_classifier(read_weights(path)["state_dict"])
         backbone = self.backbone()
         # old files lack the batch counters, which evaluation does not use
@@ -68,7 +68,7 @@ class Donor:
             InputError: it cannot be downloaded.
         """
         try:
-            return obtain(self.title, self.weights, Path(torch.hub.get_dir(), "checkpoints"))
+            return download(self.title, self.weights, Path(torch.hub.get_dir(), "checkpoints"))
         except InputError as error:
             raise InputError(f"{error}, or set model.pretrained=FILE") from error
 

@@ -1,8 +1,10 @@
 """Description of the environment of a run: command, versions, device."""
 
 import platform
+import shlex
 import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,3 +27,12 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
     }
+
+
+def command_line() -> str:
+    """The command that started this process, to be shared: absolute paths cut to their names."""
+    words = []
+    for word in sys.argv:
+        key, equals, value = word.rpartition("=")
+        words.append(f"{key}{equals}{Path(value).name}" if Path(value).is_absolute() else word)
+    return shlex.join(words)
