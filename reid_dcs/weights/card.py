@@ -106,7 +106,7 @@ class ModelCard:
             card["trained_on"] = _data_set_of_config(content)
         _validate(card, _RULES, source)
         card = _plain(card)
-        model, trained_on = card["model"], card["trained_on"]
+        model, trained_on = card.get("model", {}), card["trained_on"]
         if "name" not in model:
             raise _wrong(source, "model.name is missing")
         return cls(

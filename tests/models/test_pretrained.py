@@ -232,7 +232,7 @@ def test_a_download_without_a_network_says_what_to_fetch_and_where_to_put_it(
     }[backbone]
     message = error_message(True, f"{backbone}_dcs")
     assert "no connection" in message
-    assert f"fetch {url}" in message
+    assert f"download {url}" in message
     assert f"put it at {cache / file}" in message
     assert "model.pretrained=FILE" in message
 
@@ -278,7 +278,7 @@ def test_a_file_put_into_the_cache_is_taken(cache, twins):
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong"), [("mobilenetv2_dcs", "sha256"), ("osnet_x1_0_dcs", "no file of weights")]
+    ("name", "wrong"), [("mobilenetv2_dcs", "sha256"), ("osnet_x1_0_dcs", "not a file of weights")]
 )
 def test_a_download_of_something_else_is_refused_and_not_kept(name, wrong, monkeypatch, cache):
     serve(monkeypatch, b"captive portal")

@@ -72,6 +72,8 @@ def test_a_checkpoint_written_before_there_were_cards_has_one(preprocessing):
 
 
 def test_a_file_that_does_not_say_its_model_has_no_card():
+    with pytest.raises(InputError, match="file: wrong model card: model.name is missing"):
+        ModelCard.from_dict({}, "file")
     assert read_card({"state_dict": STATE, "epoch": 1}, "torchreid.pth") is None
 
 
