@@ -245,7 +245,7 @@ def test_a_checkpoint_remembers_its_data_sets_options(monkeypatch, trained, tiny
         loaded.append((name, options))
         raise InputError("seen")
 
-    monkeypatch.setattr(runs, "load_dataset", load)
+    monkeypatch.setattr(sys.modules["reid_dcs.runs.evaluate"], "load_dataset", load)
     weights = {"eval": {"weights": str(tmp_path / "checkpoint.pt")}}
     for data in ({}, {"name": "market1501"}, {"options": {"split_id": 3}}):
         with pytest.raises(InputError, match="seen"):
