@@ -9,7 +9,7 @@ from reid_dcs.config import PrepareData, compose
 
 
 def data(arguments: Sequence[str]) -> None:
-    words = [
+    words: list[dict[str, Any]] = [
         {
             "dest": "action",
             "choices": ("check", "store"),

@@ -35,7 +35,7 @@ def compose(kind: type[Settings], *layers: Layer) -> Settings:
     """
     plain = [_escaped(as_layer(kind, layer)) for layer in layers]
     try:
-        settings = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), *plain))
+        settings: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), *plain))
     except OmegaConfBaseException as error:
         what = str(error).splitlines()[0]
         key = f"{error.full_key}: " if error.full_key else ""
@@ -59,7 +59,7 @@ def as_layer(kind: type, layer: Layer, where: str = "configuration") -> dict[str
     Raises:
         InputError: a key that the command would ignore, an old key, or a number in place of text.
     """
-    if is_dataclass(layer) and not isinstance(layer, type):
+    if isinstance(layer, Run | PrepareData):
         layer = _difference(asdict(layer), asdict(type(layer)()))
     return _checked(kind, kind, layer, "", where)
 
@@ -81,7 +81,9 @@ def read_config(path: str | Path) -> dict[str, Any]:
         InputError: no such file, not YAML, or not keys and values.
     """
     try:
-        content = OmegaConf.to_container(OmegaConf.load(os.path.expanduser(path)), resolve=True)
+        content: Any = OmegaConf.to_container(
+            OmegaConf.load(os.path.expanduser(path)), resolve=True
+        )
     except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(f"configuration file {path}: {reason}") from error
@@ -166,7 +168,7 @@ def _parse(hint: Any, override: str, text: str) -> Any:
     if _is_switch_or_text(hint):
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
-        parsed = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
+        parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
     except (OmegaConfBaseException, YAMLError) as error:
         raise InputError(f"{override}: {str(error).splitlines()[0]}") from error
     return parsed["value"]
@@ -185,7 +187,7 @@ def _checked(
                 continue  # an empty group
             _refuse(kind, next(_leaves(name, value)), where)
             checked[key] = value  # no command has it: merging suggests a name
-        elif is_dataclass(hint) and isinstance(value, Mapping):
+        elif isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
             checked[key] = _checked(kind, hint, value, f"{name}.", where)
         else:
             checked[key] = _leaf(name, hint, value, metadata[key].get("path", False), where)
