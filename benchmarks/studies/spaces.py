@@ -84,11 +84,11 @@ def _best(space: Space, price: float) -> float:
     for block in space.blocks:
         before, size = np.prod(size), strided(size, block.stride)
         after = np.prod(size)
-        w = inputs[:, None, None]
+        width = inputs[:, None, None]
         outputs = np.array(block.widths)
-        hidden = w * np.array(block.expansions)[:, None]  # (inputs, expansions, 1)
-        macs = before * w * hidden + after * hidden * (9 + outputs)
-        params = hidden * (w + 9 + outputs) + 2 * (2 * hidden + outputs)
+        hidden = width * np.array(block.expansions)[:, None]  # (inputs, expansions, 1)
+        macs = before * width * hidden + after * hidden * (9 + outputs)
+        params = hidden * (width + 9 + outputs) + 2 * (2 * hidden + outputs)
         best = (best[:, None, None] + params - price * macs).max((0, 1))  # (outputs,)
         inputs = outputs
     last_conv = inputs * space.last

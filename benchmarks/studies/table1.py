@@ -82,7 +82,7 @@ def _misses(row: Row, counted: Complexity, without: Complexity) -> Iterator[str]
 
 
 def _rounds(figures: list[float], printed: str) -> bool:
-    """Whether any of the figures rounds to the printed one."""
+    """True if any of the figures rounds to the printed one."""
     digits = len(printed.partition(".")[2])
     return any(f"{figure:.{digits}f}" == printed for figure in figures)
 
