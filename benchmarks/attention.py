@@ -1,24 +1,28 @@
-"""Time and memory of windowed attention, forward and backward, against its rivals.
+"""Time and memory of windowed attention, forward and backward, compared with alternatives.
 
     python benchmarks/attention.py [--layout contiguous]
 
-At the four stages of MobileNetV2 where the paper puts its module, batch 16, everything in one
-process: a ratio compares neighbours. `plain` is non-local attention, (1/N) X X^T X, in its cheaper
-order, as anyone would write it. `release` is the static block of the authors' release, written
-from its description: one window a layer, wrapping around, at least C/4 long, its slices gathered
-and interpolated, the affinity an N x N matrix. `gather` follows Eqs. (2)-(5) to the letter: each
-position's channels gathered from every position, an N x N x K tensor; it is run on one image and
-counted sixteen times, and only where that tensor fits. Prints tables in Markdown.
+Measured at the four stages of MobileNetV2 where the paper inserts its module, with batch 16. Each
+function alternates with `plain` in one process, so that their ratio does not depend on the drift of
+the machine. Prints a table in Markdown. The alternatives:
+
+plain    Non-local attention, (1/N) X X^T X, in the cheaper order of the two products.
+release  The static block of the authors' release, implemented from its description: one window per
+         layer that wraps around and is at least C/4 long; its slices are gathered and interpolated,
+         and the affinities form an N x N matrix.
+gather   Eqs. (2)-(5) literally: the channels of each position's window are gathered from every
+         position, an N x N x K tensor. Measured on one image, times sixteen, where the tensor fits.
 """
 
 import argparse
 import math
-import os
-import platform
-import time
+from collections.abc import Callable
+from statistics import median
 
 import torch
 import torch.nn.functional as F
+from machine import machine
+from measuring import seconds
 from torch import Tensor
 from torch.profiler import profile
 
@@ -27,8 +31,13 @@ from reid_dcs.runtime.device import choose_device
 
 BATCH = 16
 STAGES = [(24, 64, 32), (32, 32, 16), (96, 16, 8), (320, 16, 8)]  # (C, H, W)
-OURS = [("mask", 1), ("mask", 2), ("interp", 1), ("interp", 2), ("interp", 4)]  # mode, M
-ROUNDS, WARMUP, GATHER_LIMIT = 15, 3, 2 * 2**30
+MODES = [("mask", 1), ("mask", 2), ("interp", 1), ("interp", 2), ("interp", 4)]  # mode, M
+ROUNDS, WARMUP = 15, 3
+GATHER_LIMIT = 2 * 2**30  # bytes
+CPU = torch.device("cpu")
+
+Attend = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""Attention of tokens (B, N, C) with window starts and lengths, (B, N, M) each -> (B, N, C)."""
 
 
 def plain(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
@@ -39,23 +48,23 @@ def plain(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
 
 
 def release(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """One window of the layer: the first position's."""
+    """The window of the first position, used as that of the layer."""
     positions, channels = tokens.shape[1:]
     s, width = start[0, 0, 0], length[0, 0, 0].clamp(min=channels / 4)
     a, k = math.floor(s.item()), math.floor(width.item())
 
     def interpolated(first: int) -> Tensor:
-        """Eqs. (3) and (4): the slice of k channels from ``first``, and the k + 1st by l_dec."""
-        taken = tokens[..., [(first + i) % channels for i in range(k + 1)]]
-        return torch.cat([taken[..., :-1], taken[..., -1:] * (width - k)], dim=-1)
+        """Eqs. (3) and (4): k channels from ``first``, and the next one weighted by l_dec."""
+        window = tokens[..., [(first + i) % channels for i in range(k + 1)]]
+        return torch.cat([window[..., :-1], window[..., -1:] * (width - k)], dim=-1)
 
     d = s - a
-    chosen = (1 - d) * interpolated(a) + d * interpolated(a + 1)  # (B, N, k + 1)
-    return (chosen @ chosen.mT / positions) @ tokens  # (B, N, N) @ (B, N, C)
+    selected = (1 - d) * interpolated(a) + d * interpolated(a + 1)  # (B, N, k + 1)
+    return (selected @ selected.mT / positions) @ tokens  # (B, N, N) @ (B, N, C)
 
 
 def gather(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
-    """Eqs. (2)-(5) for one window a position, one image."""
+    """Eqs. (2)-(5) for one image and one window per position."""
     x, s, width = tokens[0], start[0], length[0]  # (N, C), (N, 1)
     positions, channels = x.shape
     a, d = s.floor(), s - s.floor()
@@ -64,15 +73,17 @@ def gather(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
     padded = F.pad(x, (0, len(k) + 2))
     columns = torch.arange(positions).unsqueeze(-1)  # (N, 1)
     lower, higher = (padded[columns, (index + i).unsqueeze(1)] for i in (0, 1))  # (N, N, K)
-    chosen = (width - k).clamp(0, 1).unsqueeze(1) * (
+    selected = (width - k).clamp(0, 1).unsqueeze(1) * (
         (1 - d).unsqueeze(1) * lower + d.unsqueeze(1) * higher
-    )
-    own = chosen.diagonal().mT.unsqueeze(1)  # (N, 1, K): x_i through i's window
-    affinity = (own * chosen).sum(-1)  # (N, N)
+    )  # (N, N, K): x_j read through the window of i
+    query = selected.diagonal().mT.unsqueeze(1)  # (N, 1, K): x_i read through the window of i
+    affinity = (query * selected).sum(-1)  # (N, N)
     return (affinity @ x / positions).unsqueeze(0)
 
 
-def windowed(mode: str):
+def windowed(mode: str) -> Attend:
+    """The attention of reid_dcs."""
+
     def attend(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
         return channel_attention(windowed_query(tokens, start, length, mode=mode), tokens, tokens)
 
@@ -80,47 +91,42 @@ def windowed(mode: str):
 
 
 def inputs(stage: tuple[int, ...], windows: int, layout: torch.memory_format) -> list[Tensor]:
-    """A feature map, starts and lengths, as a 1x1 convolution would lay them out."""
+    """Feature map (B, C, H, W), and starts and lengths (B, M, H, W) in the given memory layout."""
     channels, height, width = stage
     x = torch.randn(BATCH, *stage)
-    share, place = torch.rand(2, BATCH, windows, height, width)
-    length = 1 + (channels - 1) * share
-    start = (channels - length) * place
-    return [v.contiguous(memory_format=layout).requires_grad_() for v in (x, start, length)]
+    u, v = torch.rand(2, BATCH, windows, height, width)
+    length = 1 + (channels - 1) * u
+    start = (channels - length) * v
+    return [t.contiguous(memory_format=layout).requires_grad_() for t in (x, start, length)]
 
 
-def step(attend, leaves: list[Tensor]):
-    """Forward and backward, from the map to the gradients of the map and of the windows."""
+def forward_backward(attend: Attend, leaves: list[Tensor]) -> Callable[[], None]:
+    """Function that computes the attention and the gradients of the map, starts and lengths."""
 
     def run() -> None:
-        tokens, start, length = (v.flatten(2).mT for v in leaves)  # (B, N, C or M)
+        tokens, start, length = (t.flatten(2).mT for t in leaves)  # (B, N, C or M)
         output = attend(tokens, start, length)
         torch.autograd.grad(output, leaves, torch.ones_like(output), allow_unused=True)
 
     return run
 
 
-def compare(run, base) -> tuple[float, float]:
-    """Milliseconds of ``run``, and their ratio to those of ``base`` run in turn with it."""
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(WARMUP + ROUNDS):
-        for function, record in zip((run, base), times, strict=True):
-            began = time.perf_counter()
-            function()
-            record.append(time.perf_counter() - began)
-    ours, theirs = (sorted(record[WARMUP:])[ROUNDS // 2] for record in times)
-    return 1000 * ours, ours / theirs
+def compare(run: Callable[[], None], base: Callable[[], None]) -> tuple[float, float]:
+    """Median milliseconds of ``run``, and the ratio to the median of ``base``, alternating."""
+    rounds = [(seconds(run, CPU), seconds(base, CPU)) for _ in range(WARMUP + ROUNDS)]
+    run_time, base_time = (median(times) for times in zip(*rounds[WARMUP:], strict=True))
+    return 1000 * run_time, run_time / base_time
 
 
-def peak_mib(run) -> float:
-    """The most that is allocated at once beyond what there was before."""
+def peak_mib(run: Callable[[], None]) -> float:
+    """Peak of the memory that ``run`` allocates, in MiB."""
     with profile(profile_memory=True) as profiler:
         run()
     events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    now = peak = 0
+    allocated = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):
-        now += event.nbytes()
-        peak = max(peak, now)
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
     return peak / 2**20
 
 
@@ -130,26 +136,25 @@ def gather_fits(stage: tuple[int, ...]) -> bool:
 
 
 def measure(stage: tuple[int, ...], layout: torch.memory_format) -> None:
-    ours = {f"{mode}, M = {windows}": (windowed(mode), windows) for mode, windows in OURS}
+    """Print the rows of one stage."""
+    rows = {"plain": (plain, 1), "release": (release, 1)}
+    rows |= {f"{mode}, M = {windows}": (windowed(mode), windows) for mode, windows in MODES}
     leaves = {windows: inputs(stage, windows, layout) for windows in (1, 2, 4)}
-    base = step(plain, leaves[1])
+    base = forward_backward(plain, leaves[1])
     base_mib = peak_mib(base)
     title = f"{stage[0]}@{stage[1]}x{stage[2]}"
-    for name, (attend, windows) in ({"plain": (plain, 1), "release": (release, 1)} | ours).items():
-        run = step(attend, leaves[windows])
+    for name, (attend, windows) in rows.items():
+        run = forward_backward(attend, leaves[windows])
         ms, ratio = compare(run, base)
         mib = peak_mib(run)
-        more = f"{ms:.1f} | {ratio:.2f} | {mib:.1f} | {mib / base_mib:.2f}"
-        print(f"| {title} | {name} | {more} |", flush=True)
+        cells = f"{ms:.1f} | {ratio:.2f} | {mib:.1f} | {mib / base_mib:.2f}"
+        print(f"| {title} | {name} | {cells} |", flush=True)
     if gather_fits(stage):
-        run = step(gather, [v.detach()[:1].requires_grad_() for v in leaves[1]])
-        began = time.perf_counter()
-        run()
-        ms = 1000 * BATCH * (time.perf_counter() - began)
-        mib = BATCH * peak_mib(run)
+        run = forward_backward(gather, [t.detach()[:1].requires_grad_() for t in leaves[1]])
+        ms, mib = 1000 * BATCH * seconds(run, CPU), BATCH * peak_mib(run)
         base_ms, _ = compare(base, base)
-        more = f"{ms:.0f} | {ms / base_ms:.0f} | {mib:.0f} | {mib / base_mib:.0f}"
-        print(f"| {title} | gather | {more} |")
+        cells = f"{ms:.0f} | {ms / base_ms:.0f} | {mib:.0f} | {mib / base_mib:.0f}"
+        print(f"| {title} | gather | {cells} |")
 
 
 def main() -> None:
@@ -164,9 +169,8 @@ def main() -> None:
     choose_device("cpu")
     torch.manual_seed(0)
     print(
-        f"torch {torch.__version__}, {platform.machine()}, {os.cpu_count()} cores, "
-        f"{torch.get_num_threads()} threads, {options.layout}, batch {BATCH}\n\n"
-        "| stage | | ms | of plain | MiB | of plain |\n|---|---|---|---|---|---|"
+        f"{machine()} {torch.get_num_threads()} threads, {options.layout}, batch {BATCH}.\n\n"
+        "| stage | | ms | relative to plain | MiB | relative to plain |\n|---|---|---|---|---|---|"
     )
     for stage in STAGES:
         measure(stage, layout)

@@ -1,72 +1,60 @@
-"""What bounds a training step: its operations and bytes against the device's measured ceilings.
+"""Roofline of a training step: its operations and memory traffic against the device's limits.
 
     python benchmarks/bounds.py [--model mobilenetv2_dcs] [--height 256] [--width 128] [--batch 64]
 
-An operator takes at least its floating-point operations over the rate of a large matrix product,
-and at least the bytes of its inputs and outputs over the rate of a large copy. The roofline is the
-sum over operators of the larger of the two: no fusion of operators, no cache between them.
+An operator takes at least its floating-point operations over the measured throughput of a large
+matrix product, and at least the bytes of its inputs and outputs over the measured bandwidth of a
+large copy. The roofline is the sum over operators of the larger of the two; it assumes no fusion
+and no cache between operators.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from machine import machine
+from measuring import best_seconds
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+from training import IDENTITIES, add_input_arguments, random_batch, training_step
 
 from reid_dcs import build_model
-from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
 
 
 @dataclass(frozen=True)
-class Ceilings:
-    """Of a device: floating-point operations a second, bytes read and written a second."""
+class DeviceLimits:
+    """Measured limits of a device.
 
-    operations: float
-    bytes: float
+    Attributes:
+        flops: floating-point operations per second.
+        bandwidth: bytes read and written per second.
+    """
+
+    flops: float
+    bandwidth: float
 
     @classmethod
-    def measured(cls, device: torch.device, dtype: torch.dtype = torch.float32) -> "Ceilings":
+    def measure(cls, device: torch.device, dtype: torch.dtype = torch.float32) -> "DeviceLimits":
         size = 8192 if device.type == "cuda" else 2048
         a, b = torch.randn(2, size, size, device=device, dtype=dtype)
         source = torch.zeros(2**30 if device.type == "cuda" else 2**26, device=device)
         target = torch.zeros_like(source)
-        product = seconds(lambda: a @ b, device)
-        copy = seconds(lambda: target.copy_(source), device)
-        return cls(2 * size**3 / product, 2 * source.nbytes / copy)
+        product_time = best_seconds(lambda: a @ b, device)
+        copy_time = best_seconds(lambda: target.copy_(source), device)
+        return cls(2 * size**3 / product_time, 2 * source.nbytes / copy_time)
 
 
-def seconds(run: Callable[[], object], device: torch.device, rounds: int = 10) -> float:
-    """The fastest of some rounds, after two to warm up."""
-    times = []
-    for _ in range(2 + rounds):
-        synchronise(device)
-        began = time.perf_counter()
-        run()
-        synchronise(device)
-        times.append(time.perf_counter() - began)
-    return min(times[2:])
-
-
-def synchronise(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
-class Costs(TorchDispatchMode):
-    """Counts what runs in its context, operator by operator, forward and backward."""
+class OperatorCosts(TorchDispatchMode):
+    """Context that records operations and bytes of every operator, forward and backward."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.operators: list[tuple[int, int]] = []  # operations, bytes
+        self.operators: list[tuple[int, int]] = []  # (operations, bytes)
 
     def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
         result = operator(*args, **(kwargs or {}))
@@ -83,17 +71,17 @@ class Costs(TorchDispatchMode):
     def bytes(self) -> int:
         return sum(size for _, size in self.operators)
 
-    def roofline(self, ceilings: Ceilings) -> float:
-        """Seconds that the operators take at least, one after the other."""
+    def roofline(self, limits: DeviceLimits) -> float:
+        """Lower bound on the seconds of the operators, run one after the other."""
         return sum(
-            max(operations / ceilings.operations, size / ceilings.bytes)
+            max(operations / limits.flops, size / limits.bandwidth)
             for operations, size in self.operators
         )
 
 
 def _operations(operator: OpOverload, args: tuple, kwargs: dict, result: object) -> int:
     if operator.overloadpacket == torch.ops.aten.convolution_backward:
-        # torch's count takes the weight's gradient of a grouped convolution for a dense one's
+        # torch counts the weight gradient of a grouped convolution as that of a dense one.
         grad, _, weight, *_, mask = args
         return 2 * grad.numel() * weight[0].numel() * sum(mask[:2])
     count = flop_registry.get(operator.overloadpacket)
@@ -101,7 +89,7 @@ def _operations(operator: OpOverload, args: tuple, kwargs: dict, result: object)
 
 
 def _bytes(tree: object) -> int:
-    """Of all tensors; an expanded one counts what lies in memory."""
+    """Bytes of all tensors in a tree; an expanded tensor counts the memory it occupies."""
     return sum(
         min(leaf.nbytes, leaf.untyped_storage().nbytes())
         for leaf in tree_leaves(tree)
@@ -109,35 +97,25 @@ def _bytes(tree: object) -> int:
     )
 
 
-def row(options: argparse.Namespace, precision: Precision, device: torch.device) -> str:
-    """Of the table: a step's counts, the ceilings, the times they allow, the time it takes."""
-    model = build_model(options.model, 751).to(device, memory_format=torch.channels_last)
-    optimizer = torch.optim.Adam(model.train().parameters(), 3e-4, fused=True)
-    images = torch.randn(options.batch, 3, options.height, options.width, device=device)
-    images = images.to(memory_format=torch.channels_last)
-    pids = torch.arange(options.batch // 4, device=device).repeat_interleave(4)
-
-    def step() -> None:
-        optimizer.zero_grad()
-        with precision.autocast():
-            logits, features = model(images)
-        IdentityTripletLoss()(logits.float(), features, pids).total.backward()
-        optimizer.step()
-
-    took = seconds(step, device)
-    with Costs() as costs:
+def table_row(options: argparse.Namespace, precision: Precision, device: torch.device) -> str:
+    """Operations and bytes of a step, limits of the device, lower bounds and measured time."""
+    model = build_model(options.model, IDENTITIES).to(device, memory_format=torch.channels_last)
+    batch = random_batch(options.batch, options.height, options.width, device)
+    step = training_step(model, *batch, precision=precision)
+    step_time = best_seconds(step, device)
+    with OperatorCosts() as costs:
         step()
-    ceilings = Ceilings.measured(device, precision.dtype)
+    limits = DeviceLimits.measure(device, precision.dtype)
     cells = [
         precision.name,
         f"{costs.operations / 2e9:.1f}",
         f"{costs.bytes / 2**30:.1f}",
-        f"{ceilings.operations / 1e12:.3g}",
-        f"{ceilings.bytes / 1e9:.3g}",
-        f"{1e3 * costs.operations / ceilings.operations:.0f}",
-        f"{1e3 * costs.bytes / ceilings.bytes:.0f}",
-        f"{1e3 * costs.roofline(ceilings):.0f}",
-        f"{1e3 * took:.0f}",
+        f"{limits.flops / 1e12:.3g}",
+        f"{limits.bandwidth / 1e9:.3g}",
+        f"{1e3 * costs.operations / limits.flops:.0f}",
+        f"{1e3 * costs.bytes / limits.bandwidth:.0f}",
+        f"{1e3 * costs.roofline(limits):.0f}",
+        f"{1e3 * step_time:.0f}",
     ]
     return f"| {' | '.join(cells)} |"
 
@@ -145,9 +123,7 @@ def row(options: argparse.Namespace, precision: Precision, device: torch.device)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="mobilenetv2_dcs")
-    parser.add_argument("--height", type=int, default=256)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=64)
+    add_input_arguments(parser, batch=64)
     options = parser.parse_args()
     device = choose_device("auto")
     print(
@@ -158,7 +134,7 @@ def main() -> None:
         "| operations, ms | bytes, ms | roofline, ms | measured, ms |\n" + 9 * "|---" + "|"
     )
     for name in dict.fromkeys(["float32", Precision("auto", device).name]):
-        print(row(options, Precision(name, device), device), flush=True)
+        print(table_row(options, Precision(name, device), device), flush=True)
 
 
 if __name__ == "__main__":

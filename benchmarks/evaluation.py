@@ -1,34 +1,35 @@
-"""Time and memory of an evaluation: torchreid's Python evaluator, ours, a bare matrix product.
+"""Time and memory of an evaluation: torchreid, reid_dcs and the matrix product alone.
 
     python benchmarks/evaluation.py [--output benchmarks/results/evaluation.md]
     python benchmarks/evaluation.py --row MSMT17 reranked 1
     python benchmarks/evaluation.py --features DIR
 
-Features are drawn around a centre for every identity, D = 512, in the sizes of Market-1501 and
-MSMT17 and, for 500 queries, with ten times the gallery of the latter; float32, cosine. torchreid is
-measured from features to CMC and mAP, its distance matrix included. The floor is the product of the
-two matrices in the same chunks, without looking at what comes out. Every figure is of the best of
---rounds, taken in turns; CPU seconds are those of all threads, and on a machine that does other
-work the fairer measure. Memory is the peak of a process over what it held with the features.
+Features are random around one center per identity, D = 512, float32, compared by cosine distance.
+Their numbers are those of Market-1501, of MSMT17, and of 500 queries against ten times the gallery
+of MSMT17. torchreid's Python evaluator is timed from features to CMC and mAP, including the
+distance matrix. The lower bound is the product of the two feature matrices in the same chunks as
+reid_dcs uses. Functions alternate for --rounds rounds, and the fastest round counts. CPU seconds
+are summed over threads; they are the fairer measure on a machine that does other work. Memory is
+the peak of a process minus its memory with the features loaded.
 
-With --row, one size, its functions by name (product, ours, torchreids, reranked) and rounds are
-measured; the best seconds, CPU seconds and MiB are printed. With --features, the folder that an
-evaluation left its features in (eval.keep_features), nothing is timed: both evaluate what is there,
-and must agree to the last tie.
+--row measures one size with the given comma-separated functions (product, reid_dcs, torchreid,
+reranked) and prints the seconds, CPU seconds and MiB of the fastest of the given rounds. --features
+takes a folder with the features of an evaluation (eval.keep_features) and times nothing: it checks
+that torchreid and reid_dcs agree on them.
 """
 
 import argparse
 import os
-import platform
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from machine import machine
+from measuring import PeakMemory, write_page
 
 D = 512
 SIZES = {  # queries, gallery images, identities, cameras
@@ -36,36 +37,38 @@ SIZES = {  # queries, gallery images, identities, cameras
     "MSMT17": (11_659, 82_161, 3_060, 15),
     "MSMT17, ten galleries": (500, 821_610, 3_060, 15),
 }
-TITLES = {"product": "product alone", "ours": "ours", "torchreids": "torchreid"}
-SPREAD = 2.4  # of an identity's features, in lengths of its centre
+SPREAD = 2.4  # standard deviation of the features of an identity, relative to its center
 
 
-def drawn(size: str) -> tuple:
-    """qf, gf, q_pids, g_pids, q_camids, g_camids; a tenth of a gallery is of nobody asked for."""
+def random_features(size: str) -> tuple:
+    """Features and labels (qf, gf, q_pids, g_pids, q_camids, g_camids) of a size.
+
+    A tenth of the gallery has identities that no query has.
+    """
     num_query, num_gallery, identities, cameras = SIZES[size]
     rng, torch_rng = np.random.default_rng(0), torch.Generator().manual_seed(0)
     q_pids = rng.integers(0, identities, num_query)
     g_pids = rng.integers(0, identities * 10 // 9, num_gallery)
-    if num_gallery > 100_000:  # the rest are strangers
+    if num_gallery > 100_000:  # all but one gallery of MSMT17 are negatives
         g_pids[82_161:] = identities
-    centres = F.normalize(torch.randn(g_pids.max() + 1, D, generator=torch_rng))
+    centers = F.normalize(torch.randn(g_pids.max() + 1, D, generator=torch_rng))
 
     def features(pids: np.ndarray) -> torch.Tensor:
-        vectors = torch.randn(len(pids), D, generator=torch_rng).mul_(SPREAD / D**0.5)
-        return vectors.add_(centres[torch.from_numpy(pids)])
+        noise = torch.randn(len(pids), D, generator=torch_rng).mul_(SPREAD / D**0.5)
+        return noise.add_(centers[torch.from_numpy(pids)])
 
     labels = q_pids, g_pids, *(rng.integers(0, cameras, n) for n in (num_query, num_gallery))
     return features(q_pids), features(g_pids), *labels
 
 
-def torchreids(qf, gf, *labels):
+def torchreid_evaluator(qf, gf, *labels):
     from torchreid import metrics
 
     distmat = metrics.compute_distance_matrix(qf, gf, "cosine").numpy()
     return metrics.evaluate_rank(distmat, *labels, use_cython=False)
 
 
-def ours(*arguments):
+def reid_dcs_evaluator(*arguments):
     from reid_dcs.evaluation import evaluate_features
 
     return evaluate_features(*arguments)
@@ -78,6 +81,7 @@ def reranked(qf, gf, *labels):
 
 
 def product(qf, gf, *_):
+    """Matrix product of the features, chunk by chunk; the result is discarded."""
     from reid_dcs.evaluation.distances import chunks
 
     rows = chunks((len(qf), len(gf)))
@@ -86,29 +90,51 @@ def product(qf, gf, *_):
         torch.mm(qf[r], gf.T, out=buffer[: r.stop - r.start])
 
 
+FUNCTIONS = {
+    "product": product,
+    "reid_dcs": reid_dcs_evaluator,
+    "torchreid": torchreid_evaluator,
+    "reranked": reranked,
+}
+
+
 def measure(size: str, names: list[str], rounds: int) -> None:
-    """Print seconds and MiB for each of the functions named."""
+    """Print seconds, CPU seconds and MiB of each function."""
     import reid_dcs  # noqa: F401  silences torchreid's warning
 
-    arguments = drawn(size)
-    best = {}
+    arguments, best = random_features(size), {}
     for _ in range(rounds):
         for name in names:
-            peak, started, cpu = _Peak(), time.perf_counter(), time.process_time()
-            globals()[name](*arguments)
-            seconds, cpu = time.perf_counter() - started, time.process_time() - cpu
-            found = seconds, cpu, peak.stop() / 2**20
-            best[name] = min(best.get(name, found), found)
-            print(f"{size}: {name} {seconds:.2f} s, CPU {cpu:.2f} s", file=sys.stderr)
-    for name, found in best.items():
-        print(name, *found)
+            before = resident_bytes()
+            peak = PeakMemory(resident_bytes, interval=0.01)
+            start, cpu_start = time.perf_counter(), time.process_time()
+            FUNCTIONS[name](*arguments)
+            wall, cpu = time.perf_counter() - start, time.process_time() - cpu_start
+            measured = wall, cpu, (peak.stop() - before) / 2**20
+            best[name] = min(best.get(name, measured), measured)
+            print(f"{size}: {name} {wall:.2f} s, CPU {cpu:.2f} s", file=sys.stderr)
+    for name, measured in best.items():
+        print(name, *measured)
 
 
-def agree(folder: Path) -> None:
-    """Evaluate the features in ``folder`` by both, and say how the results differ."""
+def measure_in_process(size: str, names: str, rounds: int) -> dict[str, list[float]]:
+    """Run :func:`measure` in a separate process."""
+    command = [sys.executable, __file__, "--row", size, names, str(rounds)]
+    result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
+    rows = [line.split() for line in result.stdout.splitlines()[-len(names.split(",")) :]]
+    return {name: [float(value) for value in values] for name, *values in rows}
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def check_agreement(folder: Path) -> None:
+    """Evaluate the features in ``folder`` with both libraries and print the differences."""
     from torchreid import metrics
 
-    from reid_dcs.evaluation import evaluate_rank
+    from reid_dcs.evaluation import evaluate_features, evaluate_rank
     from reid_dcs.evaluation.feature_cache import read_features
 
     query, gallery = (
@@ -118,108 +144,75 @@ def agree(folder: Path) -> None:
     labels = query.pids, gallery.pids, query.camids, gallery.camids
     for metric in ("cosine", "euclidean"):
         distmat = metrics.compute_distance_matrix(query.vectors, gallery.vectors, metric).numpy()
-        started = time.perf_counter()
+        start = time.perf_counter()
         cmc, mAP = metrics.evaluate_rank(distmat, *labels, use_cython=False)
-        seconds = time.perf_counter() - started
-        own_cmc, own_mAP = evaluate_rank(distmat, *labels)
-        result = ours(query.vectors, gallery.vectors, *labels, metric)
+        wall = time.perf_counter() - start
+        rank_cmc, rank_mAP = evaluate_rank(distmat, *labels)
+        result = evaluate_features(query.vectors, gallery.vectors, *labels, metric)
         print(
             f"{metric}, {len(query.pids):,} x {len(gallery.pids):,}: torchreid mAP {mAP:.6f}, "
-            f"rank-1 {cmc[0]:.6f} ({seconds:.1f} s). evaluate_rank: CMC "
-            f"{'equal' if np.array_equal(cmc, own_cmc) else 'NOT EQUAL'}, mAP off by "
-            f"{abs(mAP - own_mAP):.1e}. evaluate_features: CMC "
+            f"rank-1 {cmc[0]:.6f} ({wall:.1f} s). evaluate_rank: CMC "
+            f"{'equal' if np.array_equal(cmc, rank_cmc) else 'NOT EQUAL'}, mAP off by "
+            f"{abs(mAP - rank_mAP):.1e}. evaluate_features: CMC "
             f"{'equal' if np.array_equal(cmc, result.cmc) else 'NOT EQUAL'}, mAP off by "
             f"{abs(mAP - result.mAP):.1e}."
         )
 
 
-class _Peak(threading.Thread):
-    """How far this process's memory rises, looked at a hundred times a second."""
-
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.before, self.done = _memory(), threading.Event()
-        self.highest = self.before
-        self.start()
-
-    def run(self) -> None:
-        while not self.done.wait(0.01):
-            self.highest = max(self.highest, _memory())
-
-    def stop(self) -> int:
-        self.done.set()
-        self.join()
-        return self.highest - self.before
-
-
-def _memory() -> int:
-    """Resident bytes of this process."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--output", type=Path, help="Markdown file for the table")
-    parser.add_argument("--features", type=Path, metavar="DIR", help="compare, time nothing")
-    parser.add_argument("--row", nargs=3, metavar=("SIZE", "NAMES", "ROUNDS"))
-    options = parser.parse_args()
-    if options.features:
-        return agree(options.features)
-    if options.row:
-        size, names, rounds = options.row
-        return measure(size, names.split(","), int(rounds))
-
-    def run(size: str, names: str, rounds: int) -> dict[str, list[float]]:
-        command = [sys.executable, __file__, "--row", size, names, str(rounds)]
-        result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        rows = [line.split() for line in result.stdout.splitlines()[-len(names.split(",")) :]]
-        return {name: [float(value) for value in values] for name, *values in rows}
-
-    market, msmt17, ten = SIZES
-    rows = {size: run(size, "product,ours", options.rounds) for size in (market, msmt17)}
-    rows[ten] = run(ten, "product,ours", 1)
-    theirs = run(market, "torchreids", 1)["torchreids"]
+def page(rounds: int) -> list[str]:
+    """Measure all sizes; the lines of the result page."""
+    market, msmt17, ten_galleries = SIZES
+    rows = {size: measure_in_process(size, "product,reid_dcs", rounds) for size in (market, msmt17)}
+    rows[ten_galleries] = measure_in_process(ten_galleries, "product,reid_dcs", 1)
+    rows[market] |= measure_in_process(market, "torchreid", 1)
     lines = [
-        "# The cost of an evaluation",
+        "# Cost of an evaluation",
         "",
-        f"`python benchmarks/evaluation.py --rounds {options.rounds}`: drawn features, D = {D}, "
+        f"`python benchmarks/evaluation.py --rounds {rounds}`: random features, D = {D}, "
         "float32, cosine; from features to CMC, mAP and mINP.",
         "",
-        f"{_cpu()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads, "
-        f"torch {torch.__version__}, NumPy {np.__version__}, Python {platform.python_version()}; "
-        f"load {os.getloadavg()[1]:.1f}.",
+        f"{machine('numpy')} {torch.get_num_threads()} threads, load {os.getloadavg()[1]:.1f}.",
         "",
-        "| size | queries x gallery | | seconds | over the product | CPU seconds "
-        "| over the product | memory beyond the features, MiB |",
+        "| size | queries x gallery | | seconds | relative to the product | CPU seconds "
+        "| relative to the product | memory beyond the features, MiB |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for size, row in rows.items():
-        if size == market:
-            row |= {"torchreids": theirs}
-        floor = row["product"]
-        for name, (seconds, cpu, memory) in row.items():
+        num_query, num_gallery, *_ = SIZES[size]
+        product_wall, product_cpu, _ = row["product"]
+        for name, (wall, cpu, memory) in row.items():
+            title = "product alone" if name == "product" else name
             lines.append(
-                f"| {size} | {SIZES[size][0]:,} x {SIZES[size][1]:,} | {TITLES[name]} "
-                f"| {seconds:.2f} | {seconds / floor[0]:.1f}x | {cpu:.2f} | {cpu / floor[1]:.1f}x "
+                f"| {size} | {num_query:,} x {num_gallery:,} | {title} "
+                f"| {wall:.2f} | {wall / product_wall:.1f}x | {cpu:.2f} | {cpu / product_cpu:.1f}x "
                 f"| {memory:,.0f} |"
             )
-    ratios = [their / own for their, own in zip(theirs, rows[market]["ours"], strict=True)]
+    pairs = zip(rows[market]["torchreid"], rows[market]["reid_dcs"], strict=True)
+    wall, cpu, memory = (torchreid / reid_dcs for torchreid, reid_dcs in pairs)
     lines += [
         "",
-        f"At Market-1501's size torchreid takes {ratios[0]:.0f}x our seconds, {ratios[1]:.0f}x our "
-        f"CPU seconds and {ratios[2]:.0f}x our memory.",
+        f"At the size of Market-1501, torchreid takes {wall:.0f}x the seconds, {cpu:.0f}x the CPU "
+        f"seconds and {memory:.0f}x the memory of reid_dcs.",
     ]
-    print("\n".join(lines))
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    return lines
 
 
-def _cpu() -> str:
-    for line in Path("/proc/cpuinfo").open():
-        if line.startswith("model name"):
-            return line.split(":")[1].strip()
-    return platform.machine()
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--output", type=Path, help="Markdown file for the table")
+    parser.add_argument("--features", type=Path, metavar="DIR", help="check agreement only")
+    parser.add_argument("--row", nargs=3, metavar=("SIZE", "FUNCTIONS", "ROUNDS"))
+    options = parser.parse_args()
+    if options.features:
+        check_agreement(options.features)
+    elif options.row:
+        size, names, rounds = options.row
+        measure(size, names.split(","), int(rounds))
+    else:
+        write_page(page(options.rounds), options.output)
 
 
 if __name__ == "__main__":

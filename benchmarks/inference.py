@@ -1,9 +1,10 @@
-"""Images a second: PyTorch as it is, compiled, and ONNX Runtime; torchreid's networks beside ours.
+"""Images per second of feature extraction: PyTorch, torch.compile and ONNX Runtime.
 
     python benchmarks/inference.py [--output benchmarks/results/inference.md]
 
-Everything is compiled and exported first. Then the networks and the ways alternate, round after
-round, in one process; a cell is the median of its rounds and their quartiles.
+Networks of torchreid are measured beside those of reid_dcs. Everything is compiled and exported
+first. All networks and backends then alternate in one process; a cell is the median over rounds,
+with the quartiles in parentheses.
 """
 
 import argparse
@@ -15,87 +16,84 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import machine
+from measuring import seconds, write_page
 from torch import Tensor
+from training import IDENTITIES, add_input_arguments
 
 import reid_dcs
 from reid_dcs.inference.onnx import OnnxNetwork, onnx_graph
 from reid_dcs.runtime.device import choose_device
 
-OURS = ("mobilenetv2_base", "mobilenetv2_dcs", "mobilenetv2_200_dcs", "osnet_x1_0_dcs")
+REID_DCS = ("mobilenetv2_base", "mobilenetv2_dcs", "mobilenetv2_200_dcs", "osnet_x1_0_dcs")
 TORCHREID = ("mobilenetv2_x1_0", "osnet_x1_0")
-WAYS = ("contiguous, as torchreid runs it", "channels_last", "compiled", "ONNX Runtime")
-PAUSE = 0.1  # seconds after a measurement, for the threads of a runtime to come to rest
+BACKENDS = ("contiguous, as in torchreid", "channels_last", "compiled", "ONNX Runtime")
+PAUSE = 0.1  # seconds after each measurement, until the threads of a runtime are idle
 
 Run = Callable[[], Tensor]
 
 
-def ways(name: str, images: Tensor) -> dict[str, Run]:
-    """The network in each way, as functions without arguments; called once, so that all is made."""
+def build_runs(name: str, images: Tensor) -> dict[str, Run]:
+    """Feature extraction with each backend; every function has been called once."""
     torch.manual_seed(0)
-    model = reid_dcs.build_model(name, 751).eval()
+    model = reid_dcs.build_model(name, IDENTITIES).eval()
     exported = OnnxNetwork(onnx_graph(model, images))
-    plain = reid_dcs.build_model(name, 751).eval()
-    layered = model.to(memory_format=torch.channels_last)
-    strided = images.to(memory_format=torch.channels_last)
-    compiled = torch.compile(layered)
+    contiguous = reid_dcs.build_model(name, IDENTITIES).eval()
+    channels_last = model.to(memory_format=torch.channels_last)
+    channels_last_images = images.to(memory_format=torch.channels_last)
+    compiled = torch.compile(channels_last)
     runs: list[Run] = [
-        lambda: plain(images),
-        lambda: layered(strided),
-        lambda: compiled(strided),
+        lambda: contiguous(images),
+        lambda: channels_last(channels_last_images),
+        lambda: compiled(channels_last_images),
         lambda: exported(images),
     ]
     for run in runs:
         run()
     print(f"{name} is ready", file=sys.stderr, flush=True)
-    return dict(zip(WAYS, runs, strict=True))
+    return dict(zip(BACKENDS, runs, strict=True))
 
 
-def cell(seconds: list[float], batch: int) -> str:
-    low, middle, high = batch / np.quantile(seconds, [0.75, 0.5, 0.25])
-    return f"{middle:.0f} ({low:.0f} to {high:.0f})"
+def format_cell(times: list[float], batch: int) -> str:
+    """Images per second: the median, and the quartiles."""
+    low, median, high = batch / np.quantile(times, [0.75, 0.5, 0.25])
+    return f"{median:.0f} ({low:.0f} to {high:.0f})"
 
 
 @torch.no_grad()
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--height", type=int, default=256)
-    parser.add_argument("--width", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=32)
+    add_input_arguments(parser)
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--output", type=Path, help="Markdown file for the table")
     options = parser.parse_args()
-    choose_device("cpu")
+    device = choose_device("cpu")
     images = torch.randn(options.batch, 3, options.height, options.width)
-    networks = {name: ways(name, images) for name in (*OURS, *TORCHREID)}
+    runs = {name: build_runs(name, images) for name in (*REID_DCS, *TORCHREID)}
     print("measuring", file=sys.stderr, flush=True)
     times: dict[tuple[str, str], list[float]] = {
-        (name, way): [] for name in networks for way in WAYS
+        (name, backend): [] for name in runs for backend in BACKENDS
     }
     for _ in range(1 + options.rounds):
-        for name, way in times:
-            began = time.perf_counter()
-            networks[name][way]()
-            times[name, way].append(time.perf_counter() - began)
+        for name, backend in times:
+            times[name, backend].append(seconds(runs[name][backend], device))
             time.sleep(PAUSE)
     lines = [
-        "# Features of images, on a CPU",
+        "# Feature extraction on a CPU",
         "",
         f"`python benchmarks/inference.py` at {options.height}x{options.width}, batch "
-        f"{options.batch}: images a second, the median of {options.rounds} rounds that alternate "
-        "(and their quartiles). No decoding, no resizing.",
+        f"{options.batch}: images per second, the median of {options.rounds} alternating rounds "
+        "with the quartiles in parentheses. Decoding and resizing are not included.",
         "",
         machine("onnxruntime"),
         "",
-        f"| network | {' | '.join(WAYS)} |",
-        "|---" * (1 + len(WAYS)) + "|",
+        f"| network | {' | '.join(BACKENDS)} |",
+        "|---" * (1 + len(BACKENDS)) + "|",
     ]
-    for name in networks:
-        whose = " (torchreid's)" if name in TORCHREID else ""
-        cells = [cell(times[name, way][1:], options.batch) for way in WAYS]
-        lines.append(f"| `{name}`{whose} | {' | '.join(cells)} |")
-    print("\n".join(lines))
-    if options.output:
-        options.output.write_text("\n".join(lines) + "\n")
+    for name in runs:
+        library = " (torchreid)" if name in TORCHREID else ""
+        cells = [format_cell(times[name, backend][1:], options.batch) for backend in BACKENDS]
+        lines.append(f"| `{name}`{library} | {' | '.join(cells)} |")
+    write_page(lines, options.output)
 
 
 if __name__ == "__main__":

@@ -1,12 +1,13 @@
-"""Images a second of a training input pipeline: torchreid's ImageDataManager and ours.
+"""Images per second of the training input pipeline: torchreid's ImageDataManager and reid_dcs.
 
     python benchmarks/input.py --root DIR [--output benchmarks/results/input.md]
 
-Market-1501 at 256x128, batches of 64 (16 x 4), flip, crop and erasing. torchreid is measured with
-0 workers up to twice the cores, each for --seconds after a warm-up; ours from memory and from the
-mapped file, which `tools/prepare_data.py store` writes under ROOT if it is not there. Every row
-runs in a process of its own; its memory is that of the process tree, unshared, at its peak, over
-what the imports take. A step of training is a batch through mobilenetv2_dcs, forward and backward.
+Market-1501 at 256x128 in batches of 64 (16 identities x 4 images), with flip, crop and erasing.
+torchreid is measured with 0 workers up to twice the number of cores; reid_dcs from memory and from
+the mapped file, which `tools/prepare_data.py store` writes under ROOT in advance. Each row runs for
+--seconds after a warm-up, in a separate process. Memory is the peak of the process and its workers
+(shared pages counted once) minus that after the imports. The cost is also given as a share of a
+training step, a forward and backward pass of mobilenetv2_dcs.
 """
 
 import argparse
@@ -15,18 +16,21 @@ import io
 import os
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
 import torch
 from machine import machine
+from measuring import PeakMemory, best_seconds, write_page
+from training import IDENTITIES, INSTANCES, random_batch
 
-HEIGHT, WIDTH, BATCH, INSTANCES = 256, 128, 64, 4
+HEIGHT, WIDTH, BATCH = 256, 128, 64
+NUM_TRAIN = 12_936  # training images of Market-1501
+WARMUP = 5  # batches
 
 
-def torchreids(root: str, workers: int):
-    """Train loader of torchreid's own manager over our list of the files: it downloads none."""
+def torchreid_loader(root: str, workers: int):
+    """Train loader of torchreid's data manager over reid_dcs's file list, without a download."""
     from torchreid import data
 
     import reid_dcs  # noqa: F401  registers dcs_market1501
@@ -46,8 +50,8 @@ def torchreids(root: str, workers: int):
         ).train_loader
 
 
-def ours(root: str, mapped: bool):
-    """Train loader of ours; the other splits are left alone, as they feed no training."""
+def reid_dcs_loader(root: str, mapped: bool):
+    """Train loader of reid_dcs; only the training images are decoded."""
     from reid_dcs.data.augment import Augmentation
     from reid_dcs.data.datasets import load_dataset
     from reid_dcs.data.manager import TrainLoader
@@ -66,71 +70,66 @@ def ours(root: str, mapped: bool):
     return TrainLoader(store, sampler, Augmentation(0.5, 10, 0.5), device)
 
 
-def measure(row: str, root: str, seconds: float) -> None:
-    """Print images a second and the peak memory in MiB."""
-    if row == "step":
-        return print(_step_images_a_second(), 0)
-    import reid_dcs.runs  # noqa: F401  what every training imports
+def measure(row: str, root: str, duration: float) -> None:
+    """Print images per second, peak memory in MiB and seconds to open the loader.
 
-    before = _memory()
-    peak = _Peak()
-    started = time.perf_counter()
-    loader = torchreids(root, int(row)) if row.isdigit() else ours(root, row == "mapped")
-    opened = time.perf_counter() - started
-    rate, images, epoch = None, 0, 0
-    while rate is None:
-        if hasattr(loader, "set_epoch"):
-            loader.set_epoch(epoch)
-        for number, batch in enumerate(loader):
-            assert batch["img"].shape == (BATCH, 3, HEIGHT, WIDTH)
-            if epoch == 0 and number == 4:  # warm
-                images, started = 0, time.perf_counter()
-            images += BATCH
-            if (epoch or number > 4) and time.perf_counter() - started > seconds:
-                rate = (images - (0 if epoch else BATCH)) / (time.perf_counter() - started)
-                break
-        epoch += 1
+    Args:
+        row: number of torchreid's workers; or ``memory`` or ``mapped`` for reid_dcs.
+        root: folder that holds Market-1501.
+        duration: seconds to measure.
+    """
+    import reid_dcs.runs  # noqa: F401  imported by every training run
+
+    before = process_tree_bytes()
+    peak = PeakMemory(process_tree_bytes, interval=0.1)
+    start = time.perf_counter()
+    loader = (
+        torchreid_loader(root, int(row))
+        if row.isdigit()
+        else reid_dcs_loader(root, row == "mapped")
+    )
+    opened = time.perf_counter() - start
+    rate = images_per_second(loader, duration)
     print(rate, (peak.stop() - before) / 2**20, opened)
 
 
-def _step_images_a_second(steps: int = 4) -> float:
+def images_per_second(loader, duration: float) -> float:
+    """Iterate over epochs until ``duration`` seconds have passed since the warm-up."""
+    number, epoch = 0, 0
+    while True:
+        if hasattr(loader, "set_epoch"):
+            loader.set_epoch(epoch)
+        for batch in loader:
+            assert batch["img"].shape == (BATCH, 3, HEIGHT, WIDTH)
+            number += 1
+            if number == WARMUP:
+                start = time.perf_counter()
+            elif number > WARMUP and (elapsed := time.perf_counter() - start) > duration:
+                return (number - WARMUP) * BATCH / elapsed
+        epoch += 1
+
+
+def print_step_rate() -> None:
+    """Print images per second of a forward and backward pass."""
     from reid_dcs import build_model
     from reid_dcs.losses import IdentityTripletLoss
     from reid_dcs.runtime.device import choose_device
 
-    choose_device("cpu")
-    model = build_model("mobilenetv2_dcs", 751).to(memory_format=torch.channels_last).train()
-    images = torch.randn(BATCH, 3, HEIGHT, WIDTH).to(memory_format=torch.channels_last)
-    pids, times = torch.arange(BATCH // INSTANCES).repeat_interleave(INSTANCES), []
-    for _ in range(steps):
-        started = time.perf_counter()
-        IdentityTripletLoss()(*model(images), pids).total.backward()
-        times.append(time.perf_counter() - started)
-    return BATCH / min(times)
+    device = choose_device("cpu")
+    model = build_model("mobilenetv2_dcs", IDENTITIES)
+    model = model.to(memory_format=torch.channels_last).train()
+    images, pids = random_batch(BATCH, HEIGHT, WIDTH)
+    criterion = IdentityTripletLoss()
+    step_time = best_seconds(
+        lambda: criterion(*model(images), pids).total.backward(), device, rounds=3
+    )
+    print(BATCH / step_time)
 
 
-class _Peak(threading.Thread):
-    """The highest memory of this process and its workers, looked at ten times a second."""
+def process_tree_bytes() -> int:
+    """Memory of this process and its children: private pages and their share of shared ones.
 
-    def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self.highest, self.done = 0, threading.Event()
-        self.start()
-
-    def run(self) -> None:
-        while not self.done.wait(0.1):
-            self.highest = max(self.highest, _memory())
-
-    def stop(self) -> int:
-        self.done.set()
-        self.join()
-        return self.highest
-
-
-def _memory() -> int:
-    """Bytes of this process and its children: private pages and their share of shared ones.
-
-    Pages of a mapped file are left out: the kernel takes them back when it needs them.
+    Pages of a mapped file are excluded: the kernel reclaims them when it needs memory.
     """
     total, children = 0, f"/proc/self/task/{os.getpid()}/children"
     for pid in [str(os.getpid()), *Path(children).read_text().split()]:
@@ -151,26 +150,30 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="Markdown file for the table")
     parser.add_argument("--row", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.row == "step":
+        return print_step_rate()
     if options.row:
         return measure(options.row, options.root, options.seconds)
 
-    def run(row: str) -> tuple[float, ...]:
+    def run(row: str) -> list[float]:
+        """Measure a row in a separate process."""
         command = [sys.executable, __file__, "--root", options.root, "--row", row]
         command += ["--seconds", str(options.seconds)]
         result = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-        values = tuple(map(float, result.stdout.splitlines()[-1].split()))
+        values = [float(value) for value in result.stdout.splitlines()[-1].split()]
         print(row, *values, file=sys.stderr, flush=True)
         return values
 
     cores = os.cpu_count()
-    theirs = {workers: run(str(workers)) for workers in sorted({0, 1, cores, 2 * cores})}
-    best = max(theirs, key=lambda workers: theirs[workers][0])
-    rows = {f"torchreid, {workers} workers": values for workers, values in theirs.items()}
-    rows |= {"ours, from memory": run("memory"), "ours, from the mapped file": run("mapped")}
-    step = run("step")[0]
-    store = 12_936 * HEIGHT * WIDTH * 3 / 2**20
+    rows = {f"torchreid, {n} workers": run(str(n)) for n in sorted({0, 1, cores, 2 * cores})}
+    torchreid_best = max(rate for rate, _, _ in rows.values())
+    rows["reid_dcs, from memory"] = run("memory")
+    rows["reid_dcs, from the mapped file"] = run("mapped")
+    (step_rate,) = run("step")
+    store = NUM_TRAIN * HEIGHT * WIDTH * 3 / 2**20
+    two_batches = 2 * BATCH * HEIGHT * WIDTH * 3 * 4 / 2**20
     lines = [
-        "# The cost of feeding",
+        "# Cost of the input pipeline",
         "",
         f"`python benchmarks/input.py --root DIR --seconds {options.seconds:g}`: Market-1501 at "
         f"{HEIGHT}x{WIDTH}, batches of {BATCH} ({BATCH // INSTANCES} x {INSTANCES}), flip, crop, "
@@ -178,26 +181,23 @@ def main() -> None:
         "",
         machine("Pillow"),
         "",
-        "| | images a second | over torchreid's best | of a training step | opened in, s "
-        "| memory, MiB |",
+        "| | images per second | relative to torchreid's best | share of a training step "
+        "| opened in, s | memory, MiB |",
         "|---|---|---|---|---|---|",
     ]
     for name, (rate, memory, opened) in rows.items():
         lines.append(
-            f"| {name} | {rate:,.0f} | {rate / theirs[best][0]:.1f}x | {step / rate:.2%} "
+            f"| {name} | {rate:,.0f} | {rate / torchreid_best:.1f}x | {step_rate / rate:.2%} "
             f"| {opened:.1f} | {memory:,.0f} |"
         )
     lines += [
         "",
-        f"A training step of `mobilenetv2_dcs` runs at {step:.1f} images a second there. The store "
-        f"is {store:,.0f} MiB, two batches are {2 * BATCH * HEIGHT * WIDTH * 12 / 2**20:,.0f} MiB; "
-        "memory is the peak of the process and its workers above what the imports take, without "
-        "the pages of a mapped file, which the kernel takes back when it needs them.",
+        f"A training step of `mobilenetv2_dcs` processes {step_rate:.1f} images per second on this "
+        f"machine. The decoded images take {store:,.0f} MiB, two batches {two_batches:,.0f} MiB. "
+        "Memory is the peak of the process and its workers minus that after the imports, without "
+        "the pages of the mapped file, which the kernel reclaims when it needs memory.",
     ]
-    print("\n".join(lines))
-    if options.output:
-        options.output.parent.mkdir(parents=True, exist_ok=True)
-        options.output.write_text("\n".join(lines) + "\n")
+    write_page(lines, options.output)
 
 
 if __name__ == "__main__":

@@ -1,53 +1,64 @@
-"""A training step of a supergraph beside one of its largest subgraph: time and memory.
+"""Training step of a supergraph and of its largest subgraph: time and memory.
 
     python benchmarks/supergraph.py [--batch 8] [--rounds 5] [SPACE ...]
 
-Steps of the two alternate in one process, and the ratio of times is the median over rounds; the
-supergraph's step has the cost penalty in its loss. Memory is what a process of its own gains from
-before the network is built to its peak. Prints a table in Markdown.
+The two alternate in one process; the ratio of times is the median over rounds. The loss of the
+supergraph includes the cost penalty. Memory is measured in a separate process, as the increase of
+its peak since before the network was built. Prints a table in Markdown.
 """
 
 import argparse
-import os
-import platform
 import resource
 import subprocess
 import sys
+from collections.abc import Callable
 from statistics import median
 
 import torch
-from overhead import LAYOUT, trainer
+from machine import machine
+from measuring import seconds
+from training import IDENTITIES, random_batch, training_step
 
 from reid_dcs import build_model
 from reid_dcs.models.space import SPACES
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.search import build_supergraph, expected_macs, target_penalty
 
-HEIGHT, WIDTH, CLASSES, WARMUP = 384, 128, 751, 1
+HEIGHT, WIDTH, WARMUP = 384, 128, 1
+NETWORKS = "supergraph", "largest"
 
 
-def step_of(which: str, space: str, batch: int):
-    """A function that takes a step of the ``supergraph`` or of its ``largest`` subgraph."""
+def build_step(network: str, space: str, batch_size: int) -> Callable[[], None]:
+    """Training step of the ``supergraph`` of a space or of its ``largest`` subgraph."""
     torch.manual_seed(0)
-    images = torch.randn(batch, 3, HEIGHT, WIDTH).to(memory_format=LAYOUT)
-    pids = torch.arange(batch // 4).repeat_interleave(4)
-    if which == "largest":
-        return trainer(build_model(f"{space}_dcs", CLASSES), images, pids)
-    supergraph = build_supergraph(f"{space}_dcs", CLASSES)
-    size = 3, HEIGHT, WIDTH
-    return trainer(
-        supergraph, images, pids, lambda: target_penalty(expected_macs(supergraph, size), 0.5)
+    batch = random_batch(batch_size, HEIGHT, WIDTH)
+    if network == "largest":
+        model = build_model(f"{space}_dcs", IDENTITIES)
+        return training_step(model.to(memory_format=torch.channels_last), *batch)
+    supergraph = build_supergraph(f"{space}_dcs", IDENTITIES)
+    return training_step(
+        supergraph.to(memory_format=torch.channels_last),
+        *batch,
+        penalty=lambda: target_penalty(expected_macs(supergraph, (3, HEIGHT, WIDTH)), 0.5),
     )
 
 
-def peak() -> float:
-    """This process's, in GB."""
+def peak_memory() -> float:
+    """Peak memory of this process, in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
 
 
-def memory(which: str, space: str, batch: int) -> float:
-    """In GB, measured in a process of its own."""
-    command = [sys.executable, __file__, space, "--batch", str(batch), "--memory", which]
+def print_memory(network: str, space: str, batch_size: int) -> None:
+    """Print the increase of the peak by two training steps, in GB."""
+    before = peak_memory()
+    step = build_step(network, space, batch_size)
+    step(), step()
+    print(peak_memory() - before)
+
+
+def memory(network: str, space: str, batch_size: int) -> float:
+    """Run :func:`print_memory` in a separate process."""
+    command = [sys.executable, __file__, space, "--batch", str(batch_size), "--memory", network]
     return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
 
 
@@ -58,32 +69,32 @@ def main() -> None:
     parser.add_argument("spaces", nargs="*", default=list(SPACES), metavar="SPACE")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--memory", help=argparse.SUPPRESS)
+    parser.add_argument("--memory", choices=NETWORKS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    choose_device("cpu")
+    device = choose_device("cpu")
     if options.memory:
-        before = peak()
-        step = step_of(options.memory, options.spaces[0], options.batch)
-        step(), step()
-        return print(peak() - before)
+        return print_memory(options.memory, options.spaces[0], options.batch)
     print(
-        f"{HEIGHT}x{WIDTH}, batch {options.batch}, torch {torch.__version__}, "
-        f"{platform.machine()}, {os.cpu_count()} cores\n\n"
-        "| supergraph | s a step | the largest subgraph | ratio | GB | the largest | ratio |\n"
+        f"{HEIGHT}x{WIDTH}, batch {options.batch}. {machine()}\n\n"
+        "| supergraph | s per step | largest subgraph | ratio | GB | largest subgraph | ratio |\n"
         "|---|---|---|---|---|---|---|"
     )
-    pair = "supergraph", "largest"
-    gains = {  # first: a process begins with the peak of the one that starts it
-        space: [memory(which, space, options.batch) for which in pair] for space in options.spaces
+    # Memory first: a process starts with the peak of its parent.
+    gigabytes = {
+        space: [memory(network, space, options.batch) for network in NETWORKS]
+        for space in options.spaces
     }
-    for space, gain in gains.items():
-        steps = [step_of(which, space, options.batch) for which in pair]
-        rounds = [[step() for step in steps] for _ in range(WARMUP + options.rounds)][WARMUP:]
-        own, largest = (median(times) for times in zip(*rounds, strict=True))
-        ratio = median(own / largest for own, largest in rounds)
+    for space in options.spaces:
+        steps = [build_step(network, space, options.batch) for network in NETWORKS]
+        rounds = [
+            [seconds(step, device) for step in steps] for _ in range(WARMUP + options.rounds)
+        ][WARMUP:]
+        supergraph, largest = (median(times) for times in zip(*rounds, strict=True))
+        ratio = median(searched / plain for searched, plain in rounds)
+        supergraph_gb, largest_gb = gigabytes[space]
         print(
-            f"| `{space}_dcs` | {own:.2f} | {largest:.2f} | {ratio:.2f} "
-            f"| {gain[0]:.2f} | {gain[1]:.2f} | {gain[0] / gain[1]:.2f} |",
+            f"| `{space}_dcs` | {supergraph:.2f} | {largest:.2f} | {ratio:.2f} "
+            f"| {supergraph_gb:.2f} | {largest_gb:.2f} | {supergraph_gb / largest_gb:.2f} |",
             flush=True,
         )
 

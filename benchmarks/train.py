@@ -1,12 +1,13 @@
-"""Epochs of training, data included, with torchreid's engine and loader and with ours.
+"""Images per second of training epochs, input included: torchreid and reid_dcs.
 
     python benchmarks/train.py --root DIR [--output benchmarks/results/train.md]
 
-The same network, identities, batches (16 x 4) and recipe (Adam, label smoothing, triplet loss of
-margin 0.3, flip, crop, erasing). torchreid's ImageTripletEngine draws from its ImageDataManager
-with 0 up to 4 workers; the fastest is the rival. Each side is a process, warm after three steps;
-they take turns, an epoch each, and the fastest of all rounds counts: what else runs on the
-machine only slows. Without --root, the generated set.
+Both libraries train the same network on the same identities with the same batches (16 x 4) and
+recipe: Adam, label smoothing, triplet loss with margin 0.3, flip, crop, erasing. torchreid's
+ImageTripletEngine reads from its ImageDataManager with each number of --workers; the fastest is the
+baseline. Each engine runs in a separate process and is warmed up by three steps. The processes
+alternate, one epoch each per round, and the fastest round of each counts, because other work on the
+machine can only slow a round down. Without --root, the generated data set is used.
 """
 
 import argparse
@@ -16,17 +17,17 @@ import io
 import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from itertools import islice
 from pathlib import Path
 
 import torch
-from bounds import synchronise
 from machine import machine
+from measuring import seconds, write_page
 from torchreid import data as torchreid_data
 from torchreid import engine as torchreid_engine
 from torchreid import optim as torchreid_optim
+from training import INSTANCES
 
 from reid_dcs import build_model
 from reid_dcs.config import TrainConfig
@@ -39,19 +40,19 @@ from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.runtime.device import choose_device, compiled
 from reid_dcs.runtime.precision import Precision
 
-IDENTITIES, INSTANCES, WARMUP = 16, 4, 3
-BATCH = IDENTITIES * INSTANCES
+BATCH_IDENTITIES, WARMUP = 16, 3
+BATCH = BATCH_IDENTITIES * INSTANCES
 LEARNING_RATE, WEIGHT_DECAY = 3e-4, 5e-4
 
 
 def subset(options: argparse.Namespace) -> type[torchreid_data.ImageDataset]:
-    """The data set with its first training identities alone, and next to nothing to test on."""
-    whole = DATASETS["market1501" if options.root else "synthetic"]
+    """Data set class with the first training identities, one query and one gallery image."""
+    complete = DATASETS["market1501" if options.root else "synthetic"]
 
-    class Subset(whole):
+    class Subset(complete):
         @classmethod
-        def list_files(cls, root: Path, **others):
-            listing = whole.list_files(root, **others)
+        def list_files(cls, root: Path, **kwargs):
+            listing = complete.list_files(root, **kwargs)
             kept = sorted({pid for _, pid, _ in listing.train})[: options.identities]
             return dataclasses.replace(
                 listing,
@@ -63,8 +64,8 @@ def subset(options: argparse.Namespace) -> type[torchreid_data.ImageDataset]:
     return Subset
 
 
-def torchreids(options: argparse.Namespace) -> torchreid_engine.Engine:
-    """An engine that also has ``loaders``, by their number of workers."""
+def torchreid_training(options: argparse.Namespace) -> torchreid_engine.Engine:
+    """torchreid's engine, with an attribute ``loaders``: a train loader per number of workers."""
     torchreid_data.register_image_dataset("subset", subset(options))
 
     def manager(workers: int) -> torchreid_data.ImageDataManager:
@@ -81,19 +82,20 @@ def torchreids(options: argparse.Namespace) -> torchreid_engine.Engine:
         )
 
     managers = {workers: manager(workers) for workers in options.workers}
-    one = managers[options.workers[0]]
-    model = build_model(options.model, one.num_train_pids)
+    first = managers[options.workers[0]]
+    model = build_model(options.model, first.num_train_pids)
     model = model.cuda() if torch.cuda.is_available() else model
     optimizer = torchreid_optim.build_optimizer(
         model, optim="adam", lr=LEARNING_RATE, weight_decay=WEIGHT_DECAY
     )
-    engine = torchreid_engine.ImageTripletEngine(one, model, optimizer, margin=0.3)
-    engine.loaders = {str(workers): own.train_loader for workers, own in managers.items()}
+    engine = torchreid_engine.ImageTripletEngine(first, model, optimizer, margin=0.3)
+    engine.loaders = {str(workers): manager.train_loader for workers, manager in managers.items()}
     engine.max_epoch = 1
     return engine
 
 
-def ours(options: argparse.Namespace, traits: list[str]) -> ReIDEngine:
+def reid_dcs_training(options: argparse.Namespace, optimizations: list[str]) -> ReIDEngine:
+    """The engine of reid_dcs; ``optimizations`` may hold ``bf16`` and ``compiled``."""
     device = choose_device("auto")
     manager = InMemoryDataManager(
         "subset",
@@ -116,60 +118,67 @@ def ours(options: argparse.Namespace, traits: list[str]) -> ReIDEngine:
         optimizer,
         build_schedule(optimizer, recipe, epochs=10**6, steps=1),
         IdentityTripletLoss(),
-        compiled=compiled(model, "compiled" in traits),
-        precision=Precision("bfloat16" if "bf16" in traits else "float32", device),
+        compiled=compiled(model, "compiled" in optimizations),
+        precision=Precision("bfloat16" if "bf16" in optimizations else "float32", device),
     )
     engine.epoch, engine.max_epoch = 0, 1
-    engine.batch_idx, engine.num_batches = 0, 1  # of the steps before the first epoch
+    engine.batch_idx, engine.num_batches = 0, 1  # read by the warm-up steps
     return engine
 
 
-def serve(options: argparse.Namespace, side: str) -> None:
-    """Make an engine ready; then an epoch for each line that comes, answered by images a second."""
+def serve(options: argparse.Namespace, name: str) -> None:
+    """Warm up an engine; then train an epoch for each line of stdin and print images per second."""
     torch.manual_seed(0)
-    answers = sys.stdout
-    with contextlib.redirect_stdout(io.StringIO()):  # engines report their steps
-        who, *traits = side.split()
-        engine = ours(options, traits) if who == "ours" else torchreids(options)
+    stdout = sys.stdout
+    with contextlib.redirect_stdout(io.StringIO()):  # engines print their steps
+        library, *optimizations = name.split()
+        if library == "torchreid":
+            engine = torchreid_training(options)
+        else:
+            engine = reid_dcs_training(options, optimizations)
         engine.set_model_mode("train")
         for batch in islice(engine.train_loader, WARMUP):
             engine.forward_backward(batch)
-        print("ready", file=answers, flush=True)
+        print("ready", file=stdout, flush=True)
         for line in sys.stdin:
-            engine.forward_backward(batch)  # its memory may have been swapped out in its rest
+            engine.forward_backward(batch)  # its memory may have been swapped out while idle
             if workers := line.strip():
                 engine.train_loader = engine.loaders[workers]
-            print(epoch(engine), file=answers, flush=True)
+            print(train_epoch(engine), file=stdout, flush=True)
 
 
-def epoch(engine: torchreid_engine.Engine) -> float:
-    """Images a second of one epoch."""
-    device = next(engine.model.parameters()).device
-    images, step = 0, type(engine).forward_backward
+def train_epoch(engine: torchreid_engine.Engine) -> float:
+    """Train one epoch; images per second."""
+    images, forward_backward = 0, type(engine).forward_backward
 
     def counted(batch):
         nonlocal images
         images += len(batch["pid"])
-        return step(engine, batch)
+        return forward_backward(engine, batch)
 
     engine.forward_backward = counted
-    synchronise(device)
-    began = time.perf_counter()
-    engine.train()
-    synchronise(device)
-    return images / (time.perf_counter() - began)
+    epoch_time = seconds(engine.train, next(engine.model.parameters()).device)
+    return images / epoch_time
 
 
-class Side:
-    """A process that trains an epoch whenever it is asked to."""
+class EngineProcess:
+    """Process that runs :func:`serve` and trains an epoch on request.
 
-    def __init__(self, options: argparse.Namespace, side: str) -> None:
+    Args:
+        options: command-line options.
+        name: ``torchreid``, or ``reid_dcs`` followed by its optimizations.
+    """
+
+    def __init__(self, options: argparse.Namespace, name: str) -> None:
+        command = [sys.executable, __file__, *sys.argv[1:]]
+        command += ["--data", options.data, "--engine", name]
         self.process = subprocess.Popen(
-            own_command(options, side), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        assert self.process.stdout.readline() == "ready\n", f"{side} does not start"
+        assert self.process.stdout.readline() == "ready\n", f"{name} failed to start"
 
-    def epoch(self, workers: str = "") -> float:
+    def train_epoch(self, workers: str = "") -> float:
+        """Images per second of one epoch."""
         print(workers, file=self.process.stdin, flush=True)
         return float(self.process.stdout.readline())
 
@@ -178,53 +187,48 @@ class Side:
         self.process.wait()
 
 
-def own_command(options: argparse.Namespace, side: str) -> list[str]:
-    return [sys.executable, __file__, *sys.argv[1:], "--data", options.data, "--side", side]
-
-
-def measured(options: argparse.Namespace) -> dict[str, list[float]]:
-    """Images a second of each row, round by round."""
+def measure(options: argparse.Namespace) -> dict[str, list[float]]:
+    """Images per second of each row, round by round."""
     rows = {f"torchreid, {n} workers": ("torchreid", str(n)) for n in options.workers}
-    rows |= {"ours": ("ours", ""), "ours, compiled": ("ours compiled", "")}
+    rows |= {"reid_dcs": ("reid_dcs", ""), "reid_dcs, compiled": ("reid_dcs compiled", "")}
     if torch.cuda.is_available():
-        rows |= {"ours, bf16": ("ours bf16", "")}
-        rows |= {"ours, bf16, compiled": ("ours bf16 compiled", "")}
-    sides = {side: Side(options, side) for side in dict.fromkeys(side for side, _ in rows.values())}
+        rows |= {"reid_dcs, bf16": ("reid_dcs bf16", "")}
+        rows |= {"reid_dcs, bf16, compiled": ("reid_dcs bf16 compiled", "")}
+    names = dict.fromkeys(name for name, _ in rows.values())
+    processes = {name: EngineProcess(options, name) for name in names}
     rates: dict[str, list[float]] = {row: [] for row in rows}
     for _ in range(options.rounds):
-        for row, (side, workers) in rows.items():
-            rates[row].append(sides[side].epoch(workers))
+        for row, (name, workers) in rows.items():
+            rates[row].append(processes[name].train_epoch(workers))
             print(f"{row}: {rates[row][-1]:.1f}", file=sys.stderr, flush=True)
-    for side in sides.values():
-        side.close()
+    for process in processes.values():
+        process.close()
     return rates
 
 
-def page(options: argparse.Namespace) -> str:
-    rates = measured(options)
+def page(options: argparse.Namespace) -> list[str]:
+    """Measure all rows; the lines of the result page."""
+    rates = measure(options)
     best = {row: max(values) for row, values in rates.items()}
-    rival = max(best[row] for row in best if row.startswith("torchreid"))
-    lines = []
-    for row, values in rates.items():
-        each = ", ".join(f"{rate:.1f}" for rate in values)
-        lines.append(f"| {row} | {best[row]:.1f} | {best[row] / rival:.2f}x | {each} |")
-    source = "Market-1501" if options.root else "the generated set"
+    baseline = max(rate for row, rate in best.items() if row.startswith("torchreid"))
+    source = "Market-1501" if options.root else "the generated data set"
     command = " ".join(["python", *sys.argv]).replace(str(options.root), "DIR")
-    return "\n".join(
-        [
-            "# Training, data included",
-            "",
-            f"`{command}`: `{options.model}` at {options.height}x{options.width}, batches of "
-            f"{BATCH} ({IDENTITIES} x {INSTANCES}), the first {options.identities} identities of "
-            f"{source}; flip, crop, erasing. Images a second of an epoch, the fastest of each row.",
-            "",
-            machine("torchreid", "Pillow"),
-            "",
-            "| | images a second | of torchreid's fastest | each round |",
-            "|---|---|---|---|",
-            *lines,
-        ]
-    )
+    lines = [
+        "# Training, input included",
+        "",
+        f"`{command}`: `{options.model}` at {options.height}x{options.width}, batches of "
+        f"{BATCH} ({BATCH_IDENTITIES} x {INSTANCES}), the first {options.identities} identities of "
+        f"{source}; flip, crop, erasing. Images per second of an epoch, the fastest of each row.",
+        "",
+        machine("torchreid", "Pillow"),
+        "",
+        "| | images per second | relative to torchreid's fastest | each round |",
+        "|---|---|---|---|",
+    ]
+    for row, values in rates.items():
+        rounds = ", ".join(f"{rate:.1f}" for rate in values)
+        lines.append(f"| {row} | {best[row]:.1f} | {best[row] / baseline:.2f}x | {rounds} |")
+    return lines
 
 
 def main() -> None:
@@ -240,17 +244,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--output", type=Path, help="Markdown file for the page")
     parser.add_argument("--data", help=argparse.SUPPRESS)
-    parser.add_argument("--side", help=argparse.SUPPRESS)
+    parser.add_argument("--engine", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.side:
+    if options.engine:
         warnings.filterwarnings("ignore")
-        return serve(options, options.side)
+        return serve(options, options.engine)
     with tempfile.TemporaryDirectory() as generated:
         options.data = options.root or generated
-        text = page(options)
-    print(text)
-    if options.output:
-        options.output.write_text(text + "\n")
+        write_page(page(options), options.output)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""The one exception for mistakes that the user can mend."""
+"""The exception for mistakes of the user."""
 
 
 class InputError(Exception):
-    """Something the user gave is wrong: data, a setting, weights or a folder.
+    """Invalid setting, path or file given by the user.
 
-    Its message is one line that says what is wrong, where, and what to do. The commands in
-    tools/ print it as ``error: ...`` and leave with status 2.
+    The message is one line: what is wrong, where, and what to do. Commands print it as
+    ``error: ...`` and exit with status 2.
     """

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all."""
+"""Atomic file writes."""
 
 import json
 import os
@@ -13,12 +13,13 @@ from reid_dcs.errors import InputError
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside ``path`` that takes its name once it is written and synced.
+    """Write a file atomically: ``with written_whole(path) as file: file.write(...)``.
 
-    A crash leaves what was there before.
+    The block writes to a temporary file in the same folder, which is synced and renamed to
+    ``path`` at the end. If the block fails or the process dies, ``path`` is unchanged.
 
     Raises:
-        InputError: it cannot be written: no permission, or no room.
+        InputError: the file cannot be written, e.g. no permission or no space.
     """
     temporary = None
     try:
@@ -38,6 +39,6 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write ``content`` as indented JSON, whole."""
+    """Write ``content`` as indented JSON, atomically."""
     with written_whole(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())

@@ -1,4 +1,4 @@
-"""The training criterion: identity loss with label smoothing, and batch-hard triplet loss."""
+"""Training losses: label-smoothed identity loss and batch-hard triplet loss."""
 
 from typing import NamedTuple
 
@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 
 class Losses(NamedTuple):
-    """Scalars of one batch; ``total`` is what is minimised."""
+    """Scalar losses of one batch; ``total`` is minimized."""
 
     total: Tensor
     identity: Tensor
@@ -19,9 +19,9 @@ class IdentityTripletLoss(nn.Module):
     """``CE(logits, pid) + triplet_weight * triplet(features, pid)``.
 
     Args:
-        label_smoothing: share of the target spread over all classes (Szegedy et al., 2016).
-        margin: of the triplet loss, in the features' Euclidean distance; None: the soft margin.
-        triplet_weight: zero trains with the identity loss alone.
+        label_smoothing: probability mass spread evenly over all classes (Szegedy et al., 2016).
+        margin: margin of the triplet loss, in Euclidean distance; None uses the soft margin.
+        triplet_weight: weight of the triplet loss; 0 trains with the identity loss only.
     """
 
     def __init__(
@@ -35,36 +35,43 @@ class IdentityTripletLoss(nn.Module):
         self.triplet_weight = triplet_weight
 
     def forward(self, logits: Tensor, features: Tensor, pids: Tensor) -> Losses:
-        """logits (B, num_classes), features (B, D), pids (B,) int64."""
+        """Compute the losses of one batch.
+
+        Args:
+            logits: (B, num_classes).
+            features: (B, D).
+            pids: (B,) int64 identities.
+        """
         identity = F.cross_entropy(logits, pids, label_smoothing=self.label_smoothing)
         triplet = batch_hard_triplet(features, pids, self.margin)
         return Losses(identity + self.triplet_weight * triplet, identity, triplet)
 
 
 def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> Tensor:
-    """``mean_i max(0, margin + max_p d(i, p) - min_n d(i, n))`` (Hermans et al., 2017).
+    """Batch-hard triplet loss (Hermans et al., 2017).
 
-    The farthest positive p and the nearest negative n of each anchor i are mined in the batch.
-    Their soft margin is ``mean_i log(1 + exp(max_p d(i, p) - min_n d(i, n)))``: it never stops
-    pulling.
+    ``mean_i max(0, margin + max_p d(i, p) - min_n d(i, n))`` with the Euclidean distance d: each
+    anchor i is compared with its farthest positive p and its nearest negative n in the batch.
+    The soft margin is ``mean_i log(1 + exp(max_p d(i, p) - min_n d(i, n)))``, whose gradient
+    never becomes zero.
 
     Args:
         features: (B, D).
-        pids: (B,); at least two identities.
-        margin: in Euclidean distance; None: the soft margin.
+        pids: (B,) identities, at least two different ones.
+        margin: margin in Euclidean distance; None uses the soft margin.
 
     Returns:
         a scalar.
     """
     if features.dtype != torch.float64:
         features = features.float()
-    same = pids[:, None] == pids[None, :]  # (B, B)
-    with torch.no_grad():  # by a matrix product, which rounds
-        centred = features - features.mean(0)
-        rough = torch.cdist(centred, centred)
-        positive = rough.masked_fill(~same, -torch.inf).argmax(1)  # (B,)
-        negative = rough.masked_fill(same, torch.inf).argmin(1)
-    # Those 2 B alone are then measured, and exactly.
+    same_pid = pids[:, None] == pids[None, :]  # (B, B)
+    with torch.no_grad():  # mining uses a fast matrix product, which rounds
+        centered = features - features.mean(0)
+        distances = torch.cdist(centered, centered)
+        positive = distances.masked_fill(~same_pid, -torch.inf).argmax(1)  # (B,) indices
+        negative = distances.masked_fill(same_pid, torch.inf).argmin(1)
+    # Only the mined 2 B distances are computed exactly, with gradients.
     hardest_positive, hardest_negative = (
         torch.linalg.vector_norm(features - features[mined], dim=1)
         for mined in (positive, negative)

@@ -1,6 +1,9 @@
 """The commands, as a user types them: status 2 and one line for every mistake."""
 
+import configparser
 import os
+import re
+import runpy
 import shutil
 import signal
 import subprocess
@@ -8,11 +11,15 @@ import sys
 
 import pytest
 import torch
+import yaml
 from helpers.commands import assert_refused
+from helpers.paths import REPOSITORY
 
 from reid_dcs import build_model
+from reid_dcs.cli import COMMANDS, main
 
 SMALL = "data.batch_size=16"
+HEAVY = ("torch", "torchreid", "matplotlib", "cv2", "PIL")
 
 
 @pytest.fixture
@@ -36,6 +43,9 @@ def market(tiny_root, tmp_path):
         (["oops"], ["expected key=value, not 'oops'"]),
         (["device=cuda"], ["no CUDA device"]),
         (["resume=absent.pt"], ["no weights at", "absent.pt"]),
+        (["eval.rerank=true"], ["train would ignore eval.rerank", "a setting of eval"]),
+        (["train.decay=0.5"], ["train.decay is now train.lr_decay"]),
+        (["data.flip=1.5"], ["data.flip must be at most 1, not 1.5"]),
     ],
 )
 def test_mistakes_in_settings(tool, tmp_path, arguments, said):
@@ -51,7 +61,7 @@ def test_mistakes_in_settings(tool, tmp_path, arguments, said):
         (["model.options.window=1"], ["mobilenetv2_dcs", "window"]),
         (["model.options.mode=sharp"], ["mode must be one of", "sharp"]),
         (["model.pretrained=absent.pth"], ["no weights at", "absent.pth"]),
-        (["data.batch_size=31"], ["data.batch_size=31 is no multiple"]),
+        (["data.batch_size=31"], ["data.batch_size=31 is not a positive multiple"]),
         (["data.batch_size=400"], ["cannot fill one batch"]),
     ],
 )
@@ -102,6 +112,93 @@ def test_evaluation_without_weights_is_refused(tool, arguments, said):
 def test_debug_shows_where_it_went_wrong(tool):
     result = tool("eval_reid.py", "--debug")
     assert result.returncode == 2 and "Traceback" in result.stderr
+
+
+def test_an_ignored_setting_in_a_file_is_refused_with_the_file(tool, tmp_path):
+    (tmp_path / "mine.yaml").write_text("train: {epochs: 3}")
+    result = tool("eval_reid.py", "--config-file", "mine.yaml", "--weights", "absent.pt")
+    assert_refused(result, "configuration file mine.yaml: eval would ignore train.epochs")
+
+
+@pytest.mark.parametrize("name", ["2024_11_05", "007", "1e3"])
+@pytest.mark.parametrize("flag", ["--output-dir", "output_dir"])
+def test_an_output_folder_has_the_name_that_was_typed(tool, tmp_path, name, flag):
+    arguments = [f"{flag}={name}", "--root=~/data", "--dataset", "007", "--model", "1e3"]
+    found = yaml.safe_load(tool("train_reid.py", *arguments, "--settings").stdout)
+    assert str(found["output_dir"]) == name
+    assert found["data"]["root"] == os.path.expanduser("~/data")
+    assert (found["data"]["name"], found["model"]["name"]) == ("007", "1e3")
+
+
+def test_printed_settings_are_a_file_of_settings(tool, tmp_path):
+    first = tool("search_reid.py", "train.epochs=3", "--output-dir", "1e3", "--settings").stdout
+    (tmp_path / "mine.yaml").write_text(first)
+    assert tool("search_reid.py", "--config-file", "mine.yaml", "--settings").stdout == first
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help(command, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: reid-dcs {command} ")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        ([], "arguments are required: COMMAND"),
+        (["trian"], "invalid choice: 'trian'"),
+        (["--verbose"], "arguments are required: COMMAND"),
+    ],
+)
+def test_an_unknown_command_is_refused(arguments, said, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    said_lines = capsys.readouterr().err.splitlines()
+    assert len(said_lines) == 1 and said in said_lines[0]
+
+
+def test_the_installed_command_is_main():
+    setup = configparser.ConfigParser()
+    setup.read(REPOSITORY / "setup.cfg")
+    assert (
+        setup["options.entry_points"]["console_scripts"].strip() == "reid-dcs = reid_dcs.cli:main"
+    )
+
+
+@pytest.mark.parametrize(
+    "script", sorted((REPOSITORY / "tools").glob("*.py")), ids=lambda s: s.name
+)
+def test_each_script_is_a_command(script, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [str(script), "--help"])
+    with pytest.raises(SystemExit) as stop:
+        runpy.run_path(str(script), run_name="__main__")
+    assert stop.value.code == 0
+    (command,) = re.findall(r"reid-dcs (\w+)\.$", script.read_text(), re.M)
+    assert capsys.readouterr().out.startswith(f"usage: reid-dcs {command} ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["zoo", "list"], ["train", "--settings"], ["train", "eval.rerank=true"]]
+    + [[command, "--help"] for command in COMMANDS],
+    ids=" ".join,
+)
+def test_what_needs_no_network_imports_no_torch(arguments):
+    """Which is what makes it quick; in a process of its own, as this one has torch."""
+    program = (
+        "import sys\n"
+        "from reid_dcs.cli import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit: pass\n"
+        f"heavy = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("name", ["train_reid.py", "eval_reid.py"])

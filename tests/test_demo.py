@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from reid_dcs import runs
-from reid_dcs.config import compose
+from reid_dcs.config import TrainRun, compose
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.store import ImageStore
 from reid_dcs.engine.reid import ReIDEngine
@@ -32,7 +32,7 @@ def test_the_demonstration_learns_people_it_has_not_seen(trained):
 
 def test_an_untrained_network_is_near_chance(root, trained):
     torch.manual_seed(0)
-    config = compose({"data": {"root": root}, "device": "cpu"})
+    config = compose(TrainRun, {"data": {"root": root}, "device": "cpu"})
     dataset, device = load_dataset("synthetic", root), torch.device("cpu")
     manager = build_manager(config, dataset, device, train=False)
     model = build_network(config, dataset.num_train_pids, device)

@@ -7,7 +7,7 @@ from helpers.paths import REPOSITORY
 
 PAGES = sorted(
     page
-    for folder in (".", "docs", "datasets", "benchmarks/results")
+    for folder in (".", "docs", "datasets", "benchmarks/results", "benchmarks/studies/results")
     for page in (REPOSITORY / folder).glob("*.md")
 )
 ROOMS = "benchmarks|configs|docs|reid_dcs|tests|tools"

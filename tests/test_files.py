@@ -1,4 +1,4 @@
-"""Whole files or none."""
+"""Atomic file writes."""
 
 import pytest
 
@@ -6,25 +6,25 @@ from reid_dcs import InputError
 from reid_dcs.files import written_whole
 
 
-def test_a_crash_leaves_the_earlier_file_and_no_other(tmp_path):
+def test_a_crash_keeps_the_previous_file_and_leaves_no_other(tmp_path):
     path = tmp_path / "file"
-    path.write_bytes(b"earlier")
+    path.write_bytes(b"previous")
     with pytest.raises(KeyboardInterrupt), written_whole(path) as file:
         file.write(b"half")
         raise KeyboardInterrupt
-    assert path.read_bytes() == b"earlier" and list(tmp_path.iterdir()) == [path]
+    assert path.read_bytes() == b"previous" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_whole_file_replaces_the_earlier_one(tmp_path):
+def test_a_complete_file_replaces_the_previous_one(tmp_path):
     path = tmp_path / "file"
-    path.write_bytes(b"earlier")
+    path.write_bytes(b"previous")
     with written_whole(path) as file:
         file.write(b"whole")
-        assert path.read_bytes() == b"earlier"
+        assert path.read_bytes() == b"previous"
     assert path.read_bytes() == b"whole" and list(tmp_path.iterdir()) == [path]
 
 
-def test_a_full_disk_is_a_line(tmp_path):
+def test_a_full_disk_is_a_one_line_error(tmp_path):
     path = tmp_path / "file"
     with pytest.raises(InputError, match="cannot write .*file: No space left"):
         with written_whole(path):
@@ -32,6 +32,6 @@ def test_a_full_disk_is_a_line(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_missing_folder_is_a_line(tmp_path):
+def test_a_missing_folder_is_a_one_line_error(tmp_path):
     with pytest.raises(InputError, match="cannot write"), written_whole(tmp_path / "no/file"):
         pass

@@ -1,4 +1,4 @@
-"""The criterion against torchreid's losses and against loops in float64."""
+"""Losses against torchreid's and against naive loops in float64."""
 
 import pytest
 import torch
@@ -24,20 +24,20 @@ def random_batch(pids: list[int], classes: int = 7, dim: int = 16) -> tuple[Tens
 
 
 def naive_triplet(features: Tensor, pids: Tensor, margin: float) -> Tensor:
-    """Every pair's distance by its definition; an image is its own positive at distance zero."""
+    """Distance of each pair by definition; an image is its own positive at distance zero."""
     terms = []
-    for i, own in enumerate(pids):
+    for i, pid in enumerate(pids):
         positives, negatives = [features.new_zeros(())], []
         for j, other in enumerate(pids):
             if i != j:
-                group = positives if own == other else negatives
+                group = positives if pid == other else negatives
                 group.append((features[i] - features[j]).square().sum().sqrt())
         terms.append((margin + max(positives) - min(negatives)).clamp(min=0))
     return sum(terms) / len(terms)
 
 
 def naive_identity(logits: Tensor, pids: Tensor, smoothing: float) -> Tensor:
-    """Cross entropy to a target that gives every class ``smoothing / classes``."""
+    """Cross entropy with target probability ``smoothing / classes`` added to every class."""
     classes, terms = logits.shape[1], []
     for row, pid in zip(logits, pids, strict=True):
         log_partition = row.exp().sum().log()
@@ -49,7 +49,7 @@ def naive_identity(logits: Tensor, pids: Tensor, smoothing: float) -> Tensor:
 
 @batches
 @pytest.mark.parametrize("margin", [0.0, 0.3, 2.0])
-def test_triplet_is_torchreids_and_the_definition(pids, margin):
+def test_triplet_loss_matches_torchreid_and_the_definition(pids, margin):
     _, features, pids = random_batch(pids)
     ours, theirs = (features.clone().requires_grad_() for _ in range(2))
     naive = features.double().requires_grad_()
@@ -62,13 +62,13 @@ def test_triplet_is_torchreids_and_the_definition(pids, margin):
     torch.testing.assert_close(loss.double(), definition, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(ours.grad.double(), naive.grad, rtol=1e-4, atol=1e-5)
-    if margin == 2:  # at small margins a batch may have nothing left to learn
+    if margin == 2:  # with small margins the gradient of a batch may be zero
         assert naive.grad.abs().max() > 1e-3
 
 
 @batches
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.5])
-def test_identity_is_torchreids_and_the_definition(pids, smoothing):
+def test_identity_loss_matches_torchreid_and_the_definition(pids, smoothing):
     logits, features, pids = random_batch(pids)
     ours, theirs = (logits.clone().requires_grad_() for _ in range(2))
     naive = logits.double().requires_grad_()
@@ -94,10 +94,10 @@ def test_total_is_the_identity_loss_plus_the_weighted_triplet_loss(weight):
     torch.testing.assert_close(found.identity, identity)
     torch.testing.assert_close(found.triplet, triplet, rtol=1e-5, atol=1e-5)
     torch.testing.assert_close(found.total, identity + weight * triplet, rtol=1e-5, atol=1e-5)
-    assert found[0] is found.total  # what the engine minimises
+    assert found[0] is found.total  # the loss that the engine minimizes
 
 
-def test_defaults_are_the_papers():
+def test_defaults_are_those_of_the_paper():
     logits, features, pids = random_batch(BATCHES["4x4"])
     found = IdentityTripletLoss()(logits, features, pids)
     identity = losses.CrossEntropyLoss(7, eps=0.1, use_gpu=False)(logits, pids)
@@ -105,20 +105,20 @@ def test_defaults_are_the_papers():
     torch.testing.assert_close(found.total, identity + triplet, rtol=1e-5, atol=1e-5)
 
 
-def test_the_soft_margin_is_its_definition():
+def test_the_soft_margin_matches_its_definition():
     _, features, pids = random_batch(BATCHES["4x4"])
     distance = torch.cdist(features.double(), features.double())
     terms = []
-    for i, own in enumerate(pids):
-        positive = max(d for d, pid in zip(distance[i], pids, strict=True) if pid == own)
-        negative = min(d for d, pid in zip(distance[i], pids, strict=True) if pid != own)
+    for i, pid in enumerate(pids):
+        positive = max(d for d, other in zip(distance[i], pids, strict=True) if other == pid)
+        negative = min(d for d, other in zip(distance[i], pids, strict=True) if other != pid)
         terms.append((1 + (positive - negative).exp()).log())
     found = IdentityTripletLoss(margin=None)(torch.zeros(len(pids), 7), features, pids).triplet
     torch.testing.assert_close(found.double(), torch.stack(terms).mean(), rtol=1e-5, atol=1e-5)
 
 
-def test_a_batch_where_every_margin_holds_gives_zero():
-    """Identities 2 apart, images 0.5 apart: margins up to 1.5 hold, one of 1.6 does not."""
+def test_a_batch_that_satisfies_the_margin_has_zero_loss():
+    """Identities are at least 2.5 apart, images of one 0.5: 1.5 is satisfied, 2.2 is not."""
     corners = 2.5 * torch.eye(4).repeat_interleave(2, 0)[:, :3]  # the fourth at the origin
     features = torch.cat([corners, torch.tensor([0.0, 0.5]).repeat(4)[:, None]], dim=1)
     pids = torch.arange(4).repeat_interleave(2)
@@ -132,7 +132,7 @@ def test_a_batch_where_every_margin_holds_gives_zero():
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_half_precision_features_are_compared_in_float32(dtype):
-    """Two tight groups far from the origin: |a|^2 + |b|^2 - 2ab in half precision is all error."""
+    """Far from the origin, |a|^2 + |b|^2 - 2ab in half precision is dominated by rounding."""
     generator = torch.Generator().manual_seed(0)
     features = (torch.randn(8, 64, generator=generator) + 10).to(dtype)
     pids = torch.arange(4).repeat_interleave(2)

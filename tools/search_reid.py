@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Search the channels of a network (Algorithm 1), train what was found, and evaluate it.
+"""Search the channels of a network (Algorithm 1), train and evaluate the result: reid-dcs search.
 
 python tools/search_reid.py
 python tools/search_reid.py --config-file configs/market1501/mobilenetv2_dcs.yaml \\
@@ -7,8 +7,9 @@ python tools/search_reid.py --config-file configs/market1501/mobilenetv2_dcs.yam
 python tools/search_reid.py --config-file configs/ablation/table7.yaml
 """
 
-from reid_dcs import runs
-from reid_dcs.cli import Command
+import sys
+
+from reid_dcs.cli import main
 
 if __name__ == "__main__":
-    Command("Search a network's channels, train it and evaluate it.").run(runs.search)
+    main(["search", *sys.argv[1:]])

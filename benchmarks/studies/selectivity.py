@@ -1,10 +1,10 @@
-"""Is DCS "more selective in higher layers", as the paper says (its introduction)?
+"""Selectivity by depth: the paper's introduction finds DCS "more selective in higher layers".
 
     python benchmarks/studies/selectivity.py --root DIR --weights FILE [FILE ...]
 
-For each checkpoint the share of the channels that a position's windows select, stage by stage, over
-query images of the data set that it was trained on. The finding holds for a network where the share
-falls from every stage to the next. Prints a table in Markdown.
+For each checkpoint, measures the share of the channels that the windows of a position select at
+each stage, over query images of the data set that the checkpoint was trained on. The finding holds
+for a network if the share falls from every stage to the next. Prints a table in Markdown.
 """
 
 import argparse
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from reid_dcs.data.augment import normalise
+from reid_dcs.data.augment import normalize
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.store import ImageStore
 from reid_dcs.inference.load import load_trained, read_trained
@@ -20,15 +20,28 @@ from reid_dcs.visual.windows import selections
 
 
 def shares(source: str, root: str, count: int) -> tuple[str, list[str], bool]:
-    """The model's name, mean and deviation of the share at each stage, and whether it falls."""
-    config, content = read_trained(source, {"data": {"root": root}})
-    model = load_trained(config, content, source, torch.device("cpu"))
+    """Selected share at each stage of a checkpoint.
+
+    Args:
+        source: checkpoint file or name in the model zoo.
+        root: folder that holds the data sets.
+        count: number of query images.
+
+    Returns:
+        Names of the model and data set, mean and standard deviation at each stage in percent, and
+        whether the mean falls at every stage.
+    """
+    weights = read_trained(source, {"data": {"root": root}})
+    config, pixels = weights.config, weights.card.preprocessing
+    model = load_trained(weights, torch.device("cpu"))
     items = load_dataset(config.data.name, root, config.data.options).query
     items = [items[i] for i in torch.linspace(0, len(items) - 1, count).round().long().tolist()]
-    store = ImageStore.decode(items, config.data.height, config.data.width, "queries")
-    found = selections(model, (normalise(images) for images in store.images.split(64)))
-    means = [own.selected.mean() for own in found]
-    cells = [f"{100 * own.selected.mean():.1f} ± {100 * own.selected.std():.1f}" for own in found]
+    size = (pixels.height, pixels.width)
+    store = ImageStore.decode(items, *size, "queries", pixels.interpolation)
+    batches = store.images.split(64)
+    blocks = selections(model, (normalize(batch, pixels.mean, pixels.std) for batch in batches))
+    means = [block.selected.mean() for block in blocks]
+    cells = [f"{100 * b.selected.mean():.1f} ± {100 * b.selected.std():.1f}" for b in blocks]
     falls = all(later < earlier for earlier, later in zip(means[:-1], means[1:], strict=True))
     return f"{config.model.name} on {config.data.name}", cells, falls
 
@@ -43,8 +56,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for path in options.weights:
         name, cells, falls = shares(path, options.root, options.images)
-        where = "/".join(Path(path).parts[-3:-1])
-        print(f"| {name}, {where} | {' | '.join(cells)} | {'yes' if falls else 'no'} |")
+        folder = "/".join(Path(path).parts[-3:-1])
+        print(f"| {name}, {folder} | {' | '.join(cells)} | {'yes' if falls else 'no'} |")
 
 
 if __name__ == "__main__":

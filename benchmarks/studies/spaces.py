@@ -1,9 +1,9 @@
-"""The spaces of Tables 5 and 6 counted, and what of the paper's DCS-DNAS can be in them.
+"""Parameters and FLOPs of the search spaces of Tables 5 and 6, compared with DCS-DNAS in Table 1.
 
     python benchmarks/studies/spaces.py > benchmarks/studies/results/spaces.md
 
-One window a position, images of 384x128; trunk and attention, no classifier. `conv_macs` and
-`paper_flops` are two ways of counting (reid_dcs/models/complexity.py).
+One window per position, images of 384x128; backbone and attention, without the classifier.
+`reid_dcs/models/complexity.py` defines `conv_macs`, `total_macs` and `paper_flops`.
 """
 
 from collections.abc import Iterator
@@ -19,11 +19,11 @@ from reid_dcs.models.space import SPACES, Space
 from reid_dcs.search.cost import strided
 
 SIZE = 3, 384, 128
-IDENTITIES = 751  # in training on Market-1501
+IDENTITIES = 751  # training identities of Market-1501
 
 
 class Row(NamedTuple):
-    """What the paper prints of a searched network."""
+    """A searched network in Table 1."""
 
     method: str
     params: float  # M
@@ -38,10 +38,10 @@ COUNTS = """
 """
 
 ROWS = """
-Table 1 has two networks of DCS-DNAS. How many parameters can a network of each space have that
-costs no more than theirs? An upper bound, by the Lagrangian relaxation over all subgraphs, for
-networks without attention (attention adds 0.01 M at most), counted as `conv_macs`, which allows the
-most:
+Table 1 has two networks of DCS-DNAS. The table below gives an upper bound on the parameters of any
+network of each space that has at most their FLOPs. The bound is a Lagrangian relaxation over all
+subgraphs. It is for networks without attention, which adds at most 0.01 M, and counts `conv_macs`,
+which gives the loosest bound:
 
 | Table 1 | params, M | FLOPs, G | {spaces} |
 |---|---|---|{lines}|
@@ -49,7 +49,7 @@ most:
 
 
 def counts(space: Space) -> Iterator[str]:
-    """The smallest and the largest network of a space."""
+    """Table lines of the smallest and the largest network of a space."""
     label = f"`{space.name}` | {len(space.blocks)} | {space.subgraphs:.1e}"
     for end in ("smallest", "largest"):
         architecture = getattr(Architecture, end)(space)
@@ -61,42 +61,42 @@ def counts(space: Space) -> Iterator[str]:
 
 
 def most_params(space: Space, macs: float = np.inf) -> float:
-    """No network of the space without attention has more parameters at so many ``conv_macs``.
+    """Upper bound on the parameters of networks without attention with at most ``macs`` conv_macs.
 
-    For any price of a multiply-add, ``max(params - price (own macs - macs))`` over all networks
-    bounds those that cost no more than ``macs``. A maximum over all networks is found block by
-    block, for each width of the map between two blocks. The bound is the lowest over prices.
+    For any price >= 0 of a multiply-add, ``max over networks of params - price (conv_macs - macs)``
+    is such a bound; the lowest over prices is returned. The maximum is found by dynamic programming
+    over blocks, with the width of the map between two blocks as the state.
     """
-    free = _best(space, price=0)
+    unconstrained = _best(space, price=0)
     if macs == np.inf:
-        return free
+        return unconstrained
     priced = minimize_scalar(
         lambda log: _best(space, np.exp(log)) + np.exp(log) * macs, bounds=(-10, -2)
     )
-    return min(free, priced.fun)
+    return min(unconstrained, priced.fun)
 
 
 def _best(space: Space, price: float) -> float:
-    """The most that parameters less the price of multiply-adds come to."""
+    """Maximum over all networks of the parameters minus the price of their multiply-adds."""
     size = strided(SIZE[1:], 2)
     inputs = np.array([space.stem])
     best = np.array([27 * space.stem * (1 - price * np.prod(size)) + 2 * space.stem])
     for block in space.blocks:
         before, size = np.prod(size), strided(size, block.stride)
         after = np.prod(size)
-        w = inputs[:, None, None]
+        width = inputs[:, None, None]
         outputs = np.array(block.widths)
-        hidden = w * np.array(block.expansions)[:, None]  # (inputs, expansions, 1)
-        macs = before * w * hidden + after * hidden * (9 + outputs)
-        params = hidden * (w + 9 + outputs) + 2 * (2 * hidden + outputs)
+        hidden = width * np.array(block.expansions)[:, None]  # (inputs, expansions, 1)
+        macs = before * width * hidden + after * hidden * (9 + outputs)
+        params = hidden * (width + 9 + outputs) + 2 * (2 * hidden + outputs)
         best = (best[:, None, None] + params - price * macs).max((0, 1))  # (outputs,)
         inputs = outputs
-    own = inputs * space.last
-    return (best + own + 2 * space.last - price * np.prod(size) * own).max()
+    last_conv = inputs * space.last
+    return (best + last_conv + 2 * space.last - price * np.prod(size) * last_conv).max()
 
 
 def page() -> str:
-    """The whole of it, in Markdown."""
+    """The result page in Markdown."""
     spaces = SPACES.values()
     lines = "---|" * (len(SPACES) - 1) + "---"
     table = ROWS.format(spaces=" | ".join(f"`{space.name}`" for space in spaces), lines=lines)
@@ -105,23 +105,27 @@ def page() -> str:
         cells = " | ".join(f"{bound:.2f}" for bound in bounds)
         table += f"| {row.method} | {row.params} | {row.flops} | {cells} |\n"
     counted = "".join(line for space in spaces for line in counts(space))
-    return f"# {__doc__}{COUNTS}{counted}{table}\n{_verdict()}"
+    return f"# {__doc__}{COUNTS}{counted}{table}\n{_conclusion()}"
 
 
-def _verdict() -> str:
+def _conclusion() -> str:
     space = SPACES["fbnetv2_xlarge"]
     most = most_params(space) / 1e6
     classifier = IDENTITIES * space.last / 1e6
     larger, smaller = DCS_DNAS
-    bound = most_params(space, (smaller.flops + 0.0005) * 1e9) / 1e6
-    own, imagenet = most_params(SPACES["fbnetv2"]) / 1e6, 1000 * space.last / 1e6
+    gap = smaller.params - most_params(space, (smaller.flops + 0.0005) * 1e9) / 1e6
+    widest, imagenet = most_params(SPACES["fbnetv2"]) / 1e6, 1000 * space.last / 1e6
     return f"""\
-So neither row is of a network of these tables as they are printed. {larger.params} M is more than
-the largest network of all has ({most:.2f} M, and {most + classifier:.2f} M with a classifier of
-{IDENTITIES} identities). {smaller.params} M at {smaller.flops} G misses the bound by
-{smaller.params - bound:.2f} M: there is room for it only if that row counted such a classifier of
-{classifier:.2f} M, as the rows above it do not. Table 3 gives FBNetV2 7.50 M parameters: the widest
-of `fbnetv2` has {own:.2f} M, and an ImageNet classifier {imagenet:.2f} M.
+Neither row can be a network of these tables as printed.
+
+- The larger one has {larger.params} M parameters, more than the largest network of any space:
+  {most:.2f} M, or {most + classifier:.2f} M with a classifier of {IDENTITIES} identities.
+- The smaller one, {smaller.params} M at {smaller.flops} G, exceeds the bound by {gap:.2f} M. It
+  would fit only if its row included such a classifier of {classifier:.2f} M, which the rows
+  above it in Table 1 do not.
+
+Table 3 gives FBNetV2 7.50 M parameters. The widest network of `fbnetv2` has {widest:.2f} M, and an
+ImageNet classifier {imagenet:.2f} M.
 """
 
 

@@ -1,9 +1,9 @@
-"""Table 1's parameters and FLOPs beside what is counted here, with and without DCS.
+"""Parameters and FLOPs of Table 1: the paper's figures and ours, with and without DCS.
 
     python benchmarks/studies/table1.py > benchmarks/studies/results/table1.md
 
-One window a position, as the paper's counts have it (the default here is two). The rows of
-DCS-DNAS are of searched networks and are not here.
+One window per position, as in the paper's counts (the default here is two). The rows of DCS-DNAS
+belong to searched networks and are not included.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from reid_dcs.models.complexity import Complexity, complexity
 
 
 class Row(NamedTuple):
-    """A row of Table 1, with the digits that are printed there."""
+    """A row of Table 1, with its figures as printed."""
 
     method: str
     backbone: str
@@ -37,14 +37,14 @@ TABLE_1 = (
 )
 
 HEADER = """
-| | the paper: params, M | FLOPs, G | counted: params, M | conv_macs, G | total_macs, G \
+| | paper: params, M | FLOPs, G | counted: params, M | conv_macs, G | total_macs, G \
 | paper_flops, G |
 |---|---|---|---|---|---|---|
 """
 
 
 def page() -> str:
-    """The whole of it, in Markdown."""
+    """The result page in Markdown."""
     lines, misses = [], []
     for row in TABLE_1:
         without, counted = _count(row, "base"), _count(row, "dcs", windows=1)
@@ -53,7 +53,8 @@ def page() -> str:
         lines.append(_line(row, counted))
         misses += _misses(row, counted, without)
     table = HEADER + "".join(lines)
-    return f"# {__doc__}{table}\nWhat the paper's text does not give:\n\n{''.join(misses)}"
+    title = "Figures of the paper that its text does not explain:"
+    return f"# {__doc__}{table}\n{title}\n\n{''.join(misses)}"
 
 
 def _count(row: Row, kind: str, **options) -> Complexity:
@@ -67,18 +68,21 @@ def _line(row: Row, counted: Complexity) -> str:
 
 
 def _misses(row: Row, counted: Complexity, without: Complexity) -> Iterator[str]:
-    """A sentence for each of the paper's figures that no count rounds to."""
+    """One line for each figure of the paper that no count of the network rounds to."""
     for printed, unit, figures in (
         (row.params, "M", lambda c: [c.params / 1e6]),
         (row.flops, "G", lambda c: [c.paper_flops / 1e9, c.conv_macs / 1e9]),
     ):
         if not _rounds(figures(counted), printed):
-            found = _rounds(figures(without), printed)
-            whose = "the network's without DCS" if found else "of no count, with or without DCS"
-            yield f"- {row}: {printed} {unit} is {whose}.\n"
+            if _rounds(figures(without), printed):
+                finding = "is the figure of the network without DCS"
+            else:
+                finding = "matches no count, with or without DCS"
+            yield f"- {row}: {printed} {unit} {finding}.\n"
 
 
 def _rounds(figures: list[float], printed: str) -> bool:
+    """True if any of the figures rounds to the printed one."""
     digits = len(printed.partition(".")[2])
     return any(f"{figure:.{digits}f}" == printed for figure in figures)
 

@@ -5,19 +5,23 @@ floats, with the colour jitter folded into it: on a CPU a few images at a time, 
 are in the cache, on an accelerator the whole batch at once.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
+
 _LUMA = (0.299, 0.587, 0.114)  # of PIL's greyscale
 _IN_CACHE = 2  # images a core
 
 
-def normalise(images: Tensor) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in ``channels_last``, by ImageNet statistics."""
-    return _to_floats(images, _Colours.normalising(images))
+def normalize(
+    images: Tensor, mean: Sequence[float] = IMAGENET_MEAN, std: Sequence[float] = IMAGENET_STD
+) -> Tensor:
+    """(x / 255 - mean) / std: (B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``."""
+    return _to_floats(images, _Colors.normalization(mean, std, images.device))
 
 
 @dataclass(frozen=True)
@@ -31,6 +35,7 @@ class Augmentation:
             to 40 % of the image, height to width 0.3 to 1/0.3, as in torchreid.
         brightness, contrast: a factor between 1 - value and 1 + value, as in torchvision's
             ``ColorJitter``; torchreid has 0.2 and 0.15.
+        mean, std: of the three channels, for the normalization.
     """
 
     flip: float = 0.5
@@ -38,6 +43,8 @@ class Augmentation:
     erasing: float = 0.5
     brightness: float = 0.0
     contrast: float = 0.0
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
 
     def __call__(
         self,
@@ -55,15 +62,15 @@ class Augmentation:
             device: where the batch is made; by default the store's.
 
         Returns:
-            (B, 3, H, W) float32, normalised, ``channels_last``.
+            (B, 3, H, W) float32, normalized, ``channels_last``.
         """
         flip = torch.rand(len(index), 1, generator=random) < self.flip
         images = self._crop(store, index, flip, random, device or store.device)
         for i in flip.flatten().nonzero().flatten().tolist():
             images[i] = images[i].flip(1)
         boxes = self.boxes(*images.shape[:3], random)
-        colours = self._colours(images, random)
-        return _to_floats(images, colours, boxes.tolist())
+        colors = self._colors(images, random)
+        return _to_floats(images, colors, boxes.tolist())
 
     def _crop(
         self,
@@ -100,9 +107,9 @@ class Augmentation:
         chosen = fits & (torch.rand(batch, 1, generator=random) < self.erasing)
         return torch.cat([top, left, h, w], 1).where(chosen, 0).long()
 
-    def _colours(self, images: Tensor, random: torch.Generator) -> "_Colours":
-        """Of a batch of (B, H, W, 3) uint8."""
-        plain = _Colours.normalising(images)
+    def _colors(self, images: Tensor, random: torch.Generator) -> "_Colors":
+        """Normalization, after color jitter if there is any, of a batch (B, H, W, 3) uint8."""
+        plain = _Colors.normalization(self.mean, self.std, images.device)
         if not (self.brightness or self.contrast):
             return plain
         spread = torch.tensor([[self.brightness], [self.contrast]])
@@ -113,7 +120,7 @@ class Augmentation:
         mean = columns.unflatten(1, (width, 3)).sum(1) / (height * width)  # (B, 3)
         grey = (mean * mean.new_tensor(_LUMA)).sum(1, keepdim=True)
         # b * (c * x + (1 - c) * grey): darker or brighter, then towards or away from the mean grey
-        return _Colours(
+        return _Colors(
             plain.scale * brightness * contrast,
             plain.scale * brightness * (1 - contrast) * grey + plain.offset,
             limits=(plain.offset[0], 255 * plain.scale[0] + plain.offset[0]),
@@ -121,7 +128,7 @@ class Augmentation:
 
 
 @dataclass(frozen=True)
-class _Colours:
+class _Colors:
     """``scale * byte + offset``, kept within ``limits``, (3,) each, if there are any.
 
     scale, offset: (B, 3) each, or (1, 3) for all images.
@@ -132,8 +139,10 @@ class _Colours:
     limits: tuple[Tensor, Tensor] | None = None
 
     @classmethod
-    def normalising(cls, images: Tensor) -> "_Colours":
-        mean, std = (torch.tensor(v, device=images.device) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    def normalization(
+        cls, mean: Sequence[float], std: Sequence[float], device: torch.device
+    ) -> "_Colors":
+        mean, std = (torch.tensor(v, dtype=torch.float32, device=device) for v in (mean, std))
         return cls((1 / (255 * std))[None], (-mean / std)[None])
 
 
@@ -155,15 +164,15 @@ def _inside(index: Tensor, size: int) -> Tensor:
 
 def _to_floats(
     images: Tensor,
-    colours: _Colours,
+    colors: _Colors,
     boxes: list[list[int]] | None = None,
 ) -> Tensor:
     """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``, erased."""
     batch, height, width, _ = images.shape
     device = images.device
     result = torch.empty(batch, height, width, 3, device=device)
-    scale, offset = (v.repeat(1, width)[:, None] for v in (colours.scale, colours.offset))
-    limits = colours.limits and [v.repeat(width) for v in colours.limits]  # (W * 3,) each
+    scale, offset = (v.repeat(1, width)[:, None] for v in (colors.scale, colors.offset))
+    limits = colors.limits and [v.repeat(width) for v in colors.limits]  # (W * 3,) each
     step = _IN_CACHE * torch.get_num_threads() if device.type == "cpu" else batch
     for first in range(0, batch, step):
         part = slice(first, first + step)
@@ -178,6 +187,6 @@ def _to_floats(
     return result.permute(0, 3, 1, 2)
 
 
-def _of(colours: Tensor, part: slice) -> Tensor:
+def _of(colors: Tensor, part: slice) -> Tensor:
     """The rows of a part of the batch; the one row where all images share it."""
-    return colours if len(colours) == 1 else colours[part]
+    return colors if len(colors) == 1 else colors[part]

@@ -1,4 +1,4 @@
-"""Look at every file of a data set and say what is wrong with it."""
+"""Data set check: open every image and report missing, damaged, duplicate and mislabeled files."""
 
 import hashlib
 import os
@@ -14,122 +14,132 @@ from tqdm import tqdm
 from reid_dcs.data.datasets import find_dataset
 from reid_dcs.data.datasets.listing import Listing
 
-COMMON = 0.8  # a size that so many images share is the set's size
-SMALLEST = 16  # pixels
-SHOWN = 10  # of each finding
+UNIFORM_FRACTION = 0.8  # if this fraction of the images has one size, other sizes are odd
+MIN_SIDE = 16  # pixels; in a set of many sizes, a smaller image is odd
+MAX_SHOWN = 10  # places printed for each finding
 
 
 class Finding(NamedTuple):
-    """One kind of fault, and each place that has it."""
+    """One kind of fault.
+
+    Attributes:
+        fault: name of the fault, to follow a number.
+        places: every file, identity or split that has it.
+    """
 
     fault: str
     places: list[str]
 
     def __str__(self) -> str:
-        shown = "".join(f"\n  {place}" for place in self.places[:SHOWN])
-        rest = len(self.places) - SHOWN
-        return f"{len(self.places):,} {self.fault}{shown}" + (
-            f"\n  and {rest:,} more" if rest > 0 else ""
-        )
+        lines = [f"{len(self.places):,} {self.fault}"]
+        lines += [f"  {place}" for place in self.places[:MAX_SHOWN]]
+        if len(self.places) > MAX_SHOWN:
+            lines.append(f"  and {len(self.places) - MAX_SHOWN:,} more")
+        return "\n".join(lines)
 
 
-class _Seen(NamedTuple):
-    """What opening an image showed."""
+class _Image(NamedTuple):
+    """Result of opening an image file."""
 
     fault: str  # "", "unreadable" or "truncated"
     size: tuple[int, int] = (0, 0)  # height, width
-    pixels: bytes = b""  # a digest
+    digest: bytes = b""  # hash of the decoded pixels
 
 
 def check_dataset(name: str, root: str, options: Mapping[str, Any]) -> list[Finding]:
-    """Open every image of a data set, with a progress bar.
+    """Check every file of a data set, with a progress bar.
+
+    Args:
+        name: name of the data set.
+        root: folder of the data set, or a folder that contains it.
+        options: options of the data set.
 
     Returns:
-        the findings; none if all is well.
+        the findings; empty if there are none.
 
     Raises:
-        InputError: the set is not there, or its name or an option is unknown.
+        InputError: the data set is not found, or its name or an option is unknown.
     """
     dataset = find_dataset(name, options)
     listing = dataset.read(Path(root), **options)
-    paths = sorted({path for items in listing.splits.values() for path, *_ in items})
-    seen = _look_at(sorted({*paths, *listing.misnamed} - {*listing.missing}))
+    listed = {path for items in listing.splits.values() for path, *_ in items}
+    images = _open_all(sorted({*listed, *listing.misnamed} - {*listing.missing}))
     unofficial = listing.unofficial()
-    found = {
+    findings = {
         "missing file(s)": listing.missing,
         "misnamed file(s)": listing.misnamed,
-        "unreadable image(s)": _with_fault(seen, "unreadable"),
-        "truncated image(s)": _with_fault(seen, "truncated"),
-        "odd-sized image(s)": _odd_sized(seen),
-        "duplicate image(s)": _duplicates(seen),
-        "identities in training and in test": _leaking(listing, dataset._junk_pids),
-        "queries without a match under another camera": _unmatched(listing),
+        "unreadable image(s)": _with_fault(images, "unreadable"),
+        "truncated image(s)": _with_fault(images, "truncated"),
+        "odd-sized image(s)": _odd_sized(images),
+        "duplicate image(s)": _duplicates(images),
+        "identities in training and in test": _leaked_identities(listing, dataset._junk_pids),
+        "queries without a match under another camera": _unmatched_queries(listing),
         "difference(s) from the official split": unofficial.split("; ") if unofficial else [],
     }
-    return [Finding(fault, places) for fault, places in found.items() if places]
+    return [Finding(fault, places) for fault, places in findings.items() if places]
 
 
-def _look_at(paths: list[str]) -> dict[str, _Seen]:
+def _open_all(paths: list[str]) -> dict[str, _Image]:
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        seen = pool.map(_open, paths)
-        bar = tqdm(seen, "check", len(paths), unit="img", leave=False, disable=None)
+        images = pool.map(_open, paths)
+        bar = tqdm(images, "check", len(paths), unit="img", leave=False, disable=None)
         return dict(zip(paths, bar, strict=True))
 
 
-def _open(path: str) -> _Seen:
+def _open(path: str) -> _Image:
     try:
         image = Image.open(path)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
-        return _Seen("unreadable")
+        return _Image("unreadable")
     with image:
         try:
             rgb = image.convert("RGB")
         except (OSError, SyntaxError, ValueError):
-            return _Seen("truncated")
+            return _Image("truncated")
     size = rgb.size[::-1]
-    return _Seen("", size, hashlib.blake2b(rgb.tobytes() + repr(size).encode()).digest())
+    return _Image("", size, hashlib.blake2b(rgb.tobytes() + repr(size).encode()).digest())
 
 
-def _with_fault(seen: dict[str, _Seen], fault: str) -> list[str]:
-    return [path for path, image in seen.items() if image.fault == fault]
+def _with_fault(images: dict[str, _Image], fault: str) -> list[str]:
+    return [path for path, image in images.items() if image.fault == fault]
 
 
-def _odd_sized(seen: dict[str, _Seen]) -> list[str]:
-    """Another size than the set's one size; where it has none: tiny, or wider than tall."""
-    sizes = Counter(image.size for image in seen.values() if not image.fault)
+def _odd_sized(images: dict[str, _Image]) -> list[str]:
+    """Images of another size than nearly all; if sizes vary, tiny or landscape images."""
+    sizes = Counter(image.size for image in images.values() if not image.fault)
     (common, count), *_ = sizes.most_common(1) or [((0, 0), 0)]
-    uniform = count >= COMMON * sizes.total()
+    uniform = count >= UNIFORM_FRACTION * sizes.total()
 
-    def odd(height: int, width: int) -> bool:
+    def is_odd(height: int, width: int) -> bool:
         if uniform:
             return (height, width) != common
-        return min(height, width) < SMALLEST or width > height
+        return min(height, width) < MIN_SIDE or width > height
 
+    expected = f" instead of {common[0]}x{common[1]}" if uniform else ""
     return [
-        f"{path}: {image.size[0]}x{image.size[1]}"
-        + (f" instead of {common[0]}x{common[1]}" if uniform else "")
-        for path, image in seen.items()
-        if not image.fault and odd(*image.size)
+        f"{path}: {image.size[0]}x{image.size[1]}{expected}"
+        for path, image in images.items()
+        if not image.fault and is_odd(*image.size)
     ]
 
 
-def _duplicates(seen: dict[str, _Seen]) -> list[str]:
-    """Images of the same pixels."""
-    same = defaultdict(list)
-    for path, image in seen.items():
+def _duplicates(images: dict[str, _Image]) -> list[str]:
+    """Groups of images with identical pixels."""
+    by_digest = defaultdict(list)
+    for path, image in images.items():
         if not image.fault:
-            same[image.pixels].append(path)
-    return [" = ".join(paths) for paths in same.values() if len(paths) > 1]
+            by_digest[image.digest].append(path)
+    return [" = ".join(paths) for paths in by_digest.values() if len(paths) > 1]
 
 
-def _leaking(listing: Listing, junk: list[int]) -> list[str]:
-    trained = {pid for _, pid, _ in listing.train}
-    tested = {pid for _, pid, _ in listing.query + listing.gallery}
+def _leaked_identities(listing: Listing, junk_pids: list[int]) -> list[str]:
+    train_pids = {pid for _, pid, _ in listing.train}
     example = {pid: path for path, pid, _ in listing.query + listing.gallery}
-    return [f"identity {pid}, {example[pid]}" for pid in sorted(trained & tested - {*junk})]
+    leaked = train_pids & {*example} - {*junk_pids}
+    return [f"identity {pid}, {example[pid]}" for pid in sorted(leaked)]
 
 
-def _unmatched(listing: Listing) -> list[str]:
+def _unmatched_queries(listing: Listing) -> list[str]:
     cameras = defaultdict(set)
     for _, pid, camera in listing.gallery:
         cameras[pid].add(camera)

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main
+from reid_dcs.weights.card import Interpolation
 
 _WINDOW = 256  # images in flight: what is decoded and not yet taken stays small
 
@@ -25,20 +26,34 @@ def read_pixels(path: str | Path) -> np.ndarray:
         return np.asarray(image.convert("RGB"))
 
 
-def read_image(path: str, height: int, width: int) -> np.ndarray:
-    """(height, width, 3) uint8, RGB, resized as torchreid's test transform does: PIL, bilinear.
+def resize(
+    image: Image.Image, height: int, width: int, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """(height, width, 3) uint8 of an RGB image, by PIL, as torchreid's test transform does."""
+    if image.size != (width, height):
+        image = image.resize((width, height), Image.Resampling[interpolation.upper()])
+    return np.asarray(image)
+
+
+def read_image(
+    path: str, height: int, width: int, interpolation: Interpolation = "bilinear"
+) -> np.ndarray:
+    """(height, width, 3) uint8, RGB; see :func:`resize`.
 
     Raises:
         OSError: unreadable or truncated.
     """
     with Image.open(path) as image:
-        rgb = image.convert("RGB")
-        if rgb.size != (width, height):
-            rgb = rgb.resize((width, height), Image.Resampling.BILINEAR)
-        return np.asarray(rgb)
+        return resize(image.convert("RGB"), height, width, interpolation)
 
 
-def read_images(paths: Sequence[str], height: int, width: int, name: str) -> Iterator[np.ndarray]:
+def read_images(
+    paths: Sequence[str],
+    height: int,
+    width: int,
+    name: str,
+    interpolation: Interpolation = "bilinear",
+) -> Iterator[np.ndarray]:
     """Every image in order, decoded on all cores, with a progress bar called ``name``.
 
     Raises:
@@ -49,7 +64,7 @@ def read_images(paths: Sequence[str], height: int, width: int, name: str) -> Ite
 
     def read(path: str) -> np.ndarray:
         try:
-            return read_image(path, height, width)
+            return read_image(path, height, width, interpolation)
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # PIL's errors
             unreadable.append(path)
             return blank

@@ -1,4 +1,4 @@
-"""torchreid's data manager over decoded stores: what an engine draws its batches from."""
+"""torchreid data manager over decoded image stores: training and test loaders of an engine."""
 
 import contextlib
 import io
@@ -10,21 +10,28 @@ import torch
 from torch import Tensor
 from torchreid import data as torchreid_data
 
-from reid_dcs.data.augment import Augmentation, normalise
+from reid_dcs.data.augment import Augmentation, normalize
 from reid_dcs.data.mixup import mixup
 from reid_dcs.data.sampler import IdentitySampler
 from reid_dcs.data.store import ImageStore, store_file
+from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD, Interpolation
 
 Batch = dict[str, Any]
-"""torchreid's batch: ``img`` (B, 3, H, W), ``pid``, ``camid``, ``dsetid`` (B,), ``impath``."""
+"""Batch as in torchreid: ``img`` (B, 3, H, W); ``pid``, ``camid``, ``dsetid`` (B,); ``impath``."""
 
 
 class TrainLoader:
-    """Augmented P x K batches of a store; ``set_epoch`` chooses the order and the randomness.
+    """Augmented P x K batches of a store; ``set_epoch`` sets their order and random seeds.
 
-    Each batch draws from a generator of its own, so that an epoch can be taken up at any batch.
-    With ``mixup`` above 0, its alpha, a batch also has ``partner`` and ``weight``: see
-    :class:`reid_dcs.data.mixup.Mixed`.
+    The generator of each batch is seeded separately, so an epoch can be resumed at any batch.
+
+    Args:
+        store: training images.
+        sampler: P x K batches of image indices.
+        augmentation: augmentation of each image.
+        device: device of the batches.
+        mixup: alpha of mixup; 0 disables it. Otherwise batches also contain ``partner`` and
+            ``weight``; see :class:`reid_dcs.data.mixup.Mixed`.
     """
 
     def __init__(
@@ -40,7 +47,7 @@ class TrainLoader:
         self.first_batch = 0
 
     def set_epoch(self, epoch: int, first_batch: int = 0) -> None:
-        """Choose the epoch, and the batch of it, where the next iteration begins."""
+        """Set the epoch, and the batch of it, at which the next iteration starts."""
         self.sampler.set_epoch(epoch)
         self.first_batch = first_batch
 
@@ -48,12 +55,12 @@ class TrainLoader:
         return len(self.sampler)
 
     def __iter__(self) -> Iterator[Batch]:
-        ranks, rank = self.sampler.world_size, self.sampler.rank
-        first = (self.sampler.epoch_seed * ranks + rank) * len(self)
+        world_size, rank = self.sampler.world_size, self.sampler.rank
+        first_seed = (self.sampler.epoch_seed * world_size + rank) * len(self)
         for number, index in enumerate(self.sampler):
             if number < self.first_batch:
                 continue
-            random = torch.Generator().manual_seed(-1 - first - number)  # not the order's
+            random = torch.Generator().manual_seed(-1 - first_seed - number)  # not the sampler's
             images = self.augmentation(self.store.images, index, random, self.device)
             batch = _batch(self.store, index, images)
             if self.mixup:
@@ -63,18 +70,28 @@ class TrainLoader:
 
 
 class TestLoader:
-    """The images of a store in order, normalised and not augmented.
+    """Images of a store, in order, normalized by ``mean`` and ``std``, without augmentation.
 
-    ``sharded`` says that the store holds one process's part of them, in the order of ranks.
+    Args:
+        store: test images.
+        batch_size: number of images in a batch.
+        device: device of the batches.
+        sharded: the store holds this rank's part of the images; parts are in rank order.
     """
 
-    __test__ = False  # not a test, whatever its name makes pytest think
+    __test__ = False  # keeps pytest from collecting the class
 
     def __init__(
-        self, store: ImageStore, batch_size: int, device: torch.device, sharded: bool = False
+        self,
+        store: ImageStore,
+        batch_size: int,
+        device: torch.device,
+        sharded: bool = False,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
     ) -> None:
         self.store, self.batch_size, self.device = store, batch_size, device
-        self.sharded = sharded
+        self.sharded, self.mean, self.std = sharded, mean, std
 
     def __len__(self) -> int:
         return -(-len(self.store) // self.batch_size)
@@ -82,30 +99,33 @@ class TestLoader:
     def __iter__(self) -> Iterator[Batch]:
         for index in torch.arange(len(self.store)).split(self.batch_size):
             images = self.store.images[index[0] : index[-1] + 1].to(self.device)
-            yield _batch(self.store, index, normalise(images))
+            yield _batch(self.store, index, normalize(images, self.mean, self.std))
 
 
 class InMemoryDataManager(torchreid_data.datamanager.DataManager):
-    """One data set, decoded once; loaders with torchreid's names and batches.
+    """Data manager of one data set that is decoded once; loaders as in torchreid.
 
     Args:
-        name: of the data set.
+        name: name of the data set.
         dataset: any torchreid image data set.
-        height, width: of the network's input.
-        batch_size, num_instances: of training, P * K and K; see :class:`IdentitySampler`.
-        test_batch_size: of evaluation.
-        augmentation: of training.
-        device: where batches are made, and where a store lies that fits there.
-        mixup: alpha of the blending of training images; 0 blends none.
-        mapped: feed from files beginning like this, ``<mapped>-train-256x128.npy``, written where
-            they are not there or not up to date; None decodes into memory.
-        seed: of sampling and augmentation.
-        rank, world_size: which of how many processes that work together this is; each has its
-            batches of the training split, and a part of the others.
-        train: False leaves the training split undecoded and ``train_loader`` None.
+        height, width: input size of the network, in pixels.
+        mean, std: channel statistics that normalize test images; ``augmentation`` has those of
+            training images.
+        interpolation: interpolation of the resize.
+        batch_size, num_instances: P * K and K of training batches; see :class:`IdentitySampler`.
+        test_batch_size: number of images in a test batch.
+        augmentation: training augmentation.
+        device: device of the batches; a store that fits into its memory is moved there.
+        mixup: alpha of mixup; 0 disables it.
+        mapped: path prefix of memory-mapped stores, such as ``<mapped>-train-256x128.npy``,
+            which are written if missing or out of date; None decodes into memory.
+        seed: random seed of sampling and augmentation.
+        rank, world_size: rank of this process and number of processes. Each rank gets its own
+            training batches and a contiguous part of the query and gallery images.
+        train: load the training split; otherwise ``train_loader`` is None.
 
     Raises:
-        InputError: unreadable images, or too few of them for a batch.
+        InputError: unreadable images, or too few images for one batch.
     """
 
     data_type = "image"
@@ -128,21 +148,25 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         rank: int = 0,
         world_size: int = 1,
         train: bool = True,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        interpolation: Interpolation = "bilinear",
     ) -> None:
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints the transforms, unused here
+        size = (height, width, interpolation)
+        with contextlib.redirect_stdout(io.StringIO()):  # it prints its transforms
             super().__init__(name, height=height, width=width, use_gpu=device.type == "cuda")
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
         self.train_loader = None
         if train:
-            store = _store(dataset.train, height, width, "train", mapped).on(device)
+            store = _store(dataset.train, *size, "train", mapped).on(device)
             sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
             self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
         self.test_loader = {name: {}}
         for split, items in self.test_dataset[name].items():
             part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
-            store = _store(items, height, width, split, mapped, part).on(device)
-            loader = TestLoader(store, test_batch_size, device, sharded=world_size > 1)
+            store = _store(items, *size, split, mapped, part).on(device)
+            loader = TestLoader(store, test_batch_size, device, world_size > 1, mean, std)
             self.test_loader[name][split] = loader
 
 
@@ -150,14 +174,15 @@ def _store(
     items: Sequence[tuple[str, int, int, int]],
     height: int,
     width: int,
+    interpolation: Interpolation,
     split: str,
     mapped: Path | None,
     part: slice = slice(None),
 ) -> ImageStore:
     if mapped is None:
-        return ImageStore.decode(items[part], height, width, split)
-    file = store_file(mapped, split, height, width)
-    return ImageStore.mapped(items, height, width, file).part(part)
+        return ImageStore.decode(items[part], height, width, split, interpolation)
+    file = store_file(mapped, split, height, width, interpolation)
+    return ImageStore.mapped(items, height, width, file, interpolation).part(part)
 
 
 def _batch(store: ImageStore, index: Tensor, images: Tensor) -> Batch:

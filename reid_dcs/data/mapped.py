@@ -18,13 +18,16 @@ import PIL
 
 from reid_dcs.data.decode import read_images
 from reid_dcs.files import written_whole
+from reid_dcs.weights.card import Interpolation
 
 FORMAT = 1
 _SEAL = 256  # bytes, padded with spaces
 _BLOCK = 2**24  # bytes of a checksum's step
 
 
-def fingerprint(paths: Sequence[str], height: int, width: int) -> str:
+def fingerprint(
+    paths: Sequence[str], height: int, width: int, interpolation: Interpolation = "bilinear"
+) -> str:
     """Of everything that decides the pixels: which files, their state on disk, and how decoded.
 
     A file's state is its size and its times of change, of content and of inode; a copy of the data
@@ -34,7 +37,7 @@ def fingerprint(paths: Sequence[str], height: int, width: int) -> str:
         OSError: a file is not there.
     """
     digest = hashlib.blake2b(digest_size=16)
-    digest.update(f"{FORMAT} {height} {width} {PIL.__version__}".encode())
+    digest.update(f"{FORMAT} {height} {width} {interpolation} {PIL.__version__}".encode())
     home = os.path.dirname(os.path.commonprefix(paths))
     for path in paths:
         state = os.stat(path)
@@ -43,7 +46,13 @@ def fingerprint(paths: Sequence[str], height: int, width: int) -> str:
     return digest.hexdigest()
 
 
-def mapped_images(path: Path, sources: Sequence[str], height: int, width: int) -> np.ndarray:
+def mapped_images(
+    path: Path,
+    sources: Sequence[str],
+    height: int,
+    width: int,
+    interpolation: Interpolation = "bilinear",
+) -> np.ndarray:
     """The store at ``path`` of the images ``sources``, made if it is not there, stale or torn.
 
     Returns:
@@ -53,25 +62,32 @@ def mapped_images(path: Path, sources: Sequence[str], height: int, width: int) -
         InputError: unreadable images, or the store cannot be written.
     """
     try:
-        wanted = fingerprint(sources, height, width)  # before decoding: a change during it shows
+        # before decoding: a change during it shows
+        wanted = fingerprint(sources, height, width, interpolation)
     except OSError:
         wanted = "a source is missing"  # decoding names it
     shape = (len(sources), height, width, 3)
     images = _open(path, wanted, shape)
     if images is None:
-        _write(path, sources, shape, wanted)
+        _write(path, sources, shape, wanted, interpolation)
         images = _open(path, wanted, shape)
     if images is None:
         raise OSError(f"{path} does not read back what was written: the disk is failing")
     return images
 
 
-def _write(path: Path, sources: Sequence[str], shape: tuple[int, ...], print_: str) -> None:
+def _write(
+    path: Path,
+    sources: Sequence[str],
+    shape: tuple[int, ...],
+    print_: str,
+    interpolation: Interpolation,
+) -> None:
     checksum = 0
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with written_whole(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels in read_images(sources, *shape[1:3], path.stem):
+        for pixels in read_images(sources, *shape[1:3], path.stem, interpolation):
             block = pixels.tobytes()
             checksum = zlib.crc32(block, checksum)
             file.write(block)

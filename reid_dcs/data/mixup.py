@@ -1,4 +1,4 @@
-"""Mixup (Zhang et al., ICLR 2018): each image blended with another of its batch."""
+"""Mixup (Zhang et al., ICLR 2018): blend each image of a batch with another one."""
 
 from typing import NamedTuple
 
@@ -8,12 +8,12 @@ from torch import Tensor
 
 
 class Mixed(NamedTuple):
-    """A blended batch: ``weight * loss(pids) + (1 - weight) * loss(partners)`` is its loss.
+    """A mixed batch, with the loss ``weight * loss(pids) + (1 - weight) * loss(partners)``.
 
     Attributes:
         images: (B, 3, H, W).
         partners: (B,) identities of the images blended in.
-        weight: of an image's own share.
+        weight: weight of the original image in each blend, 0 to 1.
     """
 
     images: Tensor
@@ -22,13 +22,13 @@ class Mixed(NamedTuple):
 
 
 def mixup(images: Tensor, pids: Tensor, alpha: float, random: torch.Generator) -> Mixed:
-    """Blend a batch with a shuffling of itself, by one weight drawn from Beta(alpha, alpha).
+    """Blend a batch with a permutation of itself, with one weight drawn from Beta(alpha, alpha).
 
     Args:
         images: (B, 3, H, W) float.
         pids: (B,) identities, on the CPU.
-        alpha: above 0; 1 draws the weight uniformly.
-        random: on the CPU.
+        alpha: parameter of the Beta distribution, above 0; 1 is the uniform distribution.
+        random: generator on the CPU.
     """
     seed = torch.randint(2**62, (), generator=random).item()  # torch's Beta takes no generator
     weight = float(np.random.default_rng(seed).beta(alpha, alpha))

@@ -12,6 +12,7 @@ from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.decode import read_images
 from reid_dcs.data.mapped import mapped_images
 from reid_dcs.errors import InputError
+from reid_dcs.weights.card import Interpolation
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,37 @@ class ImageStore:
 
     @classmethod
     def decode(
-        cls, items: Sequence[tuple[str, int, int, int]], height: int, width: int, name: str
+        cls,
+        items: Sequence[tuple[str, int, int, int]],
+        height: int,
+        width: int,
+        name: str,
+        interpolation: Interpolation = "bilinear",
     ) -> "ImageStore":
         """Read every image of a torchreid split into memory at ``height`` x ``width``.
 
         Args:
             items: ``(path, pid, camid, dsetid)``, as in ``ImageDataset.query``.
             name: shown beside the progress bar.
+            interpolation: of the resizing.
 
         Raises:
             InputError: unreadable or truncated images, counted and named.
         """
         paths, *known = zip(*items, strict=True)
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
-        for i, pixels in enumerate(read_images(paths, height, width, name)):
+        for i, pixels in enumerate(read_images(paths, height, width, name, interpolation)):
             images.numpy()[i] = pixels
         return cls(images, *map(torch.tensor, known), paths)
 
     @classmethod
     def mapped(
-        cls, items: Sequence[tuple[str, int, int, int]], height: int, width: int, file: Path
+        cls,
+        items: Sequence[tuple[str, int, int, int]],
+        height: int,
+        width: int,
+        file: Path,
+        interpolation: Interpolation = "bilinear",
     ) -> "ImageStore":
         """The same out of ``file``, which is written first unless it is whole and up to date.
 
@@ -68,7 +80,7 @@ class ImageStore:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
-        images = torch.from_numpy(mapped_images(file, paths, height, width))
+        images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation))
         return cls(images, *map(torch.tensor, known), paths)
 
     def part(self, rows: slice) -> "ImageStore":
@@ -109,6 +121,9 @@ def store_prefix(root: str, name: str, options: Mapping[str, Any]) -> Path:
     return Path(root, "stores", name + own)
 
 
-def store_file(prefix: Path, split: str, height: int, width: int) -> Path:
+def store_file(
+    prefix: Path, split: str, height: int, width: int, interpolation: Interpolation = "bilinear"
+) -> Path:
     """The mapped store of one split at one size."""
-    return prefix.with_name(f"{prefix.name}-{split}-{height}x{width}.npy")
+    suffix = "" if interpolation == "bilinear" else f"-{interpolation}"
+    return prefix.with_name(f"{prefix.name}-{split}-{height}x{width}{suffix}.npy")

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from reid_dcs.config import Config, to_layer
+from reid_dcs.config import SearchRun, TrainRun, upgraded
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.weights import read_weights
@@ -93,8 +93,8 @@ def check_same_run(
     Raises:
         InputError: it belongs to another run; the message names the first difference.
     """
-    defaults = _flat(to_layer(Config()))  # for settings that are newer than the checkpoint
-    then = defaults | _flat(content["config"]) | {"processes": len(content["rng"])}
+    stored = upgraded(content["config"], SearchRun if "search" in config else TrainRun)
+    then = _flat(stored) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}
     free = _FREE
     if now["train.schedule"] == "step":  # the first epochs of a longer run are the same

@@ -43,7 +43,7 @@ def build_schedule(
         decay = CosineAnnealingLR(optimizer, max(1, total - warmup))
     else:
         milestones = [epoch * steps - warmup for epoch in recipe.milestones]
-        decay = MultiStepLR(optimizer, milestones, recipe.decay)
+        decay = MultiStepLR(optimizer, milestones, recipe.lr_decay)
     if not warmup:
         return decay
     warm_up = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)

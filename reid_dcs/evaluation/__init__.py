@@ -1,4 +1,4 @@
-"""Honest evaluation: features, ranks, mAP."""
+"""Evaluation: feature extraction, CMC, mAP and mINP, re-ranking, ranked lists."""
 
 from reid_dcs.evaluation.cameras import CameraPair, camera_pairs
 from reid_dcs.evaluation.distances import FeatureDistances

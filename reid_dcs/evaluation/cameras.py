@@ -1,25 +1,24 @@
-"""Where re-identification is hard: the evaluation again, from one camera to one other at a time."""
+"""mAP and rank-1 of each pair of cameras: queries of one camera, gallery images of the other."""
 
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from reid_dcs.evaluation.distances import Rows, by_chunks
+from reid_dcs.evaluation.distances import Rows, map_chunks
 from reid_dcs.evaluation.match_ranks import match_positions
 from reid_dcs.evaluation.matches import Labels
 from reid_dcs.evaluation.metrics import average_precision
 
 
 class CameraPair(NamedTuple):
-    """What the queries of one camera find among the gallery images of another.
+    """Result of ranking one camera's gallery images for the queries of another camera.
 
     Attributes:
-        query_camera, gallery_camera: as the labels name them.
-        num_valid: queries that have a match there.
-        mAP: mean average precision of them.
-        rank1: the share of them whose nearest image there is a match.
+        query_camera, gallery_camera: camera labels.
+        num_valid: number of these queries with a match under the gallery camera.
+        mAP: mean average precision over the valid queries.
+        rank1: fraction of the valid queries whose nearest image is a match.
     """
 
     query_camera: int
@@ -30,47 +29,49 @@ class CameraPair(NamedTuple):
 
 
 def camera_pairs(distances: Rows, labels: Labels, rule: str = "rectangle") -> list[CameraPair]:
-    """Rank each camera's gallery images alone; single query, every image, ties as everywhere.
+    """Evaluate every pair of query camera and gallery camera on its own.
 
     Args:
-        distances: (num_query, num_gallery): of features, re-ranked, or given.
-        labels: of the same images.
-        rule: of the average precision; see :func:`~reid_dcs.evaluation.metrics.average_precision`.
+        distances: distance matrix, (num_query, num_gallery).
+        labels: identities and cameras of the same images.
+        rule: average precision rule; see :func:`~reid_dcs.evaluation.metrics.average_precision`.
 
     Returns:
-        the pairs in which a query has a match, by query camera, then gallery camera.
+        the pairs with at least one valid query, sorted by query camera, then gallery camera.
     """
     cameras = np.unique(labels.g_camids)
     columns = [np.flatnonzero(labels.g_camids == camera) for camera in cameras]
-    parts = [
-        Labels(labels.q_pids, labels.g_pids[own], labels.q_camids, labels.g_camids[own])
-        for own in columns
+    camera_labels = [
+        Labels(labels.q_pids, labels.g_pids[index], labels.q_camids, labels.g_camids[index])
+        for index in columns
     ]
 
     def rank(rows: slice) -> tuple[np.ndarray, np.ndarray]:
-        """Average precision and first match of n queries under each camera, (n, cameras) each."""
-        chunk = distances[rows]
+        """Average precision and position of the first match, (n, num_cameras) each."""
+        chunk = distances[rows]  # (n, num_gallery)
         positions = [
-            _positions(chunk, own, part, rows) for own, part in zip(columns, parts, strict=True)
+            match_positions(
+                chunk[:, torch.from_numpy(index).to(chunk.device)], one_camera.same_pid(rows)
+            )
+            for index, one_camera in zip(columns, camera_labels, strict=True)
         ]
-        precision = [average_precision(own, rule) for own in positions]
-        return np.stack(precision, 1), np.stack([own[:, 0] for own in positions], 1)
+        precisions = [average_precision(found, rule) for found in positions]
+        return np.stack(precisions, 1), np.stack([found[:, 0] for found in positions], 1)
 
-    chunks = by_chunks(rank, distances.shape, together=False)
-    precision, first = (np.concatenate(column) for column in zip(*chunks, strict=True))
+    chunks = map_chunks(rank, distances.shape, distributed=False)
+    precision, first_match = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     pairs = []
     for query_camera in np.unique(labels.q_camids):
-        rows = labels.q_camids == query_camera
+        of_camera = labels.q_camids == query_camera
         for column, gallery_camera in enumerate(cameras):
-            valid = rows & (first[:, column] > 0)
+            valid = of_camera & (first_match[:, column] > 0)
             if valid.any():
-                mAP = float(precision[valid, column].mean())
-                rank1 = float((first[valid, column] == 1).mean())
-                cameras_of_it = int(query_camera), int(gallery_camera)
-                pairs.append(CameraPair(*cameras_of_it, int(valid.sum()), mAP, rank1))
+                pair = CameraPair(
+                    int(query_camera),
+                    int(gallery_camera),
+                    num_valid=int(valid.sum()),
+                    mAP=float(precision[valid, column].mean()),
+                    rank1=float((first_match[valid, column] == 1).mean()),
+                )
+                pairs.append(pair)
     return pairs
-
-
-def _positions(chunk: Tensor, columns: np.ndarray, part: Labels, rows: slice) -> np.ndarray:
-    own = chunk[:, torch.from_numpy(columns).to(chunk.device)]
-    return match_positions(own, part.relatives(rows))

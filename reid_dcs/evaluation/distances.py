@@ -1,4 +1,4 @@
-"""Distances from queries to the gallery: a chunk of rows at a time, never the whole matrix."""
+"""Query-gallery distances, computed a chunk of rows at a time instead of as a whole matrix."""
 
 from collections.abc import Callable
 from itertools import pairwise
@@ -10,24 +10,28 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from reid_dcs.errors import InputError
-from reid_dcs.runtime.distributed import gathered, share
+from reid_dcs.runtime.distributed import gathered, rank_slice
 
 T = TypeVar("T")
 
 METRICS = ("cosine", "euclidean")
-CHUNK = 2**27  # bytes of distances that exist at a time
+CHUNK_BYTES = 2**27  # memory for one chunk of float32 distances
 
 
 class Rows(Protocol):
-    """A distance matrix (num_query, num_gallery) of which some rows are asked for at a time."""
+    """A distance matrix (num_query, num_gallery) of which only indexed rows are computed."""
 
     shape: tuple[int, int]
 
     def __getitem__(self, rows: slice | Tensor) -> Tensor: ...
 
 
-class GivenDistances:
-    """Rows of a matrix that exists, such as one mapped from a file."""
+class MatrixDistances:
+    """Rows of an existing matrix, such as one memory-mapped from a file.
+
+    Args:
+        distmat: (num_query, num_gallery).
+    """
 
     def __init__(self, distmat: np.ndarray) -> None:
         self.distmat = distmat
@@ -40,17 +44,18 @@ class GivenDistances:
 class FeatureDistances:
     """Rows of torchreid's distance matrix: ``distances[a:b]`` is (b - a, num_gallery).
 
-    Cosine distance is 1 - <q, g> of features scaled to length 1, euclidean is squared,
-    |q|^2 + |g|^2 - 2 <q, g>; computed in float32, or in float64 if the features are.
-    Rows share one buffer: the next ones overwrite the last.
+    Cosine distance is 1 - <q, g> of L2-normalized features. Euclidean distance is squared:
+    |q|^2 + |g|^2 - 2 <q, g>. Computed in float32, or in float64 for float64 features.
+    All results share one buffer: each call overwrites the result of the previous one.
 
     Args:
-        qf, gf: features, (num_query, D) and (num_gallery, D).
+        qf: query features, (num_query, D).
+        gf: gallery features, (num_gallery, D).
         metric: ``"cosine"`` or ``"euclidean"``.
-        device: where to compute; the features' own by default.
+        device: device that computes the distances; default: the device of the features.
 
     Raises:
-        ValueError: an unknown metric, or features that do not fit each other.
+        ValueError: unknown metric, or features of wrong or different shapes.
         InputError: features are not finite.
     """
 
@@ -63,9 +68,11 @@ class FeatureDistances:
     ) -> None:
         if metric not in METRICS:
             raise ValueError(f"metric must be one of {METRICS}, not {metric!r}")
-        qf, gf = (_checked(features, device) for features in (qf, gf))
+        qf, gf = (_to_floats(features, device) for features in (qf, gf))
         if qf.shape[1] != gf.shape[1]:
-            raise ValueError(f"query features have {qf.shape[1]} numbers, gallery {gf.shape[1]}")
+            raise ValueError(
+                f"query features have {qf.shape[1]} dimensions, gallery features {gf.shape[1]}"
+            )
         if metric == "cosine":
             qf, gf = F.normalize(qf), F.normalize(gf)
         else:
@@ -86,7 +93,14 @@ class FeatureDistances:
         return distances.addmm_(qf, self.gf.T, alpha=-2)
 
     def pairs(self, query: Tensor, gallery: Tensor) -> Tensor:
-        """Distances of the queries (P,) to a gallery image each, (P,)."""
+        """Distances of single pairs.
+
+        Args:
+            query, gallery: (P,) indices of the pairs.
+
+        Returns:
+            (P,) distances.
+        """
         product = (self.qf[query] * self.gf[gallery]).sum(1)
         if self.metric == "cosine":
             return 1 - product
@@ -94,38 +108,51 @@ class FeatureDistances:
 
 
 def chunks(shape: tuple[int, int]) -> list[slice]:
-    """Rows of a (num_query, num_gallery) matrix: equal chunks, of at most :data:`CHUNK` bytes.
+    """Split the rows of a matrix into chunks of equal size, at most :data:`CHUNK_BYTES` each.
 
-    One row is a chunk where that is more. Equal, because a matrix product rounds the few rows of a
-    remainder otherwise than many.
+    A chunk has at least one row. Sizes are equal because a matrix product over a few remaining
+    rows may round differently from one over many.
+
+    Args:
+        shape: (num_query, num_gallery), in float32.
     """
     num_query, num_gallery = shape
-    number = -(-num_query // max(1, CHUNK // (4 * num_gallery)))
-    edges = [num_query * i // number for i in range(number + 1)]
+    count = -(-num_query // max(1, CHUNK_BYTES // (4 * num_gallery)))
+    edges = [num_query * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(edges) if a < b]
 
 
-def by_chunks(function: Callable[[slice], T], shape: tuple[int, int], together: bool) -> list[T]:
-    """What ``function`` gives for each chunk of rows, in order.
+def map_chunks(
+    function: Callable[[slice], T], shape: tuple[int, int], distributed: bool
+) -> list[T]:
+    """Apply ``function`` to each chunk of rows.
 
     Args:
-        together: every rank of a process group calls this: they share the chunks, whole ones, so
-            that the products round alike, and each gets all results.
+        function: maps a slice of rows to a picklable result.
+        shape: (num_query, num_gallery).
+        distributed: split the chunks over the ranks of the process group. Every rank must call
+            this. Chunks stay whole, so the results are those of a single process.
+
+    Returns:
+        the results of all chunks in order, on every rank.
     """
-    every = chunks(shape)
-    results = [function(rows) for rows in (every[share()] if together else every)]
-    if not together:
-        return results
-    shares = gathered(results)
-    return [shares[i % len(shares)][i // len(shares)] for i in range(len(every))]
+    all_chunks = chunks(shape)
+    if not distributed:
+        return [function(rows) for rows in all_chunks]
+    by_rank = gathered([function(rows) for rows in all_chunks[rank_slice()]])
+    return [by_rank[i % len(by_rank)][i // len(by_rank)] for i in range(len(all_chunks))]
 
 
-def _checked(features: Tensor, device: torch.device | None) -> Tensor:
+def _to_floats(features: Tensor, device: torch.device | None) -> Tensor:
+    """Features in float32 or float64 on the device, (N, D), checked."""
     features = torch.as_tensor(features).detach()
     dtype = torch.promote_types(features.dtype, torch.float32)
     features = features.to(device=device, dtype=dtype)
     if features.ndim != 2 or not features.numel():
         raise ValueError(f"features must be (N, D), not {tuple(features.shape)}")
     if not torch.stack(features.aminmax()).isfinite().all():
-        raise InputError("some features are not finite: the model has diverged")
+        raise InputError(
+            "features are not finite: the model has diverged; use an earlier checkpoint or train "
+            "with a lower train.learning_rate"
+        )
     return features

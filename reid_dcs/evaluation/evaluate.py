@@ -1,6 +1,6 @@
-"""CMC, mAP and mINP: single query, same identity under the same camera left out.
+"""CMC, mAP and mINP under the single-query protocol: same identity, same camera is excluded.
 
-The distance matrix is looked at a chunk of queries at a time, whatever the size of the gallery.
+The distance matrix is processed in chunks of queries, so memory does not grow with the gallery.
 """
 
 from typing import NamedTuple
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from reid_dcs.evaluation.distances import FeatureDistances, GivenDistances, Rows, by_chunks
+from reid_dcs.evaluation.distances import FeatureDistances, MatrixDistances, Rows, map_chunks
 from reid_dcs.evaluation.features import Features
 from reid_dcs.evaluation.match_ranks import match_positions
 from reid_dcs.evaluation.matches import Labels
@@ -27,19 +27,23 @@ def evaluate_rank(
     g_camids: ArrayLike,
     max_rank: int = 50,
 ) -> tuple[np.ndarray, float]:
-    """CMC and mAP of a distance matrix: torchreid's ``evaluate_rank``, ties and all.
+    """CMC and mAP of a distance matrix, equal to torchreid's ``evaluate_rank``, ties included.
 
     Args:
-        distmat: (num_query, num_gallery).
-        q_pids, g_pids, q_camids, g_camids: identities and cameras, one an image.
-        max_rank: length of the CMC curve; at most the size of the gallery, as in torchreid.
+        distmat: distances, (num_query, num_gallery).
+        q_pids, q_camids: identity and camera of each query image, (num_query,).
+        g_pids, g_camids: identity and camera of each gallery image, (num_gallery,).
+        max_rank: length of the CMC curve, limited to num_gallery as in torchreid.
+
+    Returns:
+        the CMC curve, (max_rank,) float32, and mAP.
 
     Raises:
-        ValueError: labels that do not fit the matrix.
+        ValueError: the labels do not have the shape of the matrix.
         InputError: no query has a match.
     """
     labels = Labels(q_pids, g_pids, q_camids, g_camids)
-    result = rank_gallery(GivenDistances(np.asarray(distmat)), labels).summary(max_rank)
+    result = rank_gallery(MatrixDistances(np.asarray(distmat)), labels).summary(max_rank)
     return result.cmc, result.mAP
 
 
@@ -56,28 +60,30 @@ def evaluate_features(
     device: torch.device | None = None,
     together: bool = False,
 ) -> RankResult:
-    """What :func:`evaluate_rank` finds for the distances between features, and mINP.
+    """CMC, mAP and mINP of query and gallery features.
 
     Args:
-        qf, gf: features, (num_query, D) and (num_gallery, D).
-        q_pids, g_pids, q_camids, g_camids: identities and cameras, one an image.
+        qf: query features, (num_query, D).
+        gf: gallery features, (num_gallery, D).
+        q_pids, q_camids: identity and camera of each query image, (num_query,).
+        g_pids, g_camids: identity and camera of each gallery image, (num_gallery,).
         metric: ``"cosine"`` or ``"euclidean"``.
-        max_rank: length of the CMC curve; at most the size of the gallery.
-        device: where to compute; the features' own by default.
-        together: every rank of a process group calls this, with the same arguments: they share
-            the queries, and each gets the whole result.
+        max_rank: length of the CMC curve, limited to num_gallery.
+        device: device that computes the distances; default: the device of the features.
+        together: split the queries over the ranks of the process group. Every rank must call
+            this with the same arguments, and every rank gets the whole result.
 
     Raises:
-        ValueError: an unknown metric, or labels that do not fit the features.
+        ValueError: unknown metric, or the labels do not have the shape of the features.
         InputError: no query has a match, or features are not finite.
     """
     distances = FeatureDistances(qf, gf, metric, device)
     labels = Labels(q_pids, g_pids, q_camids, g_camids)
-    return rank_gallery(distances, labels, together=together).summary(max_rank)
+    return rank_gallery(distances, labels, distributed=together).summary(max_rank)
 
 
 class Ranked(NamedTuple):
-    """A ranking, with the distances and labels that it was computed from."""
+    """A ranking, and the distances and labels it was computed from."""
 
     ranking: Ranking
     distances: Rows
@@ -94,28 +100,29 @@ def rank_features(
     single_shot: SingleShot | None = None,
     device: torch.device | None = None,
 ) -> Ranked:
-    """Rank the gallery by the features of a network: the one evaluation of training and commands.
+    """Rank the gallery by features; used by training and by all commands.
 
-    All processes of a process group call it with the same arguments; they share the queries.
+    The queries are split over the ranks of the process group, if there is one. Every rank must
+    call this with the same arguments, and every rank gets the whole result.
 
     Args:
         query, gallery: features with identities and cameras.
         metric: ``"cosine"`` or ``"euclidean"``.
         rule, single_shot: see :func:`rank_gallery`.
-        rerank: k-reciprocal re-ranking; None for none.
-        device: where to compute; by default the device of the features.
+        rerank: parameters of k-reciprocal re-ranking; None disables it.
+        device: device that computes the distances; default: the device of the features.
 
     Raises:
-        ValueError: an unknown metric or rule.
+        ValueError: unknown metric or rule.
         InputError: features are not finite.
     """
     vectors = query.vectors, gallery.vectors
     if rerank:
-        distances = ReRankedDistances(*vectors, metric, device, rerank, together=True)
+        distances = ReRankedDistances(*vectors, metric, device, rerank, distributed=True)
     else:
         distances = FeatureDistances(*vectors, metric, device)
     labels = Labels(query.pids, gallery.pids, query.camids, gallery.camids)
-    ranking = rank_gallery(distances, labels, rule=rule, single_shot=single_shot, together=True)
+    ranking = rank_gallery(distances, labels, rule=rule, single_shot=single_shot, distributed=True)
     return Ranked(ranking, distances, labels)
 
 
@@ -125,36 +132,40 @@ def rank_gallery(
     *,
     rule: str = "rectangle",
     single_shot: SingleShot | None = None,
-    together: bool = False,
+    distributed: bool = False,
 ) -> Ranking:
-    """Rank the gallery for every query, by chunks.
+    """Rank the gallery for every query, a chunk of queries at a time.
 
     Args:
-        distances: (num_query, num_gallery): of features, re-ranked, or given.
-        rule: of the average precision; see :func:`~reid_dcs.evaluation.metrics.average_precision`.
-        single_shot: CUHK03's classic protocol for the CMC curve; None ranks all images.
-        together: see :func:`evaluate_features`.
+        distances: distance matrix, (num_query, num_gallery).
+        labels: identities and cameras of the same images.
+        rule: average precision rule; see :func:`~reid_dcs.evaluation.metrics.average_precision`.
+        single_shot: CUHK03's classic protocol for the CMC curve; None ranks the whole gallery.
+        distributed: split the queries over the ranks of the process group; see
+            :func:`~reid_dcs.evaluation.distances.map_chunks`.
 
     Raises:
-        ValueError: labels that do not fit the distances, or an unknown rule.
+        ValueError: the labels do not have the shape of the distances, or unknown rule.
     """
     if tuple(distances.shape) != labels.shape:
         raise ValueError(
             f"distances are {tuple(distances.shape)}, identities {labels.shape} (query, gallery)"
         )
-    parts = by_chunks(
-        lambda rows: _rank_chunk(distances[rows], labels, rows, rule, single_shot),
-        distances.shape,
-        together,
-    )
-    longest = single_shot.longest(labels) if single_shot else distances.shape[1]
-    return Ranking(*(np.concatenate(column) for column in zip(*parts, strict=True)), longest)
+
+    def rank(rows: slice) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        return _rank_chunk(distances[rows], labels, rows, rule, single_shot)
+
+    chunks = map_chunks(rank, distances.shape, distributed)
+    metrics = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    max_length = single_shot.gallery_size(labels) if single_shot else distances.shape[1]
+    return Ranking(*metrics, max_length)
 
 
 def _rank_chunk(
     distances: Tensor, labels: Labels, rows: slice, rule: str, single_shot: SingleShot | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    positions = match_positions(distances, labels.relatives(rows))  # (n, P)
+    """Average precision (n,), inverse penalty (n,) and first match (n, draws) of the queries."""
+    positions = match_positions(distances, labels.same_pid(rows))  # (n, P)
     if single_shot:
         first_match = single_shot.first_match(distances, labels, rows)
     else:

@@ -1,13 +1,14 @@
-"""Features kept in a file, with the names of their images and a fingerprint of their making.
+"""Feature cache: one NumPy archive per split, valid for one fingerprint.
 
-A NumPy archive without pickled objects: ``vectors`` (N, D) float32, ``pids``, ``camids``,
-``names`` (N,), and ``fingerprint``. It is written whole; a file that is damaged, or whose
-fingerprint is another's, is no features, and they are extracted anew.
+The archive holds ``vectors`` (N, D) float32, ``pids``, ``camids`` and image ``names``, (N,) each,
+and the ``fingerprint`` of the weights, images and settings that produced them. It is written
+atomically and read without pickle. A damaged archive, or one with another fingerprint, is a cache
+miss.
 """
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,30 +21,37 @@ FORMAT = 1
 
 
 def features_file(folder: Path, dataset: str, split: str) -> Path:
-    """Where a split's features are kept."""
+    """Path of a split's cached features in ``folder``."""
     return folder / f"features-{dataset}-{split}.npz"
 
 
-def features_fingerprint(weights: Path, **how: object) -> str:
-    """Of everything that decides features: the content of the weights' file, and how they are made.
+def features_fingerprint(weights: Path, **settings: object) -> str:
+    """SHA-256 of everything that determines the features.
 
     Args:
-        how: what else decides, in JSON's types: the images' fingerprint, flip, precision, ...
+        weights: weights file; its content is hashed.
+        settings: all else that matters, in JSON types: fingerprint of the images, flip, ...
 
     Raises:
         OSError: the weights cannot be read.
     """
     with open(weights, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    made = json.dumps({"format": FORMAT, "weights": digest, **how}, sort_keys=True)
-    return hashlib.sha256(made.encode()).hexdigest()
+    description = json.dumps({"format": FORMAT, "weights": digest, **settings}, sort_keys=True)
+    return hashlib.sha256(description.encode()).hexdigest()
 
 
 def keep_features(path: Path, features: Features, names: Sequence[str], fingerprint: str) -> None:
-    """Write features to ``path``.
+    """Write features to the cache.
+
+    Args:
+        path: archive to write.
+        features: features of N images.
+        names: N file names.
+        fingerprint: result of :func:`features_fingerprint`.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the file cannot be written.
     """
     with written_whole(path) as file:
         np.savez(
@@ -57,15 +65,23 @@ def keep_features(path: Path, features: Features, names: Sequence[str], fingerpr
 
 
 def read_features(path: Path, fingerprint: str | None = None) -> Features | None:
-    """The features in ``path``; None if it is not there, damaged, or of another fingerprint."""
+    """Read cached features.
+
+    Args:
+        path: archive to read.
+        fingerprint: required fingerprint; None accepts any.
+
+    Returns:
+        the features; None if the file is missing, damaged or has another fingerprint.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             if fingerprint not in (None, str(archive["fingerprint"])):
                 return None
-            found: Mapping[str, np.ndarray] = {name: archive[name] for name in archive.files}
-        vectors = torch.from_numpy(found["vectors"])
-        if not len(vectors) == len(found["pids"]) == len(found["camids"]) == len(found["names"]):
-            return None
-        return Features(vectors, found["pids"], found["camids"])
-    except Exception:  # a damaged archive fails in as many ways as it has parts
+            vectors = torch.from_numpy(archive["vectors"])
+            pids, camids, names = (archive[name] for name in ("pids", "camids", "names"))
+    except Exception:  # np.load raises many types of errors on damaged archives
         return None
+    if not len(vectors) == len(pids) == len(camids) == len(names):
+        return None
+    return Features(vectors, pids, camids)

@@ -1,4 +1,4 @@
-"""From a model and a loader to features."""
+"""Feature extraction from batches of images."""
 
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,7 +12,12 @@ from reid_dcs.runtime.distributed import gathered, is_main
 
 
 class Features(NamedTuple):
-    """Features of a split, (N, D) float32 on the CPU, with their identities and cameras, (N,)."""
+    """Features of the N images of a split.
+
+    Attributes:
+        vectors: (N, D) float32, on the CPU.
+        pids, camids: (N,) identities and cameras.
+    """
 
     vectors: Tensor
     pids: np.ndarray
@@ -23,12 +28,16 @@ class Features(NamedTuple):
 def embed(
     model: nn.Module, images: Tensor, flip: bool = False, dtype: torch.dtype = torch.float32
 ) -> Tensor:
-    """Features (B, D), float32 on the CPU, of a batch (B, 3, H, W).
+    """Compute the features of one batch.
 
     Args:
-        model: in evaluation mode, on the device of the images.
-        flip: the mean of each image's features and its mirror image's.
-        dtype: that the network computes in; below float32 by autocast.
+        model: network in evaluation mode, on the device of the images.
+        images: (B, 3, H, W).
+        flip: average the features of each image and its horizontal flip.
+        dtype: compute dtype of the network; autocast is used below float32.
+
+    Returns:
+        (B, D) float32, on the CPU.
     """
     with torch.autocast(images.device.type, dtype, enabled=dtype != torch.float32):
         features = model(images).float()
@@ -45,25 +54,26 @@ def extract_features(
     flip: bool = False,
     dtype: torch.dtype = torch.float32,
 ) -> Features:
-    """Run a model in evaluation mode over torchreid's batches.
+    """Compute the features of all batches of a loader.
 
-    Of a loader that is ``sharded`` over processes every process gets all features.
+    If the loader has a true ``sharded`` attribute, it yields one rank's part of the images, and
+    every rank gets the features of all parts.
 
     Args:
-        model: (B, 3, H, W) -> (B, D); put into evaluation mode.
-        loader: batches with ``img``, ``pid`` and ``camid``.
-        name: shown beside the progress bar.
+        model: network (B, 3, H, W) -> (B, D); set to evaluation mode.
+        loader: torchreid batches with ``img``, ``pid`` and ``camid``.
+        name: title of the progress bar.
         flip, dtype: see :func:`embed`.
     """
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), None)
     vectors, pids, camids = [], [], []
-    silent = None if is_main() else True  # None: where there is no terminal
-    for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=silent):
+    disable = None if is_main() else True  # None: disabled where there is no terminal
+    for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=disable):
         vectors.append(embed(model, batch["img"].to(device), flip, dtype))
         pids.append(batch["pid"])
         camids.append(batch["camid"])
-    own = torch.cat(vectors), torch.cat(pids), torch.cat(camids)
-    parts = gathered(own) if getattr(loader, "sharded", False) else [own]
+    local = torch.cat(vectors), torch.cat(pids), torch.cat(camids)
+    parts = gathered(local) if getattr(loader, "sharded", False) else [local]
     vectors, pids, camids = (torch.cat(column) for column in zip(*parts, strict=True))
     return Features(vectors, pids.numpy(), camids.numpy())

@@ -1,11 +1,12 @@
-"""Where the matches stand in the ranked list of their query, without ranking the others.
+"""Positions of the matches in each query's ranked list, without sorting gallery indices.
 
-A match stands behind the strangers that are nearer, and that number is all CMC, average precision
-and mINP need. Counting them takes the sorted distances of a row, not their order: no index of the
-gallery is sorted, and a sort of bare numbers is several times faster.
+CMC, average precision and mINP need only the positions of the matches. The position of a match is
+1 + the number of closer matches + the number of closer negatives. Counting the closer images takes
+the sorted distances of a row but not their argsort, and sorting plain values is several times
+faster.
 
-Where a stranger is exactly as near as a match, the list depends on how ties fall. The rule is
-torchreid's: as ``numpy.argsort`` puts them. Those rows, and those alone, are sorted that way.
+If a negative is exactly as far as a match, the position depends on how ties are broken. torchreid
+breaks them as ``numpy.argsort`` does, so the affected rows, and only those, are sorted with it.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -14,60 +15,69 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from reid_dcs.evaluation.matches import Relatives
+from reid_dcs.evaluation.matches import SamePid
 
 
-def match_positions(distances: Tensor, relatives: Relatives) -> np.ndarray:
-    """Positions of the matches in the ranked lists of n queries, junk left out.
+def match_positions(distances: Tensor, same_pid: SamePid) -> np.ndarray:
+    """Positions of the matches in the ranked lists of n queries, junk excluded.
 
     Args:
-        distances: (n, num_gallery), of any type that NumPy and PyTorch share.
-        relatives: of the same queries.
+        distances: (n, num_gallery), any dtype that NumPy and PyTorch share.
+        same_pid: gallery images with the identity of the same n queries, (n, P).
 
     Returns:
-        (n, P) int64: the first, second, ... match's position from 1, then zeros.
+        (n, P) int64, the 1-based positions of each query's matches in ascending order, padded
+        with zeros.
     """
     values = distances if distances.dtype in (torch.float32, torch.float64) else distances.double()
-    index, match, junk = (torch.from_numpy(array).to(values.device) for array in relatives)
-    own = values.gather(1, index)  # (n, P)
-    matches = own.masked_fill(~match, torch.inf).sort(1).values
-    kin = own.masked_fill(~(match | junk), torch.inf).sort(1).values
-    nearer, not_farther = _count(values, matches)  # (n, P)
-    strangers_nearer = nearer - torch.searchsorted(kin, matches)
-    strangers_not_farther = not_farther - torch.searchsorted(kin, matches, right=True)
+    index, is_match, is_junk = (torch.from_numpy(array).to(values.device) for array in same_pid)
+    to_same_pid = values.gather(1, index)  # (n, P)
+    to_matches = to_same_pid.masked_fill(~is_match, torch.inf).sort(1).values
+    to_same_pid = to_same_pid.masked_fill(~(is_match | is_junk), torch.inf).sort(1).values
 
-    nth = torch.arange(index.shape[1], device=values.device)
-    found = nth < match.sum(1, keepdim=True)
-    positions = torch.where(found, strangers_nearer + nth + 1, 0).cpu().numpy()
-    unclear = (strangers_not_farther > strangers_nearer) | ~matches.isfinite()
-    tied = (unclear & found).any(1).nonzero().flatten()
-    if len(tied):
-        rows, number = distances[tied].cpu().numpy(), tied.cpu().numpy()
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            sorted_ = pool.map(_by_argsort, rows, *(array[number] for array in relatives))
-            for i, own in zip(number, sorted_, strict=True):
-                positions[i, : len(own)] = own
+    # Count the negatives before each match: all images minus those of the same identity.
+    closer, closer_or_tied = _count_closer(values, to_matches)  # (n, P) each
+    closer_negatives = closer - torch.searchsorted(to_same_pid, to_matches)
+    closer_or_tied_negatives = closer_or_tied - torch.searchsorted(
+        to_same_pid, to_matches, right=True
+    )
+
+    closer_matches = torch.arange(index.shape[1], device=values.device)  # (P,)
+    valid = closer_matches < is_match.sum(1, keepdim=True)  # (n, P), not padding
+    positions = torch.where(valid, 1 + closer_matches + closer_negatives, 0).cpu().numpy()
+    ambiguous = (closer_or_tied_negatives > closer_negatives) | ~to_matches.isfinite()
+    rows = (ambiguous & valid).any(1).nonzero().flatten()
+    if len(rows):
+        _break_ties(positions, distances[rows].cpu().numpy(), same_pid, rows.cpu().numpy())
     return positions
 
 
-def _count(distances: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
-    """How many of each row's distances are below each value, and how many not above it.
+def _count_closer(distances: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor]:
+    """Count the distances of each row below each threshold, and those not above it.
 
-    distances (n, num_gallery); values (n, P), sorted; both results (n, P) int64.
+    Args:
+        distances: (n, num_gallery).
+        thresholds: (n, P), each row in ascending order.
+
+    Returns:
+        both counts, (n, P) int64.
     """
     if distances.device.type != "cpu":
-        ordered = distances.sort(1).values
-        return torch.searchsorted(ordered, values), torch.searchsorted(ordered, values, right=True)
-    distances, values = distances.numpy(), values.numpy()
-    counts = np.empty((2, *values.shape), dtype=np.int64)
+        ascending = distances.sort(1).values
+        return (
+            torch.searchsorted(ascending, thresholds),
+            torch.searchsorted(ascending, thresholds, right=True),
+        )
+    distances, thresholds = distances.numpy(), thresholds.numpy()
+    counts = np.empty((2, *thresholds.shape), dtype=np.int64)
 
     def count(rows: np.ndarray) -> None:
-        ordered = np.empty_like(distances[0])  # stays in the core's cache, as PyTorch's would not
+        ascending = np.empty_like(distances[0])  # one row, which stays in the core's cache
         for i in rows:
-            ordered[:] = distances[i]
-            ordered.sort()
-            counts[0, i] = np.searchsorted(ordered, values[i])
-            counts[1, i] = np.searchsorted(ordered, values[i], side="right")
+            ascending[:] = distances[i]
+            ascending.sort()
+            counts[0, i] = np.searchsorted(ascending, thresholds[i])
+            counts[1, i] = np.searchsorted(ascending, thresholds[i], side="right")
 
     workers = torch.get_num_threads()
     with ThreadPoolExecutor(workers) as pool:
@@ -75,11 +85,28 @@ def _count(distances: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
     return torch.from_numpy(counts[0]), torch.from_numpy(counts[1])
 
 
-def _by_argsort(
-    row: np.ndarray, index: np.ndarray, match: np.ndarray, junk: np.ndarray
+def _break_ties(
+    positions: np.ndarray, distances: np.ndarray, same_pid: SamePid, rows: np.ndarray
+) -> None:
+    """Recompute, in place, the positions of the given rows in the order of ``numpy.argsort``.
+
+    Args:
+        positions: (n, P), modified in place.
+        distances: (len(rows), num_gallery), the distances of those rows.
+        same_pid: gallery images with the identity of all n queries.
+        rows: indices of the rows to recompute.
+    """
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        exact = pool.map(_argsort_positions, distances, *(array[rows] for array in same_pid))
+        for row, found in zip(rows, exact, strict=True):
+            positions[row, : len(found)] = found
+
+
+def _argsort_positions(
+    distances: np.ndarray, index: np.ndarray, is_match: np.ndarray, is_junk: np.ndarray
 ) -> np.ndarray:
-    """Positions of one query's matches, (num_matches,), from the order of the whole gallery."""
-    place = np.empty(len(row), dtype=np.int64)
-    place[np.argsort(row)] = np.arange(len(row))
-    places = np.sort(place[index[match]])
-    return places + 1 - np.searchsorted(np.sort(place[index[junk]]), places)
+    """Positions of one query's matches, (num_matches,), from an argsort of the whole gallery."""
+    rank = np.empty(len(distances), dtype=np.int64)  # of every gallery image, from 0
+    rank[np.argsort(distances)] = np.arange(len(distances))
+    match_ranks, junk_ranks = np.sort(rank[index[is_match]]), np.sort(rank[index[is_junk]])
+    return match_ranks + 1 - np.searchsorted(junk_ranks, match_ranks)

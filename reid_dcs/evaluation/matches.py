@@ -1,4 +1,4 @@
-"""Which gallery images show a query's person: its matches, and those left out."""
+"""Labels of query and gallery, and the gallery images that share a query's identity."""
 
 from typing import NamedTuple
 
@@ -6,13 +6,13 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 
-class Relatives(NamedTuple):
-    """Of n queries: gallery images of the same identity, padded to the P of the most frequent.
+class SamePid(NamedTuple):
+    """Gallery images with the identity of each of n queries, padded to the longest row.
 
     Attributes:
-        index: (n, P) int64, into the gallery; anything where neither of the others holds.
-        match: (n, P) bool, under another camera: what the query should find.
-        junk: (n, P) bool, under the query's own camera: taken out of its ranked list.
+        index: (n, P) int64, gallery indices; arbitrary where both masks are False (padding).
+        match: (n, P) bool, images from other cameras than the query's: its matches.
+        junk: (n, P) bool, images from the query's camera: excluded from its ranked list.
     """
 
     index: np.ndarray
@@ -21,10 +21,14 @@ class Relatives(NamedTuple):
 
 
 class Labels:
-    """Identities and cameras of both sides, one an image; any values that compare.
+    """Identities and cameras of query and gallery images; any comparable values.
+
+    Args:
+        q_pids, q_camids: identity and camera of each query image, (num_query,).
+        g_pids, g_camids: identity and camera of each gallery image, (num_gallery,).
 
     Raises:
-        ValueError: an identity without a camera, or the reverse.
+        ValueError: identities and cameras of one side differ in length.
     """
 
     def __init__(
@@ -36,20 +40,24 @@ class Labels:
             pids, camids = getattr(self, f"{side}_pids"), getattr(self, f"{side}_camids")
             if pids.shape != camids.shape or pids.ndim != 1:
                 shapes = f"{side}_pids {pids.shape} and {side}_camids {camids.shape}"
-                raise ValueError(f"{shapes} must be of one length")
+                raise ValueError(f"{shapes} must be one-dimensional and of equal length")
+        # Gallery indices sorted by identity: those of each query's identity are one run.
         self._by_pid = np.argsort(self.g_pids, kind="stable")
-        pids = self.g_pids[self._by_pid]
-        self._first = np.searchsorted(pids, self.q_pids)  # (num_query,)
-        self._number = np.searchsorted(pids, self.q_pids, side="right") - self._first
+        sorted_pids = self.g_pids[self._by_pid]
+        self._run_start = np.searchsorted(sorted_pids, self.q_pids)  # (num_query,)
+        run_end = np.searchsorted(sorted_pids, self.q_pids, side="right")
+        self._run_length = run_end - self._run_start
 
     @property
     def shape(self) -> tuple[int, int]:
+        """(num_query, num_gallery)."""
         return len(self.q_pids), len(self.g_pids)
 
-    def relatives(self, rows: slice | np.ndarray) -> Relatives:
-        first, number = self._first[rows, None], self._number[rows, None]
-        column = np.arange(max(1, number.max(initial=0)))
-        there = column < number  # (n, P)
-        index = self._by_pid[np.where(there, first + column, 0)]
+    def same_pid(self, rows: slice | np.ndarray) -> SamePid:
+        """Gallery images with the identity of each query in ``rows``."""
+        start, length = self._run_start[rows, None], self._run_length[rows, None]  # (n, 1)
+        column = np.arange(max(1, length.max(initial=0)))
+        in_run = column < length  # (n, P)
+        index = self._by_pid[np.where(in_run, start + column, 0)]
         same_camera = self.g_camids[index] == self.q_camids[rows, None]
-        return Relatives(index, there & ~same_camera, there & same_camera)
+        return SamePid(index, in_run & ~same_camera, in_run & same_camera)

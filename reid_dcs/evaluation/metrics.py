@@ -1,4 +1,4 @@
-"""What each query's ranked list is worth, and what all of them are worth together."""
+"""CMC, average precision and inverse negative penalty from the positions of the matches."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,13 +11,14 @@ AVERAGE_PRECISIONS = ("rectangle", "trapezoid")
 
 
 class RankResult(NamedTuple):
-    """What an evaluation finds.
+    """Metrics of an evaluation, averaged over the valid queries: those that have a match.
 
     Attributes:
-        cmc: (max_rank,) float, ``cmc[k - 1]`` the share of queries with a match in the first k.
+        cmc: (max_rank,) float32; ``cmc[k - 1]`` is the fraction of queries with a match among
+            the first k gallery images.
         mAP: mean average precision.
-        mINP: mean inverse negative penalty (Ye et al., 2021): matches over the rank of the last.
-        num_valid: queries that have a match at all; the others do not count.
+        mINP: mean inverse negative penalty (Ye et al., 2021).
+        num_valid: number of valid queries.
     """
 
     cmc: np.ndarray
@@ -33,26 +34,26 @@ class RankResult(NamedTuple):
 
 @dataclass(frozen=True)
 class Ranking:
-    """Query by query, in the order given; a query without a match has NaN, NaN and 0.
+    """Metrics of each query, in query order; NaN, NaN and 0 for a query without a match.
 
     Attributes:
         average_precision: (num_query,) float64.
-        inverse_penalty: (num_query,) float64, matches over the position of the last.
-        first_match: (num_query, draws) int64, its position from 1; one draw, but for
-            :mod:`reid_dcs.evaluation.single_shot`.
-        longest: of the ranked lists; a CMC curve is no longer.
+        inverse_penalty: (num_query,) float64, number of matches / position of the last match.
+        first_match: (num_query, draws) int64, 1-based position of the first match; ``draws`` is
+            1 except with :mod:`reid_dcs.evaluation.single_shot`.
+        max_length: length of the longest possible ranked list, which bounds the CMC curve.
     """
 
     average_precision: np.ndarray
     inverse_penalty: np.ndarray
     first_match: np.ndarray
-    longest: int
+    max_length: int
 
     def summary(self, max_rank: int = 50) -> RankResult:
-        """The means over the queries that have a match.
+        """Average over the valid queries.
 
         Args:
-            max_rank: length of the CMC curve, at most that of the ranked lists.
+            max_rank: length of the CMC curve, limited to ``max_length``.
 
         Raises:
             InputError: no query has a match.
@@ -61,48 +62,48 @@ class Ranking:
         num_valid = int(valid.sum())
         if not num_valid:
             raise InputError(
-                "no query has a match under another camera: query and gallery share no identity"
+                "no query has a match under another camera in the gallery: "
+                "check the identities and cameras of both splits"
             )
-        length = min(max_rank, self.longest)
-        first = self.first_match[valid]  # (num_valid, draws)
-        hits = np.bincount(first.ravel(), minlength=length + 1)[1 : length + 1].cumsum()
-        cmc = hits.astype(np.float32) / float(first.size)
-        mAP, mINP = (
-            float(np.mean(each[valid])) for each in (self.average_precision, self.inverse_penalty)
-        )
+        length = min(max_rank, self.max_length)
+        first_match = self.first_match[valid]  # (num_valid, draws)
+        hits = np.bincount(first_match.ravel(), minlength=length + 1)[1 : length + 1].cumsum()
+        cmc = hits.astype(np.float32) / float(first_match.size)
+        mAP = float(np.mean(self.average_precision[valid]))
+        mINP = float(np.mean(self.inverse_penalty[valid]))
         return RankResult(cmc, mAP, mINP, num_valid)
 
 
 def average_precision(positions: np.ndarray, rule: str = "rectangle") -> np.ndarray:
-    """The area under precision and recall, of n queries.
+    """Area under the precision-recall curve of each query.
 
-    With p_k = k / position of the k-th of K matches, the precision there, ``rectangle`` is the
-    field's mean of p_k. ``trapezoid`` is that of Market-1501's own MATLAB code: the mean of
-    (p'_k + p_k) / 2, where p'_k is the precision one place before, and 1 before the first place.
+    Let p_k = k / position_k be the precision at the k-th of K matches. ``rectangle`` is the usual
+    definition, the mean of p_k. ``trapezoid`` is that of Market-1501's MATLAB code: the mean of
+    (p'_k + p_k) / 2, where p'_k is the precision one position earlier (1 before the first).
 
     Args:
-        positions: (n, P), as :func:`~reid_dcs.evaluation.match_ranks.match_positions` gives.
+        positions: (n, P), from :func:`~reid_dcs.evaluation.match_ranks.match_positions`.
         rule: one of :data:`AVERAGE_PRECISIONS`.
 
     Returns:
-        (n,) float64, NaN without a match.
+        (n,) float64, NaN for a query without a match.
 
     Raises:
-        ValueError: an unknown rule.
+        ValueError: unknown rule.
     """
     if rule not in AVERAGE_PRECISIONS:
         raise ValueError(f"average precision must be one of {AVERAGE_PRECISIONS}, not {rule!r}")
-    found = positions > 0
-    nth = np.arange(1, positions.shape[1] + 1)
-    precision = nth / np.maximum(positions, 1)
+    is_match = positions > 0
+    k = np.arange(1, positions.shape[1] + 1)
+    precision = k / np.maximum(positions, 1)
     if rule == "trapezoid":
-        before = np.where(positions > 1, (nth - 1) / np.maximum(positions - 1, 1), 1)
-        precision = (before + precision) / 2
+        earlier = np.where(positions > 1, (k - 1) / np.maximum(positions - 1, 1), 1)
+        precision = (earlier + precision) / 2
     with np.errstate(invalid="ignore"):
-        return (precision * found).sum(1) / found.sum(1)
+        return (precision * is_match).sum(1) / is_match.sum(1)
 
 
 def inverse_penalty(positions: np.ndarray) -> np.ndarray:
-    """The number of matches over the position of the last, (n,) float64, NaN without a match."""
+    """Number of matches / position of the last match, (n,) float64; NaN without a match."""
     with np.errstate(invalid="ignore"):
         return (positions > 0).sum(1) / positions.max(1)

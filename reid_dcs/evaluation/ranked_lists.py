@@ -1,4 +1,4 @@
-"""What a person looks at: some queries, and the heads of their ranked lists."""
+"""Selection of queries, and the top of their ranked lists, for figures and reports."""
 
 from typing import NamedTuple
 
@@ -11,14 +11,14 @@ from reid_dcs.evaluation.metrics import Ranking
 
 
 class RankedList(NamedTuple):
-    """The nearest of a query's gallery, junk left out.
+    """The gallery images nearest to one query, junk excluded.
 
     Attributes:
-        query: its number.
-        gallery: numbers of the gallery images, nearest first.
-        distances: of them.
-        matches: bool, whether they show the query's person.
-        average_precision: of the whole list.
+        query: query index.
+        gallery: (n,) gallery indices, nearest first.
+        distances: (n,) distances to the query.
+        matches: (n,) bool, True where the identity is the query's.
+        average_precision: average precision of the whole ranked list.
     """
 
     query: int
@@ -31,15 +31,20 @@ class RankedList(NamedTuple):
 def choose_queries(
     average_precision: np.ndarray, which: str, number: int, seed: int = 0
 ) -> np.ndarray:
-    """Numbers of some queries that have a match, at most ``number``.
+    """Select queries that have a match.
 
     Args:
-        average_precision: (num_query,), NaN without a match.
-        which: ``worst`` first or ``best`` first by average precision, equal ones in the order of
-            their numbers; or ``random``, drawn by the seed, in that order.
+        average_precision: (num_query,), NaN for a query without a match.
+        which: ``"worst"`` or ``"best"``: sorted by average precision from that end, ties by index;
+            ``"random"``: a random sample, sorted by index.
+        number: maximum number of queries.
+        seed: seed of the random sample.
+
+    Returns:
+        indices of the queries, at most ``number``.
 
     Raises:
-        ValueError: another word.
+        ValueError: ``which`` is none of these.
     """
     valid = np.flatnonzero(~np.isnan(average_precision))
     if which == "random":
@@ -55,9 +60,17 @@ def choose_queries(
 def ranked_list(
     distances: Rows, labels: Labels, ranking: Ranking, query: int, length: int
 ) -> RankedList:
-    """The first ``length`` of one query's list; ties as everywhere."""
+    """The first ``length`` gallery images of one query's ranked list.
+
+    Args:
+        distances: distance matrix, (num_query, num_gallery).
+        labels: identities and cameras of the same images.
+        ranking: result of :func:`~reid_dcs.evaluation.evaluate.rank_gallery` on them.
+        query: query index.
+        length: maximum number of images.
+    """
     row = distances[torch.tensor([query])][0].cpu().numpy()  # (num_gallery,)
-    order = np.argsort(row)
+    order = np.argsort(row)  # ties are broken as in match_ranks
     same_pid = labels.g_pids == labels.q_pids[query]
     junk = same_pid & (labels.g_camids == labels.q_camids[query])
     nearest = order[~junk[order]][:length]

@@ -1,4 +1,4 @@
-"""CUHK03's classic protocol: the gallery holds one image a person, drawn anew several times."""
+"""CUHK03's classic protocol: single-shot galleries, one random image per identity, drawn often."""
 
 from dataclasses import dataclass
 
@@ -10,48 +10,57 @@ from reid_dcs.evaluation.matches import Labels
 
 @dataclass(frozen=True)
 class SingleShot:
-    """Single gallery shot (Li et al., CVPR 2014), as torchreid repeats it for every query.
+    """Single-gallery-shot CMC (Li et al., CVPR 2014), repeated for each query as in torchreid.
 
-    Of every identity one image stays in the gallery, drawn from those that are not the query's
-    junk. The CMC curve is the mean over the draws; average precision and mINP are of all images.
-    A query draws by the seed and its own number, whoever computes it.
+    Each draw keeps one random gallery image of every identity, after the query's junk is
+    excluded. The CMC curve is the mean over all draws; average precision and mINP still use the
+    whole gallery. The generator of a query is seeded with ``(seed, query)``, so results do not
+    depend on chunks or processes.
 
     Attributes:
-        draws: galleries drawn for each query.
-        seed: of the draws.
+        draws: number of galleries drawn for each query.
+        seed: random seed.
     """
 
     draws: int = 10
     seed: int = 0
 
-    def longest(self, labels: Labels) -> int:
+    def gallery_size(self, labels: Labels) -> int:
+        """Number of images in a drawn gallery: the number of gallery identities."""
         return len(np.unique(labels.g_pids))
 
     def first_match(self, distances: Tensor, labels: Labels, rows: slice) -> np.ndarray:
-        """Positions from 1 of the one match, (n, draws) int64; 0 without a match.
+        """Positions of the single match in each drawn gallery.
 
         Args:
-            distances: (n, num_gallery), of the queries ``rows``.
-        """
-        numbers = range(*rows.indices(len(labels.q_pids)))
-        found = [
-            self._of_query(row, labels, query)
-            for row, query in zip(distances.cpu().numpy(), numbers, strict=True)
-        ]
-        return np.stack(found)
+            distances: (n, num_gallery), distances of the queries in ``rows``.
+            labels: labels of all query and gallery images.
+            rows: indices of the n queries.
 
-    def _of_query(self, row: np.ndarray, labels: Labels, query: int) -> np.ndarray:
+        Returns:
+            (n, draws) int64, 1-based; 0 for a query without a match.
+        """
+        queries = range(*rows.indices(len(labels.q_pids)))
+        positions = [
+            self._positions(row, labels, query)
+            for row, query in zip(distances.cpu().numpy(), queries, strict=True)
+        ]
+        return np.stack(positions)
+
+    def _positions(self, row: np.ndarray, labels: Labels, query: int) -> np.ndarray:
+        """Positions of one query's match, (draws,)."""
         pid = labels.q_pids[query]
-        order = np.argsort(row)  # ties as everywhere
+        order = np.argsort(row)  # ties are broken as in match_ranks
         pids = labels.g_pids[order]
         junk = (pids == pid) & (labels.g_camids[order] == labels.q_camids[query])
-        pids = pids[~junk]
-        identities, number = np.unique(pids, return_counts=True)
+        pids = pids[~junk]  # identities along the ranked list
         if not (pids == pid).any():
             return np.zeros(self.draws, dtype=np.int64)
-        by_pid = np.argsort(pids, kind="stable")  # places in the ranked list, person by person
-        first = number.cumsum() - number
+        identities, count = np.unique(pids, return_counts=True)
+        by_pid = np.argsort(pids, kind="stable")  # ranks in the list, grouped by identity
+        group_start = count.cumsum() - count
         random = np.random.default_rng((self.seed, query))
-        drawn = by_pid[first + random.integers(number, size=(self.draws, len(number)))]
-        match = drawn[:, identities == pid]  # (draws, 1)
-        return (drawn <= match).sum(1)
+        choice = random.integers(count, size=(self.draws, len(count)))
+        ranks = by_pid[group_start + choice]  # (draws, num_identities)
+        match_rank = ranks[:, identities == pid]  # (draws, 1)
+        return (ranks <= match_rank).sum(1)

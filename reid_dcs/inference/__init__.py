@@ -1,1 +1,1 @@
-"""Trained networks in use: load, extract features, export."""
+"""Use of trained networks: load, extract features, export."""

@@ -1,4 +1,4 @@
-"""Trained networks for elsewhere: an ONNX graph that gives the same features, or safetensors."""
+"""Export trained networks: to ONNX, checked against PyTorch, or to safetensors."""
 
 import json
 from pathlib import Path
@@ -9,23 +9,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
+from reid_dcs.data.augment import normalize
 from reid_dcs.data.decode import read_images
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.inference.load import load_trained, read_trained
-from reid_dcs.inference.onnx import OnnxNetwork, Preprocessed, extra, onnx_graph
-from reid_dcs.weights.safetensors import write_packed
+from reid_dcs.inference.onnx import Normalized, OnnxNetwork, extra, onnx_graph
+from reid_dcs.weights import ModelCard, Preprocessing, save_safetensors
 
 TOLERANCE = 1e-4
-"""Largest difference of a number of a feature of length 1."""
+"""Largest accepted difference in a feature of length 1."""
 TIE = 1e-5
-"""Distances that differ by less may change places."""
+"""Distances that differ by less may be ranked in either order."""
 SUFFIXES = (".onnx", ".safetensors")
-PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 BATCH = 64
-PEOPLE = 8  # drawn, each under two cameras
+PEOPLE = 8  # generated, each under two cameras
 
 
 def export(
@@ -35,67 +35,64 @@ def export(
     images: Path | None = None,
     preprocess: bool = False,
 ) -> tuple[Path, str]:
-    """Write a trained network as ``output``, whose suffix says how; in a folder, ``<model>.onnx``.
+    """Write a trained network to ``output`` in the format of its suffix.
 
-    ``.onnx``: the graph from images (B, 3, H, W), normalised, to features (B, D), or with
-    ``preprocess`` from (B, H, W, 3) uint8, RGB. It is written once it gives PyTorch's features and
-    ranking. ``.safetensors``: the weights, see :mod:`reid_dcs.weights.safetensors`.
+    ``.onnx``: the graph from normalized images (B, 3, H, W) to features (B, D), or with
+    ``preprocess`` from (B, H, W, 3) uint8, RGB. It is written only if its features and rankings
+    match PyTorch's. ``.safetensors``: the weights, see :mod:`reid_dcs.weights.safetensors`. Both
+    hold the model card.
 
     Args:
         weights: a file, or a name of the model zoo.
-        output: a file; or a folder, made if need be.
-        model: the architecture, where the weights do not say it.
-        images: a picture or a folder of pictures to check the graph on; generated people, where
-            it is left out.
-        preprocess: the normalisation goes into the graph.
+        output: a file; or a folder, created if needed, for ``<model>.onnx``.
+        model: the architecture, if the weights do not say it.
+        images: an image or a folder of images to check the graph on; generated people by default.
+        preprocess: include the normalization in the graph.
 
     Returns:
-        the file, and in words how far it is from the original.
+        the file, and the difference from the original in words.
 
     Raises:
-        InputError: no such weights or images, an unknown suffix, a missing package, another
-            feature or ranking; nothing is written.
+        InputError: no such weights or images, an unknown suffix, a missing package, or different
+            features or rankings; nothing is written.
     """
-    config, content = read_trained(weights, {"model": {"name": model} if model else {}})
-    network = load_trained(config, content, str(weights), torch.device("cpu"))
-    path = _place(output, config.model.name)
+    trained = read_trained(weights, {"model": {"name": model} if model else {}})
+    network, card = load_trained(trained, torch.device("cpu")), trained.card
+    path = _output_file(output, card.model)
     if path.suffix == ".safetensors":
-        rounding = write_packed(path, content)
+        rounding = save_safetensors(path, trained.content, card)
         return path, f"rounded by {rounding:.1e} at most, relative to each tensor's largest number"
-    for package in ("onnx", "onnxscript", "onnxruntime"):  # before minutes of work
+    for package in ("onnx", "onnxscript", "onnxruntime"):  # fail before minutes of work
         extra(package)
-    pixels = _pictures(images, config.data.height, config.data.width)
+    preprocessing = card.preprocessing
+    inputs = pixels = _images(images, preprocessing)
     if preprocess:
-        network, inputs = Preprocessed(network, IMAGENET_MEAN, IMAGENET_STD).eval(), pixels
+        network = Normalized(network, preprocessing.mean, preprocessing.std).eval()
     else:
-        inputs = normalise(pixels).contiguous()
+        inputs = normalize(pixels, preprocessing.mean, preprocessing.std).contiguous()
     graph = onnx_graph(network, inputs[:2])
     difference = compare(network, graph, inputs)
-    said = {
-        "model": {"name": config.model.name, "options": dict(config.model.options)},
-        "preprocessing": {
-            "height": config.data.height,
-            "width": config.data.width,
-            "mean": IMAGENET_MEAN,
-            "std": IMAGENET_STD,
-            "inside": preprocess,
-        },
-    }
-    extra("onnx").helper.set_model_props(graph, {k: json.dumps(v) for k, v in said.items()})
+    extra("onnx").helper.set_model_props(graph, onnx_metadata(card, preprocess))
     with written_whole(path) as file:
         file.write(graph.SerializeToString())
     how = f"features of length 1 differ from PyTorch's by {difference:.1e} at most"
     return path, f"{how}, and rank {len(pixels)} images alike"
 
 
+def onnx_metadata(card: ModelCard, normalizes: bool) -> dict[str, str]:
+    """The card in JSON, key by key, and whether the graph normalizes its input itself."""
+    content = card.to_dict() | {"normalizes": normalizes}
+    return {key: json.dumps(value) for key, value in content.items()}
+
+
 def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
     """The largest difference between features of length 1 by PyTorch and by ONNX Runtime.
 
     Args:
-        inputs: (N, ...) as both take them; in batches, the first also alone.
+        inputs: (N, ...) of both networks; run in batches, and the first one alone too.
 
     Raises:
-        InputError: it is above :data:`TOLERANCE`, or rankings differ by more than ties.
+        InputError: it exceeds :data:`TOLERANCE`, or rankings differ in more than ties.
     """
     exported = OnnxNetwork(graph)
     batches = [*inputs.split(BATCH), inputs[:1]]
@@ -103,7 +100,7 @@ def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
         expected = F.normalize(torch.cat([network(batch) for batch in batches]))  # (N + 1, D)
     found = F.normalize(torch.cat([exported(batch) for batch in batches]))
     difference = (found - expected).abs().max().item()
-    if not difference < TOLERANCE:  # not a number included
+    if not difference < TOLERANCE:  # also if it is not a number
         raise InputError(
             f"nothing is written: the exported network differs from PyTorch by {difference:.1e}, "
             f"more than {TOLERANCE:.0e}"
@@ -111,15 +108,15 @@ def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
     order = torch.cdist(found, found).argsort(1)  # (N + 1, N + 1)
     distances = torch.cdist(expected, expected).gather(1, order)
     if (distances.diff(dim=1) < -TIE).any():
-        raise InputError("nothing is written: the exported network ranks images otherwise")
+        raise InputError("nothing is written: the exported network ranks images in another order")
     return difference
 
 
-def _place(output: Path, model: str) -> Path:
-    """The file to write, in a folder that is there."""
+def _output_file(output: Path, model: str) -> Path:
+    """The file to write; its folder is created."""
     folder = output.parent if output.suffix in SUFFIXES else output
     if output.suffix and folder is output and not output.is_dir():
-        raise InputError(f"cannot export to {output}: its name ends in {' or '.join(SUFFIXES)}")
+        raise InputError(f"cannot export to {output}: its name must end in {' or '.join(SUFFIXES)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -127,8 +124,9 @@ def _place(output: Path, model: str) -> Path:
     return output if folder is not output else output / f"{model}.onnx"
 
 
-def _pictures(images: Path | None, height: int, width: int) -> Tensor:
-    """(N, height, width, 3) uint8, RGB: files, or people that are drawn."""
+def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
+    """(N, height, width, 3) uint8, RGB: from files, or generated people."""
+    height, width = preprocessing.height, preprocessing.width
     if images is None:
         random = np.random.default_rng(0)
         people = [sample_person(random) for _ in range(PEOPLE)]
@@ -140,9 +138,9 @@ def _pictures(images: Path | None, height: int, width: int) -> Tensor:
         return torch.from_numpy(np.stack(drawn))
     files = [images]
     if images.is_dir():
-        files = sorted(path for path in images.iterdir() if path.suffix.lower() in PICTURES)
+        files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if len(files) < 2 or not all(path.is_file() for path in files):
-        raise InputError(f"--images {images}: a folder of two pictures or more is needed")
-    return torch.from_numpy(
-        np.stack(list(read_images([*map(str, files)], height, width, "images")))
-    )
+        raise InputError(f"--images {images}: a folder of at least two images is needed")
+    paths = [str(file) for file in files]
+    decoded = read_images(paths, height, width, "images", preprocessing.interpolation)
+    return torch.from_numpy(np.stack([*decoded]))

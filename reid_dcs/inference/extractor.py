@@ -1,4 +1,4 @@
-"""Features of any images: files, arrays or tensors, as many as there are."""
+"""FeatureExtractor: features of any number of images, from files, arrays or tensors."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -11,44 +11,44 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from reid_dcs.data.augment import normalise
-from reid_dcs.data.decode import read_images
+from reid_dcs.data.augment import normalize
+from reid_dcs.data.decode import read_images, resize
 from reid_dcs.evaluation import embed
-from reid_dcs.inference.load import identities_of, load_trained, read_trained, title_of
+from reid_dcs.inference.load import load_trained, read_trained
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
 
 ImageLike = str | Path | np.ndarray | Tensor
-"""A file; or (H, W, 3) uint8, RGB; or a tensor, (3, H, W), uint8 or as the network takes it."""
+"""A file; an array (H, W, 3) uint8, RGB; or a tensor (3, H, W), uint8 or normalized floats."""
 
 
 class FeatureExtractor:
     """A trained network as a function from images to features.
 
-    ``extractor(images)`` takes one image, or any number of them in whatever gives one after the
-    other: a list, a generator, an array (N, H, W, 3), a tensor (N, 3, H, W). Files, arrays and
-    uint8 tensors are RGB of any size; they are resized and normalised. Tensors of floats are taken
-    as they are: normalised already, and of the network's size. Kinds may be mixed.
+    ``extractor(images)`` takes one image or any iterable of them: a list, a generator, an array
+    (N, H, W, 3), a tensor (N, 3, H, W). Files, arrays and uint8 tensors are RGB of any size; they
+    are resized and normalized as the card of the weights says. Float tensors must already be
+    normalized and have the network's input size. Kinds may be mixed.
 
     Args:
-        weights: a checkpoint of ours, or of torchreid's with ``model``; or a name of the model zoo.
-        model: name of the architecture, where the file does not say it.
+        weights: a checkpoint, a file of torchreid's together with ``model``, or a name of the
+            model zoo.
+        model: name of the architecture, if the file does not say it.
         options: of the architecture.
-        height, width: of the network's input; what it was trained with by default.
-        batch_size: images that go through the network at a time.
-        flip: the mean of an image's features and its mirror image's.
-        precision: that the network computes in: ``float32``, ``bfloat16``, ``float16``, or
-            ``auto``, the lowest that the device has units for.
+        height, width: of the network's input; those of the training by default.
+        batch_size: images per forward pass.
+        flip: average the features of each image and its mirror image.
+        precision: of the network: ``float32``, ``bfloat16``, ``float16``, or ``auto``, the lowest
+            that the device supports in hardware.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Attributes:
         model: the network, in evaluation mode.
-        height, width: of its input.
-        identities: that its classifier tells apart; 0 where the file has no classifier.
-        title: which network it is, and what it was trained on, in two lines.
+        card: the :class:`reid_dcs.weights.ModelCard` of the weights.
+        height, width: of the network's input.
 
     Raises:
-        InputError: no such weights, or of another architecture; no such device.
+        InputError: no such weights or device, or weights of another architecture.
     """
 
     def __init__(
@@ -73,24 +73,24 @@ class FeatureExtractor:
         }
         if options:
             given["model"]["options"] = dict(options)
-        config, content = read_trained(weights, given)
-        self.identities, self.title = identities_of(content), title_of(config, content)
+        trained = read_trained(weights, given)
+        config, self.card = trained.config, trained.card
         self.height, self.width = config.data.height, config.data.width
         self.batch_size, self.flip = batch_size, flip
         self.device = choose_device(config.device)
         self.dtype = Precision(config.eval.precision, self.device).dtype
-        self.model = load_trained(config, content, str(weights), self.device)
+        self.model = load_trained(trained, self.device)
 
     def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
-        """Features (N, D) of N images, of length 1, float32 on the CPU.
+        """Features (N, D) of N images, each of length 1, float32 on the CPU.
 
         Raises:
-            ValueError: no images, or of a shape that is none.
-            TypeError: something that is no image.
-            InputError: files that cannot be read, counted and named.
+            ValueError: no images, or an array or tensor of a wrong shape or type.
+            TypeError: an object that is not an image.
+            InputError: unreadable files; names them.
         """
-        every, features = _one_by_one(images), []
-        while batch := list(islice(every, self.batch_size)):
+        remaining, features = _one_by_one(images), []
+        while batch := list(islice(remaining, self.batch_size)):
             inputs = self.inputs(batch)
             features.append(embed(self.model, inputs, self.flip, self.dtype))
         if not features:
@@ -98,9 +98,11 @@ class FeatureExtractor:
         return F.normalize(torch.cat(features))
 
     def inputs(self, images: Sequence[ImageLike]) -> Tensor:
-        """What the network takes, (B, 3, height, width), normalised, on its device."""
+        """The network's input (B, 3, height, width), normalized, on its device."""
+        pixels = self.card.preprocessing
         files = [str(image) for image in images if isinstance(image, str | Path)]
-        read = iter(list(read_images(files, self.height, self.width, "images")))
+        size = (self.height, self.width)
+        decoded = iter(list(read_images(files, *size, "images", pixels.interpolation)))
         inputs = []
         for image in images:
             if isinstance(image, Tensor) and image.is_floating_point():
@@ -109,15 +111,13 @@ class FeatureExtractor:
                     raise ValueError(f"a tensor of floats must be {wanted}, not {_shape(image)}")
                 inputs.append(image)
                 continue
-            if isinstance(image, str | Path):
-                pixels = next(read)
-            else:
-                pixels = self._resized(image)
-            inputs.append(normalise(torch.from_numpy(np.array(pixels))[None])[0])
+            array = next(decoded) if isinstance(image, str | Path) else self._resize(image)
+            batch = torch.from_numpy(np.array(array))[None]  # (1, height, width, 3)
+            inputs.append(normalize(batch, pixels.mean, pixels.std)[0])
         return torch.stack(inputs).to(self.device, memory_format=torch.channels_last)
 
-    def _resized(self, image: np.ndarray | Tensor) -> np.ndarray:
-        """(height, width, 3) uint8, as files are resized: PIL, bilinear."""
+    def _resize(self, image: np.ndarray | Tensor) -> np.ndarray:
+        """(height, width, 3) uint8, resized as files are."""
         array = image.cpu().numpy().transpose(1, 2, 0) if isinstance(image, Tensor) else image
         if array.dtype != np.uint8 or array.shape[2] != 3:
             raise ValueError(
@@ -127,8 +127,7 @@ class FeatureExtractor:
         if array.shape[:2] == (self.height, self.width):
             return array
         picture = Image.fromarray(np.ascontiguousarray(array))
-        size = self.width, self.height
-        return np.asarray(picture.resize(size, Image.Resampling.BILINEAR))
+        return resize(picture, self.height, self.width, self.card.preprocessing.interpolation)
 
 
 def _one_by_one(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
@@ -136,13 +135,15 @@ def _one_by_one(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
         yield images
     elif isinstance(images, np.ndarray | Tensor):
         if images.ndim not in (3, 4):
-            raise ValueError(f"an image has three axes and a batch has four, not {_shape(images)}")
+            raise ValueError(f"an image must have three axes, a batch four, not {_shape(images)}")
         yield from images if images.ndim == 4 else [images]
     elif isinstance(images, Iterable):
         for image in images:
             yield from _one_by_one(image)
     else:
-        raise TypeError(f"{type(images).__name__} is no image: give a file, an array or a tensor")
+        raise TypeError(
+            f"{type(images).__name__} is not an image: pass a file, an array or a tensor"
+        )
 
 
 def _shape(image: np.ndarray | Tensor) -> str:

@@ -1,82 +1,91 @@
-"""A trained network out of its file: what is evaluated, and what extracts features."""
+"""Load a trained network from its file of weights."""
 
-from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer, compose
+from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
-from reid_dcs.weights import load_exactly
-from reid_dcs.zoo import read_named
+from reid_dcs.weights import ModelCard, count_classes, load_exactly
+from reid_dcs.zoo import read_weights_and_card
+
+TASK = "reid"
 
 
-def read_trained(source: str | Path, given: Layer) -> tuple[Config, dict[str, Any]]:
-    """The settings to run a trained network with, and the content of its file.
+class TrainedWeights(NamedTuple):
+    """A file of weights that was read, and how to run its network."""
+
+    source: str
+    """As the user named it: a file, or a name of the model zoo."""
+    path: Path
+    """The file."""
+    content: dict[str, Any]
+    """Of the file; see :func:`reid_dcs.weights.read_weights`."""
+    card: ModelCard
+    """The file's card, with the options and the input size of ``config``."""
+    config: EvaluateRun
+    """The settings of the file, and the user's over them."""
+
+
+def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
+    """Read weights and their card, and compose the settings to run the network with.
 
     Args:
-        source: a file, or a name of the model zoo; ``eval.weights`` becomes the file.
-        given: settings of the user's, which win over the file's.
+        source: a file, or a name of the model zoo.
+        given: the user's settings, which override the file's.
 
     Raises:
-        InputError: no such weights, nobody says which model they are of, or the two disagree.
+        InputError: there are no such weights, their architecture is unknown or another than
+            ``model.name`` in ``given``, or they were trained for another task.
     """
-    path, content = read_named(source)
-    own = said_by(content, given, str(source))
-    return compose(own, given, {"eval": {"weights": str(path)}}), content
-
-
-def said_by(content: Mapping[str, Any], given: Layer, source: str) -> Layer:
-    """The settings that a checkpoint brings along.
-
-    Args:
-        content: of the file, as :func:`reid_dcs.zoo.read_named` gives it.
-        given: settings of the user's, which win; but naming another architecture is an error.
-        source: the file, for the error.
-
-    Raises:
-        InputError: nobody says which model it is, or the two disagree.
-    """
+    given = as_layer(EvaluateRun, given)
+    path, content, card = read_weights_and_card(source)
     named = given.get("model", {}).get("name")
-    if "model" not in content:
+    if card is None:
         if not named:
             raise InputError(f"{source} does not say which model it is: pass --model NAME")
-        return {"data": {"height": 256, "width": 128}}  # torchreid's default
-    own = content["model"]
-    if named and named != own["name"]:
-        raise InputError(f"{source} holds {own['name']}, not {named}: leave --model out")
-    trained = content["config"]["data"]
-    data = {key: content["preprocessing"][key] for key in ("height", "width")}
-    if given.get("data", {}).get("name", trained["name"]) == trained["name"]:
-        data |= {"name": trained["name"], "options": trained.get("options", {})}
-    return {"model": {"name": own["name"], "options": own["options"]}, "data": data}
+        card = ModelCard(named, num_classes=count_classes(content["state_dict"]))
+    if card.task != TASK:
+        raise InputError(
+            f"{source} is trained for the task {card.task!r}, not {TASK!r}: choose other weights, "
+            "or the command of that task"
+        )
+    if named and named != card.model:
+        raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
+    config = compose(EvaluateRun, settings_of_card(card, given), given)
+    pixels = replace(card.preprocessing, height=config.data.height, width=config.data.width)
+    card = replace(card, options=dict(config.model.options), preprocessing=pixels)
+    return TrainedWeights(str(source), path, content, card, config)
 
 
-def identities_of(content: Mapping[str, Any]) -> int:
-    """How many identities the classifier of a file tells apart; 0 without a classifier."""
-    weight = content["state_dict"].get("classifier.weight")
-    return 0 if weight is None else len(weight)
+def settings_of_card(card: ModelCard, given: Layer) -> Layer:
+    """The settings that a card implies: model, input size, and data set if it is the user's.
+
+    Args:
+        given: the user's settings; options of the data set apply to the same data set alone.
+    """
+    data: dict[str, Any] = {
+        "height": card.preprocessing.height,
+        "width": card.preprocessing.width,
+    }
+    dataset = card.trained_on
+    if dataset and given.get("data", {}).get("name", dataset) == dataset:
+        data |= {"name": dataset, "options": card.trained_on_options}
+    return {"model": {"name": card.model, "options": card.options}, "data": data}
 
 
-def title_of(config: Config, content: Mapping[str, Any]) -> str:
-    """Which network it is, over what it was trained on: two lines, for a picture."""
-    trained = content.get("config", {}).get("data", {}).get("name")
-    epoch = f"epoch {content['epoch']}" if "epoch" in content else None
-    return f"{config.model.name}\n{', '.join(filter(None, (trained, epoch)))}".strip()
-
-
-def load_trained(
-    config: Config, content: Mapping[str, Any], source: str, device: torch.device
-) -> nn.Module:
-    """The network with the weights of its file, in evaluation mode.
+def load_trained(weights: TrainedWeights, device: torch.device) -> nn.Module:
+    """The network with the weights of its file, in evaluation mode, ``channels_last``.
 
     Raises:
-        InputError: the weights are of another architecture.
+        InputError: the weights belong to another architecture.
     """
-    model = build_model(config.model.name, identities_of(content) or 1, **config.model.options)
+    card = weights.card
+    model = build_model(card.model, card.num_classes or 1, **card.options)
     # evaluation does not run the classifier
-    load_exactly(model, content["state_dict"], source, but="classifier")
+    load_exactly(model, weights.content["state_dict"], weights.source, but="classifier")
     return model.to(device, memory_format=torch.channels_last).eval()

@@ -1,6 +1,6 @@
-"""A network as an ONNX graph, for any number of images at once.
+"""Export a network to an ONNX graph with a free batch axis, and run it.
 
-The exporter folds every batch norm that follows a convolution into it; only a neck's remains.
+The exporter folds every batch norm that follows a convolution into it; only the neck's remains.
 """
 
 import warnings
@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 INPUT, OUTPUT = "images", "features"
 
 
-class Preprocessed(nn.Module):
-    """A network that takes images as they are decoded, of its own size.
+class Normalized(nn.Module):
+    """A network after the normalization (x / 255 - mean) / std, per channel.
 
-    (B, H, W, 3) uint8, RGB -> (B, D): (x / 255 - mean) / std, a number a channel, goes before it.
+    (B, H, W, 3) uint8, RGB, of the network's input size -> (B, D).
     """
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
@@ -38,14 +38,14 @@ class Preprocessed(nn.Module):
 
 
 def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
-    """The graph of a network, or of a block, in evaluation: from ``images`` to ``features``.
+    """The ONNX graph of a network or block in evaluation, from ``images`` to ``features``.
 
     Args:
         network: in evaluation mode.
-        example: what it takes, two images or more; the first axis of the graph's is free.
+        example: an input of two images or more; the graph takes any number of them.
 
     Raises:
-        InputError: the packages that export are not installed.
+        InputError: the packages of the extra ``[export]`` are not installed.
     """
     extra("onnxscript")
     batch = ({0: Dim("batch")},)
@@ -63,7 +63,7 @@ def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
 
 
 class OnnxNetwork:
-    """A graph in ONNX Runtime, on the CPU: what the graph takes -> (B, D).
+    """A graph run by ONNX Runtime on the CPU: the graph's input -> (B, D).
 
     Raises:
         InputError: ONNX Runtime is not installed.

@@ -1,8 +1,18 @@
-"""Networks: backbone x attention x head. Importing a backbone's file registers its models."""
+"""Networks: backbone x attention x head. Importing the package registers them with torchreid."""
 
-from reid_dcs.models import backbones  # noqa: F401  (registers the models)
+from reid_dcs.models.backbones.base import Backbone
+from reid_dcs.models.heads.classifier import ClassificationNetwork
 from reid_dcs.models.heads.reid import ReIDNetwork
 from reid_dcs.models.insertion import with_attention
-from reid_dcs.models.registry import build_model, list_models, register_backbone
+from reid_dcs.models.registry import build_backbone, build_model, list_models, register_backbone
 
-__all__ = ["ReIDNetwork", "build_model", "list_models", "register_backbone", "with_attention"]
+__all__ = [
+    "Backbone",
+    "ClassificationNetwork",
+    "ReIDNetwork",
+    "build_backbone",
+    "build_model",
+    "list_models",
+    "register_backbone",
+    "with_attention",
+]

@@ -1,4 +1,4 @@
-"""One network of a space: its widths, expansions and windows, and the JSON file of them."""
+"""One network of a search space: widths, expansions and windows, and their JSON file."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -10,37 +10,37 @@ from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
 from reid_dcs.models.space import Space
 
-FOUND = Path(__file__).with_name("found")
-"""Architectures that our searches found: NAME.json, and NAME.yaml, the search's configuration."""
+PACKAGED = Path(__file__).with_name("found")
+"""Folder of architectures found by our searches: NAME.json, and the search's NAME.yaml."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """What a search found, or the ends of a space.
+    """One network of a space, as a search finds it.
 
-    Its file is these fields as JSON. A wrong file is refused when a network is made of it.
+    The JSON file holds these fields. They are checked when a network is built from it.
     """
 
     space: str
     """A key of ``SPACES``."""
     widths: tuple[int, ...]
-    """Filters of each block's output."""
+    """Output channels of each block."""
     expansions: tuple[float, ...]
-    """Each block's hidden channels as a multiple of its input's."""
+    """Hidden channels of each block as a multiple of its input channels."""
     attention: str | None = None
-    """The kind of attention that ``windows`` are of."""
+    """Kind of attention that ``windows`` belong to."""
     windows: tuple[Mapping[str, list[float]], ...] = ()
-    """Where each layer has one choice of windows (``dcs_sw``, ``gsa``): its logits, layer by layer.
-    A network with another attention does not read them."""
+    """Window logits of each attention block, for kinds whose windows do not depend on the input
+    (``dcs_sw``, ``gsa``). Networks with another attention ignore them."""
 
     @classmethod
     def largest(cls, space: Space) -> "Architecture":
-        """Every block as wide as the space allows."""
+        """The network with the widest option of every block."""
         return cls._at(space, -1)
 
     @classmethod
     def smallest(cls, space: Space) -> "Architecture":
-        """Every block as narrow as the space allows."""
+        """The network with the narrowest option of every block."""
         return cls._at(space, 0)
 
     @classmethod
@@ -49,13 +49,18 @@ class Architecture:
         return cls(space.name, widths, tuple(block.expansions[i] for block in space.blocks))
 
     @classmethod
-    def of(cls, source: "Architecture | str | Path | Mapping[str, Any]", space: Space):
-        """An architecture of this space from its file, the file's content, or itself.
+    def load(
+        cls, source: "Architecture | str | Path | Mapping[str, Any]", space: Space
+    ) -> "Architecture":
+        """Load an architecture of this space and check it.
 
-        A name in ``FOUND`` serves as a file, where there is no other file of that name.
+        Args:
+            source: a JSON file, the name of a packaged architecture (a file of that name takes
+                precedence), the content of a file, or an architecture.
+            space: the space that it must belong to.
 
         Raises:
-            InputError: no such file, not an architecture, or none of this space.
+            InputError: no such file, not an architecture, or one of another space.
         """
         where = source if isinstance(source, str | Path) else "the architecture"
         if isinstance(source, str | Path):
@@ -77,43 +82,43 @@ class Architecture:
         lists = ("widths", "expansions", "windows")
         for key in lists:
             if not isinstance(content.get(key, ()), Sequence) or isinstance(content.get(key), str):
-                raise InputError(f"{where}: {key} must be a list, one entry a block")
+                raise InputError(f"{where}: {key} must be a list, one entry for each block")
         return cls(**{k: tuple(v) if k in lists else v for k, v in content.items()})
 
     def _check(self, space: Space, where: object) -> None:
         if self.space != space.name:
-            raise InputError(f"{where} is of the space {self.space!r}, not {space.name!r}")
+            raise InputError(f"{where} belongs to the space {self.space!r}, not {space.name!r}")
         blocks = space.blocks
-        for name, given, of in (
+        for name, given, options in (
             ("widths", self.widths, lambda block: block.widths),
             ("expansions", self.expansions, lambda block: block.expansions),
         ):
             if len(given) != len(blocks):
                 raise InputError(f"{where}: {len(given)} {name}, but {len(blocks)} blocks")
             for i, (value, block) in enumerate(zip(given, blocks, strict=True)):
-                if value not in of(block):
-                    allowed = ", ".join(map(str, of(block)))
+                if value not in options(block):
+                    allowed = ", ".join(map(str, options(block)))
                     raise InputError(f"{where}: {name}[{i}] is {value!r}, not one of {allowed}")
 
     def write(self, path: str | Path) -> None:
-        """The file that :meth:`of` reads."""
+        """Write the JSON file that :meth:`load` reads."""
         write_json(Path(path), asdict(self))
 
 
-def found_architectures() -> list[str]:
-    """Names of the architectures that come along."""
-    return sorted(path.stem for path in FOUND.glob("*.json"))
+def packaged_architectures() -> list[str]:
+    """Names of the architectures that come with the package."""
+    return sorted(path.stem for path in PACKAGED.glob("*.json"))
 
 
 def _read(path: Path) -> Any:
-    if not path.exists() and str(path) in found_architectures():
-        path = FOUND / f"{path}.json"
+    if not path.exists() and str(path) in packaged_architectures():
+        path = PACKAGED / f"{path}.json"
     try:
         return json.loads(path.read_text())
     except OSError as error:
         raise InputError(
             f"no architecture at {path.resolve()}: {error.strerror}; give a file, or one of "
-            f"{', '.join(found_architectures())}"
+            f"{', '.join(packaged_architectures())}"
         ) from error
     except ValueError as error:
-        raise InputError(f"{path} is not an architecture: it is no JSON ({error})") from error
+        raise InputError(f"{path} is not an architecture: it is not JSON ({error})") from error

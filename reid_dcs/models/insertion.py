@@ -1,4 +1,4 @@
-"""Attention in any network: "DCS can be incorporated into arbitrary neural network backbone"."""
+"""Insert attention into any network of torchvision, timm, torchreid or your own."""
 
 from collections.abc import Sequence
 from difflib import get_close_matches
@@ -18,27 +18,27 @@ def with_attention(
     input_size: Sequence[int] = (3, 256, 128),
     **options,
 ) -> nn.Module:
-    """Put an attention block after some modules of any network, in place.
+    """Insert an attention block after some modules of a network, in place.
 
-    The module ``m`` becomes an :class:`Attended`: ``m.stage`` is what it was, ``m.attention`` the
-    block. Load weights into the network before.
+    Each named module ``m`` is replaced by an :class:`Attended`: ``m.stage`` is the original
+    module, ``m.attention`` the block. Since this renames parameters, load weights first.
 
     Args:
-        network: torchvision's, timm's, torchreid's or your own.
-        after: names of modules, as ``network.named_modules()`` has them, each of which gives a
-            map (B, C, H, W), such as ``["layer1", "layer2"]``.
-        kind: of ``reid_dcs.attention.ATTENTIONS``.
-        input_size: (channels, height, width) of an image the network can take; it is run once on
-            one, to find C after each module.
+        network: any network.
+        after: names of modules, as in ``network.named_modules()``, such as ``["layer1",
+            "layer2"]``. Each must return a map (B, C, H, W).
+        kind: a key of ``reid_dcs.attention.ATTENTIONS``.
+        input_size: (channels, height, width) of an image that the network accepts; it is run once
+            to find C after each module.
         options: of the attention, such as ``windows=1``.
 
     Returns:
         the network.
 
     Raises:
-        ValueError: a name that is not there, does not run, or gives no 4-D map; a size of images
-            that the network does not take; an unknown kind or a bad value of an option. The
-            network is then as it was.
+        ValueError: a module that does not exist, does not run or does not return a 4-D map; an
+            image size that the network does not accept; an unknown kind or a bad value of an
+            option. The network is then unchanged.
         TypeError: an option that the kind does not have.
     """
     names = [after] if isinstance(after, str) else list(after)
@@ -56,14 +56,14 @@ def with_attention(
 
 
 class Attended(nn.Module):
-    """A module that gives a map, and the attention after it."""
+    """A module that returns a map, and the attention after it."""
 
     def __init__(self, stage: nn.Module, attention: nn.Module) -> None:
         super().__init__()
         self.stage, self.attention = stage, attention
 
     def forward(self, *inputs, **named) -> Tensor:
-        """Whatever the stage takes -> (B, C, H, W)."""
+        """The arguments of the stage -> (B, C, H, W)."""
         return self.attention(self.stage(*inputs, **named))
 
 
@@ -81,16 +81,16 @@ def _check_names(network: nn.Module, names: list[str]) -> None:
 def _output_shapes(
     network: nn.Module, names: list[str], input_size: Sequence[int]
 ) -> dict[str, list[torch.Size | None]]:
-    """What each call of each module gave for one image: a tensor's shape, or None."""
+    """Shape of the output of each call of each module on one image; None if not a tensor."""
     shapes: dict[str, list[torch.Size | None]] = {name: [] for name in names}
 
-    def see(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+    def record_shape(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
         if name in shapes:
             shapes[name].append(output.shape if isinstance(output, Tensor) else None)
 
     try:
-        probe(network, input_size, see)
-    except Exception as error:  # whatever its modules raise
+        probe(network, input_size, record_shape)
+    except Exception as error:  # any error of the network's modules
         reason = " ".join(str(error).split())
         raise ValueError(
             f"the network does not run on an image {tuple(input_size)} ({reason}): pass input_size"
@@ -99,14 +99,14 @@ def _output_shapes(
 
 
 def _channels(name: str, shapes: list[torch.Size | None]) -> int:
-    """C of what each call of the module gave."""
+    """C of the module's outputs, the same in every call."""
     if not shapes:
         raise ValueError(f"the module {name!r} does not run in the network's forward pass")
     for shape in shapes:
         if shape is None or len(shape) != 4:
             given = "no tensor" if shape is None else f"a tensor of shape {tuple(shape)}"
-            raise ValueError(f"the module {name!r} gives {given}, not a map (B, C, H, W)")
+            raise ValueError(f"the module {name!r} returns {given}, not a map (B, C, H, W)")
     channels = {shape[1] for shape in shapes}
     if len(channels) > 1:
-        raise ValueError(f"the module {name!r} runs with {sorted(channels)} channels in turn")
+        raise ValueError(f"the module {name!r} runs with different channels: {sorted(channels)}")
     return channels.pop()

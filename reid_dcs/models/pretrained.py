@@ -1,4 +1,4 @@
-"""ImageNet weights for a trunk: official ones or a local file, whole and exact or refused."""
+"""ImageNet weights for a backbone, official or from a local file, matched exactly."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,64 +10,65 @@ from torchvision.models import WeightsEnum
 
 from reid_dcs.errors import InputError
 from reid_dcs.weights import load_exactly, read_weights
-from reid_dcs.zoo import WeightsFile, obtain, weights_file
+from reid_dcs.zoo import WeightsFile, download, find_weights
 
 
 @dataclass(frozen=True)
 class Donor:
-    """A network with official ImageNet weights, from which a trunk of ours takes its own.
+    """A published network with official ImageNet weights, which a backbone starts from.
 
-    A file is kept in torch.hub's cache, under the name that torch.hub gives it. The part of the
-    name after a dash is the beginning of its sha256.
+    The file is kept in torch.hub's cache, under torch.hub's name for it. The part of the name
+    after the dash is the beginning of its SHA-256.
     """
 
     title: str
-    """Whose weights they are."""
+    """Name of the weights, for messages."""
     weights: WeightsFile
-    """Of the whole network."""
-    trunk: Callable[[], nn.Module]
-    """Builds the donor without its classifier, randomly initialised."""
+    """File of the whole network's weights."""
+    backbone: Callable[[], nn.Module]
+    """Builds the network without its classifier, randomly initialized."""
     prefix: str = ""
-    """What names the trunk in the whole network's weights."""
+    """Prefix of the backbone's parameters in the file."""
     classifier: str = "classifier."
-    """What names the classifier in the whole network's weights."""
+    """Prefix of the classifier's parameters in the file."""
 
     @classmethod
     def torchvision(
-        cls, official: WeightsEnum, trunk: Callable[[], nn.Module], **names: str
+        cls, official: WeightsEnum, backbone: Callable[[], nn.Module], **prefixes: str
     ) -> "Donor":
-        """A network of torchvision's with official weights."""
+        """A network of torchvision with official weights."""
         file = Path(official.url).name
-        begins = torch.hub.HASH_REGEX.search(file)[1]
-        weights = WeightsFile(file=file, sources=[official.url], sha256=begins)
-        return cls(f"torchvision's {official}", weights, trunk, **names)
+        sha256_prefix = torch.hub.HASH_REGEX.search(file)[1]
+        weights = WeightsFile(file=file, sources=[official.url], sha256=sha256_prefix)
+        return cls(f"torchvision's {official}", weights, backbone, **prefixes)
 
     def load(self, source: bool | str | Path) -> nn.Module:
-        """The donor's trunk with its weights.
+        """Build the network without its classifier and load its weights.
 
         Args:
             source: True for the official file, downloaded unless it is in the cache; or a local
-                file or a name of the model zoo, of the whole network or of the trunk alone.
+                file or a name of the model zoo, with the weights of the whole network or of the
+                backbone alone.
 
         Raises:
-            InputError: nothing to download or read, or the weights of another architecture.
+            InputError: nothing to download or read, or weights of another architecture.
         """
-        path = self.fetch() if source is True else weights_file(source)
+        path = self.fetch() if source is True else find_weights(source)
         state = self._without_classifier(read_weights(path)["state_dict"])
-        trunk = self.trunk()
-        # old files lack the counters of batches, which evaluation does not read
-        counters = {k: v for k, v in trunk.state_dict().items() if "num_batches_tracked" in k}
-        load_exactly(trunk, counters | state, path)
-        return trunk
+        backbone = self.backbone()
+        # old files lack the batch counters, which evaluation does not use
+        counters = {k: v for k, v in backbone.state_dict().items() if "num_batches_tracked" in k}
+        load_exactly(backbone, counters | state, path)
+        return backbone
 
     def fetch(self) -> Path:
-        """The official file in the cache, downloaded if it is not there, its hash checked.
+        """Path of the official file in the cache, downloaded if missing, its hash verified.
 
         Raises:
-            InputError: it cannot be had.
+            InputError: it cannot be downloaded.
         """
         try:
-            return obtain(self.title, self.weights, Path(torch.hub.get_dir(), "checkpoints"))
+            return download(self.title, self.weights, Path(torch.hub.get_dir(), "checkpoints"))
         except InputError as error:
             raise InputError(f"{error}, or set model.pretrained=FILE") from error
 

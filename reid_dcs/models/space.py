@@ -1,4 +1,4 @@
-"""The spaces that DCS-DNAS searches (Tables 5 and 6): what each bottleneck may be."""
+"""Search spaces of DCS-DNAS (Tables 5 and 6): the options of each bottleneck."""
 
 import math
 from dataclasses import dataclass
@@ -6,48 +6,48 @@ from functools import cached_property
 from typing import NamedTuple
 
 Range = tuple[float, float, float]
-"""The lowest and the highest option, and the step between options."""
+"""Lowest option, highest option, step."""
 
 
 class Row(NamedTuple):
-    """Bottlenecks of a table's row. Each of them chooses for itself."""
+    """One row of a table. Each of its bottlenecks is chosen separately."""
 
     e: Range | float
     """Expansion rates."""
     f: Range
-    """Numbers of filters."""
+    """Output channels."""
     n: int
-    """Blocks."""
+    """Number of bottlenecks."""
     s: int
-    """Stride of the first of them; the others have 1."""
+    """Stride of the first bottleneck; the others have 1."""
     dcs: bool = False
-    """Whether a DCS module is inserted after it."""
+    """Whether a DCS module follows."""
 
 
 class Options(NamedTuple):
-    """What one bottleneck may be."""
+    """Options of one bottleneck."""
 
     expansions: tuple[float, ...]
-    """Hidden channels as multiples of the block's own input, whatever width that has."""
+    """Hidden channels as multiples of the input channels, whichever width was chosen for these."""
     widths: tuple[int, ...]
-    """Numbers of filters of its output."""
+    """Output channels."""
     stride: int
 
 
 @dataclass(frozen=True)
 class Space:
-    """All networks that a table allows."""
+    """All networks that a table describes."""
 
     name: str
     rows: tuple[Row, ...]
     stem: int = 16
-    """Filters of the first convolution, of stride 2."""
+    """Output channels of the first convolution, which has stride 2."""
     last: int = 1984
-    """Filters of the last convolution."""
+    """Output channels of the last convolution."""
 
     @cached_property
     def stages(self) -> tuple[tuple[Options, ...], ...]:
-        """Blocks between one DCS module and the next, block by block."""
+        """Options of the bottlenecks, grouped by the DCS module that follows them."""
         stages, stage = [], []
         for row in self.rows:
             strides = [row.s] + [1] * (row.n - 1)
@@ -59,17 +59,17 @@ class Space:
 
     @property
     def blocks(self) -> tuple[Options, ...]:
-        """Every bottleneck, from the first to the last."""
+        """Options of all bottlenecks, in order."""
         return sum(self.stages, ())
 
     @property
     def subgraphs(self) -> int:
-        """How many networks it has."""
+        """Number of networks in the space."""
         return math.prod(len(block.expansions) * len(block.widths) for block in self.blocks)
 
 
 def options(given: Range | float) -> tuple[float, ...]:
-    """``(0.75, 3.25, 0.5)`` is 0.75, 1.25, ... 3.25; a number is the one option."""
+    """Expand a range: ``(0.75, 3.25, 0.5)`` -> 0.75, 1.25, ... 3.25. A number is one option."""
     if not isinstance(given, tuple):
         return (given,)
     low, high, step = given
@@ -77,7 +77,7 @@ def options(given: Range | float) -> tuple[float, ...]:
 
 
 def _table_5(column: int) -> tuple[Row, ...]:
-    """The column of n for FBNetV2, 0, or FBNetV2-Large, 1."""
+    """Rows of Table 5; its column of n for FBNetV2 (0) or FBNetV2-Large (1)."""
     table = (
         (1, (12, 16, 4), (1, 1), 1),
         ((0.75, 3.25, 0.5), (16, 28, 4), (1, 1), 2),

@@ -1,4 +1,4 @@
-"""How fast a network runs on the machine at hand."""
+"""Throughput of a network on this machine."""
 
 import time
 from collections.abc import Sequence
@@ -9,34 +9,34 @@ from torch import nn
 
 from reid_dcs.runtime.hooks import evaluating, weight_of
 
-SECONDS = 2.0  # of measuring, about
+SECONDS = 2.0  # approximate duration of a measurement
 
 
-def images_a_second(
+def images_per_second(
     model: nn.Module,
     input_size: Sequence[int] = (3, 256, 128),
     batch_size: int = 32,
     dtype: torch.dtype = torch.float32,
 ) -> float:
-    """Time a network in evaluation, where it is: the median of at least three batches.
+    """Measure the throughput in evaluation, on the network's device: the median over batches.
 
-    Images go in as zeros in ``channels_last`` and features come back to the CPU; a first batch is
-    not counted. Decoding is no part of it.
+    Batches of zeros in ``channels_last``; features are copied to the CPU. The first batch is not
+    counted, then at least three are. Decoding of images is not included.
 
     Args:
-        model: any network; it is left as it was.
+        model: any network; its mode and statistics do not change.
         input_size: (channels, height, width).
-        batch_size: images that go through at a time.
-        dtype: that the network computes in; below float32 by autocast.
+        batch_size: images in a batch.
+        dtype: data type of the computation; lower than float32 by autocast.
     """
     weight = weight_of(model)
     images = weight.new_zeros(batch_size, *input_size)
     images = images.to(memory_format=torch.channels_last)
-    taken: list[float] = []
+    durations: list[float] = []
     with evaluating(model), torch.autocast(weight.device.type, dtype, dtype != torch.float32):
         model(images).cpu()
-        while len(taken) < 3 or sum(taken) < SECONDS:
+        while len(durations) < 3 or sum(durations) < SECONDS:
             begin = time.perf_counter()
             model(images).cpu()
-            taken.append(time.perf_counter() - begin)
-    return batch_size / median(taken)
+            durations.append(time.perf_counter() - begin)
+    return batch_size / median(durations)

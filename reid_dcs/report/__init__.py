@@ -1,4 +1,4 @@
-"""The HTML report of an evaluation."""
+"""HTML report of an evaluation."""
 
 from reid_dcs.report.build import report_evaluation
 from reid_dcs.report.evaluation import Evaluation

@@ -1,4 +1,4 @@
-"""What a report of an evaluation says, section by section; report/page.py sets it as a page."""
+"""Report of an evaluation: title, summary and the order of the sections."""
 
 from pathlib import Path
 
@@ -8,55 +8,56 @@ from reid_dcs.report.evaluation import Evaluation
 from reid_dcs.report.page import Paragraph, Report, write_report
 
 
-def report_evaluation(done: Evaluation, output: Path) -> None:
-    """Write ``report.html``: results, what was found and what was not, costs, how it was made.
+def report_evaluation(evaluation: Evaluation, output: Path) -> None:
+    """Write ``report.html`` into the folder ``output``.
 
-    The speed of the network is measured now.
+    Measures the speed of the network on the device that holds it.
 
     Raises:
-        InputError: a photograph cannot be read, or the page cannot be written.
+        InputError: an image cannot be read, or the page cannot be written.
     """
     sections = [
-        metric_sections.results(done),
-        metric_sections.training(done),
-        metric_sections.cameras(done),
-        query_sections.table(done),
-        query_sections.lists(done, "worst"),
-        query_sections.lists(done, "best"),
-        query_sections.sight(done),
-        query_sections.channels(done),
-        metric_sections.cost(done),
-        metric_sections.making(done),
+        metric_sections.results(evaluation),
+        metric_sections.training(evaluation),
+        metric_sections.cameras(evaluation),
+        query_sections.query_table(evaluation),
+        query_sections.ranked_lists(evaluation, "worst"),
+        query_sections.ranked_lists(evaluation, "best"),
+        query_sections.similarity(evaluation),
+        query_sections.channels(evaluation),
+        metric_sections.cost(evaluation),
+        metric_sections.reproducibility(evaluation),
     ]
-    title = f"{done.config.model.name} on {_title(done)}"
-    report = Report(title, _abstract(done), [section for section in sections if section])
+    title = f"{evaluation.config.model.name} on {_dataset_title(evaluation)}"
+    report = Report(title, _summary(evaluation), [section for section in sections if section])
     write_report(report, output / "report.html")
 
 
-def _title(done: Evaluation) -> str:
-    titles = {"synthetic": "generated people", "folder": "a set of one's own"}
-    return titles.get(done.config.data.name, done.dataset.title)
+def _dataset_title(evaluation: Evaluation) -> str:
+    titles = {"synthetic": "generated people", "folder": "a custom data set"}
+    return titles.get(evaluation.config.data.name, evaluation.dataset.title)
 
 
-def _abstract(done: Evaluation) -> list[Paragraph]:
-    metrics, name = done.metrics, done.config.data.name
-    height, width = done.input_size[1:]
-    said = [
+def _summary(evaluation: Evaluation) -> list[Paragraph]:
+    """Main metrics, then warnings about the protocol, the split, the cameras and the license."""
+    metrics, dataset = evaluation.metrics, evaluation.dataset
+    height, width = evaluation.input_size[1:]
+    main = (
         f"mAP {metrics['mAP']:.1%} and rank-1 {metrics['rank1']:.1%}: {metrics['num_query']:,} "
-        f"queries against {metrics['num_gallery']:,} gallery images of {height} × {width} "
-        f"pixels, by {metrics['metric']} distance."
-    ]
-    warnings = protocol_warnings(metrics, name)
-    if done.dataset.unofficial:
-        warnings.append(f"not the official split: {done.dataset.unofficial}")
-    if not done.dataset.cameras_known:
-        warnings.append("no cameras are known: a query may find its own camera's images")
-    if terms := done.dataset.terms:
+        f"queries against {metrics['num_gallery']:,} gallery images at {height} × {width} "
+        f"pixels, ranked by {metrics['metric']} distance."
+    )
+    warnings = protocol_warnings(metrics, evaluation.config.data.name)
+    if dataset.unofficial:
+        warnings.append(f"not the official split: {dataset.unofficial}")
+    if not dataset.cameras_known:
+        warnings.append("cameras are unknown: a query may match images from its camera")
+    if terms := dataset.terms:
         warnings.append(
-            f"This page shows photographs of people from {done.dataset.title}, whose terms are: "
-            f"{terms}. Do not pass the page on where they do not allow it."
+            f"This page shows photographs of people from {dataset.title}, whose terms are: "
+            f"{terms}. Share the page only where they allow it."
         )
-    return [*map(Paragraph, said), *(Paragraph(_sentence(text), True) for text in warnings)]
+    return [Paragraph(main), *(Paragraph(_sentence(text), warning=True) for text in warnings)]
 
 
 def _sentence(text: str) -> str:

@@ -1,4 +1,4 @@
-"""An evaluation that is done, as the sections of a report look at it."""
+"""Inputs of the report: a finished evaluation with its model, data set and distances."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,26 +8,32 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_dcs.config import Config
-from reid_dcs.data.augment import normalise
+from reid_dcs.config import EvaluateRun
+from reid_dcs.data.augment import normalize
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.decode import read_images
 from reid_dcs.evaluation import Labels, Ranking
 from reid_dcs.evaluation.distances import Rows
 from reid_dcs.visual.curves import History
+from reid_dcs.weights import Preprocessing
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """An evaluation that is done.
+    """A finished evaluation.
 
     Attributes:
-        metrics: as in ``metrics.json``.
-        history: of the training, an entry an epoch; empty where the weights do not tell.
-        ranking, distances, labels: of all queries.
+        config: configuration of the evaluation.
+        preprocessing: preprocessing of the network's input.
+        dataset: data set with its query and gallery images.
+        model: evaluated network.
+        metrics: contents of ``metrics.json``.
+        history: training history, one entry per epoch; empty where the weights have none.
+        ranking, distances, labels: results for all queries.
     """
 
-    config: Config
+    config: EvaluateRun
+    preprocessing: Preprocessing
     dataset: ListedDataset
     model: nn.Module
     metrics: Mapping[str, Any]
@@ -42,13 +48,16 @@ class Evaluation:
 
     @property
     def input_size(self) -> tuple[int, int, int]:
-        return 3, self.config.data.height, self.config.data.width
+        """(channels, height, width) of an input image."""
+        return 3, self.preprocessing.height, self.preprocessing.width
 
     def inputs(self, files: Sequence[str]) -> torch.Tensor:
-        """What the network takes of images, (B, 3, H, W)."""
-        pixels = np.stack([*read_images(files, *self.input_size[1:], "images")])
-        return normalise(torch.from_numpy(pixels).to(self.device))
+        """Read image files as network inputs, (B, 3, H, W)."""
+        how = self.preprocessing
+        decoded = read_images(files, how.height, how.width, "images", how.interpolation)
+        pixels = torch.from_numpy(np.stack([*decoded])).to(self.device)
+        return normalize(pixels, how.mean, how.std)
 
-    def photograph(self, split: str, image: int) -> str:
-        """The file of a query or a gallery image."""
-        return getattr(self.dataset, split)[image][0]
+    def image_path(self, split: str, index: int) -> str:
+        """Path of an image of the ``query`` or ``gallery`` split."""
+        return getattr(self.dataset, split)[index][0]

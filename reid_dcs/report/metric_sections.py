@@ -1,73 +1,82 @@
-"""The sections of figures: results, training, cost, and how it was made."""
+"""Report sections with numbers: results, training, camera pairs, cost and reproducibility."""
 
 import shlex
 
 import torch
-from omegaconf import OmegaConf
 
+from reid_dcs.config import to_yaml
 from reid_dcs.evaluation import camera_pairs
 from reid_dcs.models.complexity import complexity
-from reid_dcs.models.speed import images_a_second
+from reid_dcs.models.speed import images_per_second
 from reid_dcs.report.evaluation import Evaluation
-from reid_dcs.report.page import Column, Drawing, Paragraph, Section, Table, Verbatim
-from reid_dcs.runs.output import environment
+from reid_dcs.report.page import Column, Paragraph, Section, Table, VectorFigure, Verbatim
 from reid_dcs.runtime.device import device_name
+from reid_dcs.runtime.environment import environment
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.visual.cmc import cmc_figure
 from reid_dcs.visual.curves import curve_figures
 
-BATCH = 32  # images at a time where speed is measured
+BATCH = 32  # batch size of the speed measurement
 
-_MEASURES = {
+_METRICS = {
     "mAP": "mean average precision over the queries",
-    "rank1": "share of queries whose nearest image is a match",
-    "rank5": "share with a match in the first five",
-    "rank10": "share with a match in the first ten",
-    "mINP": "mean of matches over the rank of the last of them",
+    "rank1": "share of queries whose nearest gallery image is a match",
+    "rank5": "share of queries with a match in the first 5",
+    "rank10": "share of queries with a match in the first 10",
+    "mINP": "number of matches over the rank of the last match, mean over the queries",
 }
 
 
-def results(done: Evaluation) -> Section:
-    columns = [Column("measure"), Column("value", ".1%"), Column("what it is")]
-    rows = [(name, done.metrics[name], meaning) for name, meaning in _MEASURES.items()]
-    result = done.ranking.summary()
-    valid = f"{result.num_valid:,} of {done.metrics['num_query']:,} queries have a match"
-    alt = ", ".join(f"rank {k} {value:.0%}" for k, value in enumerate(result.cmc[:10], 1))
-    caption = "Share of queries with a match in the first k (CMC), over k."
+def results(evaluation: Evaluation) -> Section:
+    """Metrics and the CMC curve."""
+    columns = [Column("metric"), Column("value", ".1%"), Column("description")]
+    rows = [(name, evaluation.metrics[name], text) for name, text in _METRICS.items()]
+    result = evaluation.ranking.summary()
+    num_query = evaluation.metrics["num_query"]
+    valid = f"{result.num_valid:,} of {num_query:,} queries have a match in the gallery"
+    values = ", ".join(f"rank {k} {value:.0%}" for k, value in enumerate(result.cmc[:10], 1))
+    caption = "CMC: share of queries with a match in the first k gallery images, against k."
     return Section(
         "Results",
         [
-            Table(f"The whole evaluation; {valid}.", columns, rows),
-            Drawing(caption, cmc_figure(result), f"CMC curve: {alt}"),
+            Table(f"Metrics over all queries; {valid}.", columns, rows),
+            VectorFigure(caption, cmc_figure(result), f"CMC curve: {values}"),
         ],
     )
 
 
-def training(done: Evaluation) -> Section | None:
-    if not done.history:
+def training(evaluation: Evaluation) -> Section | None:
+    """Training curves; None if the weights have no training history."""
+    history, dataset = evaluation.history, evaluation.metrics["trained_on"]
+    if not history:
         return None
-    losses, scores = curve_figures(done.history)
-    last = done.history[-1]
-    said = f"The weights come from a training of {len(done.history)} epochs"
-    trained_on = done.metrics["trained_on"]
-    said += f" on {trained_on}." if trained_on else "."
-    identity = (
-        f"identity loss, {last['identity']:.2f} in the last epoch" if "identity" in last else ""
+    losses, scores = curve_figures(history)
+    trained = f"The weights were trained for {len(history)} epochs"
+    last_loss = (
+        f": identity loss {history[-1]['identity']:.2f} in the last epoch"
+        if "identity" in history[-1]
+        else ""
     )
     return Section(
         "Training",
         [
-            Paragraph(said),
-            Drawing("Losses by epoch.", losses, f"Curves of the losses by epoch. {identity}"),
-            Drawing("Accuracy on training identities, and evaluations, by epoch.", scores, ""),
+            Paragraph(f"{trained} on {dataset}." if dataset else f"{trained}."),
+            VectorFigure("Losses by epoch.", losses, f"Curves of the losses by epoch{last_loss}"),
+            VectorFigure(
+                "Accuracy on the training identities, and evaluations during training, by epoch.",
+                scores,
+                "Curves of training accuracy, rank-1 and mAP by epoch",
+            ),
         ],
     )
 
 
-def cameras(done: Evaluation) -> Section | None:
-    if not done.dataset.cameras_known:
+def cameras(evaluation: Evaluation) -> Section | None:
+    """mAP and rank-1 for each pair of cameras; None if the data set has no camera labels."""
+    if not evaluation.dataset.cameras_known:
         return None
-    pairs = camera_pairs(done.distances, done.labels, done.config.eval.average_precision)
+    rule = evaluation.config.eval.average_precision
+    pairs = camera_pairs(evaluation.distances, evaluation.labels, rule)
     columns = [
         Column("query camera", "d"),
         Column("gallery camera", "d"),
@@ -75,40 +84,47 @@ def cameras(done: Evaluation) -> Section | None:
         Column("mAP", ".1%"),
         Column("rank-1", ".1%"),
     ]
-    rows = [(query + 1, gallery + 1, *rest) for query, gallery, *rest in pairs]
-    caption = "Each camera's queries against each other camera's gallery alone."
-    return Section("From camera to camera", [Table(caption, columns, rows)])
+    rows = [(query + 1, gallery + 1, *values) for query, gallery, *values in pairs]
+    caption = "Queries of one camera against the gallery images of one other camera."
+    return Section("Camera pairs", [Table(caption, columns, rows)])
 
 
-def cost(done: Evaluation) -> Section:
-    cost = complexity(done.model, done.input_size)
-    dtype = Precision(done.config.eval.precision, done.device).dtype
-    speed = images_a_second(done.model, done.input_size, BATCH, dtype)
-    columns = [Column("quantity"), Column("value", ",.4g"), Column("unit"), Column("what it is")]
+def cost(evaluation: Evaluation) -> Section:
+    """Parameters, multiply-adds and measured speed."""
+    cost, device = complexity(evaluation.model, evaluation.input_size), evaluation.device
+    dtype = Precision(evaluation.config.eval.precision, device).dtype
+    speed = images_per_second(evaluation.model, evaluation.input_size, BATCH, dtype)
+    dtype_name = str(dtype).removeprefix("torch.")
+    columns = [Column("quantity"), Column("value", ",.4g"), Column("unit"), Column("description")]
     rows = [
-        ("parameters", cost.params / 1e6, "M", "trunk and attention, without the classifier"),
-        ("convolutions", cost.conv_macs / 1e9, "G", "multiply-adds of an image"),
-        ("multiply-adds", cost.total_macs / 1e9, "G", "with linear layers and affinity products"),
-        ("paper_flops", cost.paper_flops / 1e9, "G", "as the paper's Table 1 counts"),
-        ("speed", speed, "images/s", f"batches of {BATCH}, decoded, {str(dtype).split('.')[1]}"),
+        ("parameters", cost.params / 1e6, "M", "backbone and attention, without the classifier"),
+        ("convolutions", cost.conv_macs / 1e9, "G", "multiply-adds of the convolutions"),
+        (
+            "multiply-adds",
+            cost.total_macs / 1e9,
+            "G",
+            "convolutions, linear layers and affinity products",
+        ),
+        ("paper_flops", cost.paper_flops / 1e9, "G", "FLOPs as counted in the paper's Table 1"),
+        ("speed", speed, "images/s", f"batches of {BATCH} decoded images, {dtype_name}"),
     ]
-    where = device_name(done.device)
-    if done.device.type == "cpu":
-        where += f", {torch.get_num_threads()} thread(s)"
-    caption = f"What a feature costs at {done.input_size[1]} × {done.input_size[2]}, on {where}."
+    hardware = device_name(device)
+    if device.type == "cpu":
+        hardware += f", {torch.get_num_threads()} thread(s)"
+    height, width = evaluation.input_size[1:]
+    caption = f"Cost of the feature of one image at {height} × {width}; speed on {hardware}."
     return Section("Cost", [Table(caption, columns, rows)])
 
 
-def making(done: Evaluation) -> Section:
-    said = environment(done.device)
-    versions = {"reid_dcs": said["reid_dcs"], "python": said["python"], **said["packages"]}
+def reproducibility(evaluation: Evaluation) -> Section:
+    """Command, versions and the full configuration."""
+    facts = environment(evaluation.device)
+    versions = {"reid_dcs": facts["reid_dcs"], "python": facts["python"], **facts["packages"]}
     return Section(
-        "How it was made",
+        "Reproducibility",
         [
-            Verbatim("The command:", shlex.join(["python", *said["command"]])),
+            Verbatim("Command:", shlex.join(["python", *facts["command"]])),
             Table("Versions.", [Column("package"), Column("version")], list(versions.items())),
-            Verbatim(
-                "Every setting:", OmegaConf.to_yaml(OmegaConf.structured(done.config)).strip()
-            ),
+            Verbatim("Configuration:", to_yaml(evaluation.config).strip()),
         ],
     )

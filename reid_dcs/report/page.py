@@ -1,7 +1,7 @@
-"""A report: sections of text, tables and pictures, set as one HTML page that needs nothing else.
+"""Self-contained HTML page from sections of text, tables and figures.
 
-Pictures lie in the page, drawings as SVG and photographs as JPEG; it asks no network for anything.
-It reads on a phone and on paper, and by night. It knows no run: see :mod:`reid_dcs.report`.
+Figures are embedded, plots as SVG and images as JPEG, so that the page makes no network request.
+Its layout adapts to narrow screens, dark mode and print. Nothing here depends on Re-ID.
 """
 
 import base64
@@ -22,14 +22,14 @@ from reid_dcs.data.decode import read_image
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 
-_HEIGHT, _WIDTH = 128, 64  # pixels of a photograph in a list
-_QUALITY = 85  # of a JPEG
-_UNSAID = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+_HEIGHT, _WIDTH = 128, 64  # pixels of a thumbnail
+_JPEG_QUALITY = 85
+_NO_METADATA = dict.fromkeys(("Creator", "Date", "Format", "Type"))
 
 
 @dataclass(frozen=True)
 class Paragraph:
-    """A few sentences; ``warning`` sets them apart."""
+    """A paragraph of text; ``warning`` highlights it."""
 
     kind: ClassVar = "paragraph"
     text: str
@@ -38,7 +38,12 @@ class Paragraph:
 
 @dataclass(frozen=True)
 class Column:
-    """Of a table; ``format`` is Python's for numbers, such as ``.1%``, and empty for words."""
+    """A table column.
+
+    Attributes:
+        title: heading of the column.
+        format: Python format of the numbers, such as ``.1%``; empty for text.
+    """
 
     title: str
     format: str = ""
@@ -49,7 +54,7 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of a value for each column, None where there is none; a click on a column sorts."""
+    """A sortable table: rows of one value per column, None where there is none."""
 
     kind: ClassVar = "table"
     caption: str
@@ -58,59 +63,59 @@ class Table:
 
 
 @dataclass(frozen=True)
-class Drawing:
-    """A figure of lines and words: black becomes the colour of the page's text."""
+class VectorFigure:
+    """A plot, embedded as SVG; black becomes the text color of the page."""
 
-    kind: ClassVar = "drawing"
+    kind: ClassVar = "vector_figure"
     caption: str
     figure: Figure
     alt: str
 
 
 @dataclass(frozen=True)
-class Photograph:
-    """A figure that has photographs in it."""
+class RasterFigure:
+    """A figure that contains images, embedded as JPEG."""
 
-    kind: ClassVar = "photograph"
+    kind: ClassVar = "raster_figure"
     caption: str
     figure: Figure
     alt: str
 
 
 @dataclass(frozen=True)
-class Shot:
-    """A photograph of a list; ``match`` is None for a query."""
+class Thumbnail:
+    """A small image with a label; ``match`` is None for a query."""
 
     path: str
-    line: str
+    label: str
     match: bool | None = None
 
 
 @dataclass(frozen=True)
-class RankedShots:
-    """A query and what was found for it, nearest first."""
+class RankedImages:
+    """A query with gallery images, nearest first."""
 
-    kind: ClassVar = "ranked_shots"
+    kind: ClassVar = "ranked_images"
     caption: str
-    query: Shot
-    found: Sequence[Shot]
+    query: Thumbnail
+    gallery: Sequence[Thumbnail]
 
 
 @dataclass(frozen=True)
 class Verbatim:
-    """What a machine wrote or reads."""
+    """Preformatted text, such as a command or a configuration."""
 
     kind: ClassVar = "verbatim"
     caption: str
     text: str
 
 
-Part = Paragraph | Table | Drawing | Photograph | RankedShots | Verbatim
+Part = Paragraph | Table | VectorFigure | RasterFigure | RankedImages | Verbatim
 
 
 @dataclass(frozen=True)
 class Section:
-    """Parts under a heading."""
+    """A heading with parts below it."""
 
     title: str
     parts: Sequence[Part]
@@ -122,18 +127,18 @@ class Section:
 
 @dataclass(frozen=True)
 class Report:
-    """A title, what it comes to, and the sections."""
+    """Title, summary and sections of a page."""
 
     title: str
-    abstract: Sequence[Paragraph]
+    summary: Sequence[Paragraph]
     sections: Sequence[Section]
 
 
 def write_report(report: Report, path: Path) -> None:
-    """Write the page, whole.
+    """Write the page to a file, atomically.
 
     Raises:
-        InputError: a photograph cannot be read, or the page cannot be written.
+        InputError: an image cannot be read, or the page cannot be written.
     """
     page = render(report)
     with written_whole(path) as file:
@@ -141,49 +146,49 @@ def write_report(report: Report, path: Path) -> None:
 
 
 def render(report: Report) -> str:
-    """The page as HTML; whatever the facts hold is text there, never markup.
+    """The page as HTML; all text is escaped.
 
     Raises:
-        InputError: a photograph cannot be read.
+        InputError: an image cannot be read.
     """
-    pages = Environment(
+    templates = Environment(
         loader=PackageLoader("reid_dcs.report", "template"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    pages.filters |= {"svg": _svg, "jpeg": _jpeg, "thumbnail": _thumbnail}
-    return pages.get_template("report.html.j2").render(report=report)
+    templates.filters |= {"svg": _svg, "jpeg": _jpeg, "thumbnail": _thumbnail}
+    return templates.get_template("report.html.j2").render(report=report)
 
 
-def _svg(drawing: Drawing) -> Markup:
-    """Inline SVG; ids that nothing refers to go, and the others are of this drawing alone."""
+def _svg(part: VectorFigure) -> Markup:
+    """Inline SVG; unused ids are removed, the others are unique to this figure."""
     file = io.StringIO()
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": drawing.caption}):
-        drawing.figure.savefig(file, format="svg", transparent=True, metadata=_UNSAID)
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": part.caption}):
+        part.figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
     svg = file.getvalue()
     svg = svg[svg.index("<svg") :].replace("#000000", "currentColor")
     used = set(re.findall(r"#([\w.-]+)", svg))
     svg = re.sub(r' id="([^"]*)"', lambda id: id[0] if id[1] in used else "", svg)
-    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(drawing.alt)}"', 1))
+    return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{escape(part.alt)}"', 1))
 
 
-def _jpeg(photograph: Photograph) -> str:
+def _jpeg(part: RasterFigure) -> str:
     file = io.BytesIO()
-    photograph.figure.savefig(file, format="jpeg", dpi=130, pil_kwargs={"quality": _QUALITY})
+    part.figure.savefig(file, format="jpeg", dpi=130, pil_kwargs={"quality": _JPEG_QUALITY})
     return _data_url(file)
 
 
-def _thumbnail(shot: Shot) -> str:
+def _thumbnail(image: Thumbnail) -> str:
     try:
-        pixels = read_image(shot.path, _HEIGHT, _WIDTH)
+        pixels = read_image(image.path, _HEIGHT, _WIDTH)
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(
-            f"{shot.path} cannot be shown: unreadable or truncated; replace it"
+            f"{image.path} cannot be shown: unreadable or truncated; replace it"
         ) from error
     file = io.BytesIO()
-    Image.fromarray(pixels).save(file, "jpeg", quality=_QUALITY)
+    Image.fromarray(pixels).save(file, "jpeg", quality=_JPEG_QUALITY)
     return _data_url(file)
 
 

@@ -1,4 +1,4 @@
-"""The sections that look at queries: what each found, why, and by which channels."""
+"""Report sections about queries: table, ranked lists, Grad-CAM and selected channels."""
 
 from pathlib import Path
 
@@ -12,34 +12,35 @@ from reid_dcs.evaluation.match_ranks import match_positions
 from reid_dcs.report.evaluation import Evaluation
 from reid_dcs.report.page import (
     Column,
-    Drawing,
     Paragraph,
-    Photograph,
-    RankedShots,
+    RankedImages,
+    RasterFigure,
     Section,
-    Shot,
     Table,
+    Thumbnail,
+    VectorFigure,
 )
 from reid_dcs.visual.gradcam import draw_pairs, similarity_maps
 from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
-LISTS, RANKS = 4, 10  # ranked lists of the best and of the worst queries, and their length
-ROWS = 100  # queries in a table
-PAIRS = 2  # of the worst queries and of the best, and what they found first
-CALIBRATION = 64  # queries whose windows are looked at
+NUM_LISTS, TOP = 4, 10  # ranked lists per section, gallery images per list
+MAX_ROWS = 100  # queries in the table
+NUM_PAIRS = 2  # worst and best queries shown with Grad-CAM, each
+MAX_IMAGES = 64  # query images in the statistics of selected channels
 
 
-def table(done: Evaluation) -> Section:
-    """A row for each query, of the worst where there are many."""
-    precision = done.ranking.average_precision
-    chosen = choose_queries(precision, "worst", ROWS)
-    relatives = done.labels.relatives(chosen)
-    positions = match_positions(done.distances[torch.from_numpy(chosen)], relatives)  # (n, P)
+def query_table(evaluation: Evaluation) -> Section:
+    """One row per query, worst first, at most MAX_ROWS."""
+    precision = evaluation.ranking.average_precision
+    chosen = choose_queries(precision, "worst", MAX_ROWS)
+    same_pid = evaluation.labels.same_pid(chosen)
+    distances = evaluation.distances[torch.from_numpy(chosen)]
+    match_ranks = match_positions(distances, same_pid)  # (n, P), from 1, zeros at the end
     rows = []
-    for query, own in zip(chosen, positions, strict=True):
-        path, pid, camera, *_ = done.dataset.query[query]
-        hits, matches = int(np.sum((own > 0) & (own <= RANKS))), int(np.sum(own > 0))
-        score = float(precision[query]), int(own[0]), hits, matches
+    for query, ranks in zip(chosen, match_ranks, strict=True):
+        path, pid, camera, *_ = evaluation.dataset.query[query]
+        ranks = ranks[ranks > 0]
+        score = float(precision[query]), int(ranks[0]), int(np.sum(ranks <= TOP)), len(ranks)
         rows.append((Path(path).name, pid, camera + 1, *score))
     columns = [
         Column("query"),
@@ -47,89 +48,107 @@ def table(done: Evaluation) -> Section:
         Column("camera", "d"),
         Column("AP", ".1%"),
         Column("first match", ",d"),
-        Column(f"in first {RANKS}", "d"),
+        Column(f"in top {TOP}", "d"),
         Column("matches", ",d"),
     ]
-    which = "All queries" if len(rows) == done.metrics["num_valid"] else f"The {ROWS} worst queries"
+    complete = len(rows) == evaluation.metrics["num_valid"]
+    queries = "All queries" if complete else f"The {MAX_ROWS} worst queries"
     caption = (
-        f"{which}: average precision, rank of the first match, matches in the first {RANKS} and "
-        "in the whole gallery."
+        f"{queries}: average precision (AP), rank of the first match, number of matches in the "
+        f"top {TOP} and in the whole gallery."
     )
-    return Section("Query by query", [Table(caption, columns, rows)])
+    return Section("Queries", [Table(caption, columns, rows)])
 
 
-def lists(done: Evaluation, which: str) -> Section:
-    parts: list[RankedShots] = []
-    for query in choose_queries(done.ranking.average_precision, which, LISTS):
-        found = ranked_list(done.distances, done.labels, done.ranking, int(query), RANKS)
-        shots = [
-            Shot(done.photograph("gallery", image), f"{distance:.3f}", bool(match))
-            for image, distance, match in zip(*found[1:4], strict=True)
+def ranked_lists(evaluation: Evaluation, which: str) -> Section:
+    """Ranked lists of the ``worst`` or ``best`` queries."""
+    parts: list[RankedImages] = []
+    for query in choose_queries(evaluation.ranking.average_precision, which, NUM_LISTS):
+        ranked = ranked_list(
+            evaluation.distances, evaluation.labels, evaluation.ranking, int(query), TOP
+        )
+        gallery = [
+            Thumbnail(evaluation.image_path("gallery", image), f"{distance:.3f}", bool(match))
+            for image, distance, match in zip(*ranked[1:4], strict=True)
         ]
-        asked = done.photograph("query", query)
-        caption = f"{Path(asked).name}: average precision {found.average_precision:.1%}."
-        parts.append(RankedShots(caption, Shot(asked, "query"), shots))
-    said = (
-        "The query, then what was found, nearest first, with its distance: ✓ the same person, "
-        "✗ another."
+        path = evaluation.image_path("query", query)
+        caption = f"{Path(path).name}: average precision {ranked.average_precision:.1%}."
+        parts.append(RankedImages(caption, Thumbnail(path, "query"), gallery))
+    legend = (
+        f"Each query with its {TOP} nearest gallery images and their distances: ✓ same person, "
+        "✗ different person."
     )
-    return Section(f"The {which} queries", [Paragraph(said), *parts])
+    return Section(f"{which.capitalize()} queries", [Paragraph(legend), *parts])
 
 
-def sight(done: Evaluation) -> Section:
-    """Grad-CAM of queries and of what they found first, each for its similarity to the other."""
-    precision, title = done.ranking.average_precision, "What makes two images alike"
-    chosen = [int(own) for w in ("worst", "best") for own in choose_queries(precision, w, PAIRS)]
-    lists = [ranked_list(done.distances, done.labels, done.ranking, own, 1) for own in chosen]
-    asked = [done.photograph("query", own) for own in chosen]
-    found = [done.photograph("gallery", int(own.gallery[0])) for own in lists]
-    query, gallery = done.inputs(asked), done.inputs(found)
+def similarity(evaluation: Evaluation) -> Section:
+    """Grad-CAM of the similarity between queries and their nearest gallery images."""
+    title, precision = "Image similarity", evaluation.ranking.average_precision
+    queries = [
+        int(query)
+        for which in ("worst", "best")
+        for query in choose_queries(precision, which, NUM_PAIRS)
+    ]
+    nearest = [
+        ranked_list(evaluation.distances, evaluation.labels, evaluation.ranking, query, 1)
+        for query in queries
+    ]
+    query_paths = [evaluation.image_path("query", query) for query in queries]
+    gallery_paths = [evaluation.image_path("gallery", int(top.gallery[0])) for top in nearest]
+    query_inputs = evaluation.inputs(query_paths)
+    gallery_inputs = evaluation.inputs(gallery_paths)
+    model = evaluation.model
     with torch.no_grad():
-        features = done.model(query), done.model(gallery)
+        query_features, gallery_features = model(query_inputs), model(gallery_inputs)
     try:
-        first, cosines = similarity_maps(done.model, query, features[1])
-        second, _ = similarity_maps(done.model, gallery, features[0])
+        query_maps, cosines = similarity_maps(model, query_inputs, gallery_features)
+        gallery_maps, _ = similarity_maps(model, gallery_inputs, query_features)
     except InputError as error:
-        return Section(title, [Paragraph(f"No pictures: {error}.")])
+        return Section(title, [Paragraph(f"Not available: {error}.")])
     notes = [
-        f"{'the same' if own.matches[0] else 'another'} person\nsimilarity {cosine:.2f}"
-        for own, cosine in zip(lists, cosines, strict=True)
+        f"{'same' if top.matches[0] else 'different'} person\nsimilarity {cosine:.2f}"
+        for top, cosine in zip(nearest, cosines, strict=True)
     ]
-    pairs = [
-        [*zip(map(read_pixels, files), maps, strict=True)]
-        for files, maps in ((asked, first), (found, second))
-    ]
-    said = (
-        f"Grad-CAM of the similarity of a query and the image that it found first, for the {PAIRS} "
-        f"worst queries and the {PAIRS} best: red is what speaks most for it."
+    figure = draw_pairs(
+        [*zip(map(read_pixels, query_paths), query_maps, strict=True)],
+        [*zip(map(read_pixels, gallery_paths), gallery_maps, strict=True)],
+        ("query", "nearest"),
+        notes,
     )
-    figure = draw_pairs(*pairs, ("query", "found first"), notes)
-    return Section(title, [Paragraph(said), Photograph("Similarities.", figure, " ".join(notes))])
+    legend = (
+        "Grad-CAM of the cosine similarity between a query and its nearest gallery image, for the "
+        f"{NUM_PAIRS} worst and the {NUM_PAIRS} best queries. Red regions contribute most."
+    )
+    return Section(
+        title, [Paragraph(legend), RasterFigure("Similarity maps.", figure, "; ".join(notes))]
+    )
 
 
-def channels(done: Evaluation) -> Section:
-    title, count = "Which channels are selected", min(CALIBRATION, len(done.dataset.query))
-    chosen = np.linspace(0, len(done.dataset.query) - 1, count).round().astype(int)
-    files = [done.photograph("query", own) for own in chosen]
+def channels(evaluation: Evaluation) -> Section:
+    """Channels selected by the attention blocks over evenly spaced query images."""
+    title, num_query = "Selected channels", len(evaluation.dataset.query)
+    count = min(MAX_IMAGES, num_query)
+    chosen = np.linspace(0, num_query - 1, count).round().astype(int)
+    paths = [evaluation.image_path("query", query) for query in chosen]
     try:
-        found = selections(done.model, [done.inputs(files)])
+        blocks = selections(evaluation.model, [evaluation.inputs(paths)])
     except InputError:
         return Section(title, [Paragraph("None: the network has no attention.")])
-    shares = ", ".join(f"{own.selected.mean():.0%}" for own in found)
+    shares = ", ".join(f"{block.selected.mean():.0%}" for block in blocks)
     return Section(
         title,
         [
-            Paragraph(f"Share of the channels that a position selects, stage by stage: {shares}."),
-            Photograph(
-                "Start, length and union of the windows of each position, as shares of the "
-                "channels: a row for each attention block.",
-                draw_windows(read_pixels(files[0]), found),
+            Paragraph(f"Share of the channels that a position selects, by stage: {shares}."),
+            RasterFigure(
+                "Windows of each position of one image, one row per attention block: mean start, "
+                "mean length and size of the union, as shares of the channels.",
+                draw_windows(read_pixels(paths[0]), blocks),
                 "A query image, and maps of its windows",
             ),
-            Drawing(
-                f"How much each channel is selected, and the share by depth; {count} queries.",
-                draw_channels(found),
-                f"Channels by stage; shares selected: {shares}",
+            VectorFigure(
+                f"Mean weight of each channel, and selected share by depth, over {count} queries.",
+                draw_channels(blocks),
+                f"Channel weights by stage; selected shares: {shares}",
             ),
         ],
     )

@@ -1,4 +1,4 @@
-"""The rows of a table: one recipe, several networks, several seeds, beside the paper's figures."""
+"""Run the rows of a table with several seeds, and print it beside the paper's figures."""
 
 import json
 import statistics
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from reid_dcs.config import Config, compose, read_config, to_layer
+from reid_dcs.config import TrainRun, compose, read_config, to_layer, upgraded
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json, written_whole
 from reid_dcs.models import build_model
@@ -14,81 +14,83 @@ from reid_dcs.models import build_model
 Metrics = dict[str, Any]
 
 
-def ablate(config: Config, run: Callable[[Config], Metrics]) -> dict[str, list[Metrics]]:
+def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Metrics]]:
     """Run every row of ``config.ablation`` with every seed, and print the table.
 
-    A row's run lies in ``<output_dir>/<row>/seed-<seed>``; one that is finished there with the same
-    settings is not run again, and one that was stopped goes on. ``table.md`` and ``table.json``
-    hold what there is so far after each run.
+    The files of a row are in ``<output_dir>/<row>/seed-<seed>``. A run that is finished there with
+    the same settings is not repeated, and one that was stopped is resumed. ``table.md`` and
+    ``table.json`` are updated after each run.
 
     Args:
-        config: what the rows share.
+        config: settings shared by all rows.
         run: a search or a training.
 
     Returns:
-        by row, the metrics of each seed.
+        for each row, the metrics of each seed.
 
     Raises:
-        InputError: a row with wrong settings, found before any run.
+        InputError: a row with wrong settings; raised before any run.
     """
-    output = Path(config.output_dir)
-    runs = {
-        (row, seed): _config_of(config, row, seed, output / row / f"seed-{seed}")
+    output, rows = Path(config.output_dir), config.ablation.rows
+    configs = {
+        (row, seed): _row_config(config, row, seed, output / row / f"seed-{seed}")
         for seed in config.ablation.seeds
-        for row in config.ablation.rows
+        for row in rows
     }
-    table: dict[str, list[Metrics]] = {row: [] for row in config.ablation.rows}
-    for (row, seed), own in runs.items():
+    table: dict[str, list[Metrics]] = {row: [] for row in rows}
+    for (row, seed), row_config in configs.items():
         print(f"\n== {row}, seed {seed}", flush=True)
-        table[row].append(_finished(own) or run(own))
+        table[row].append(_finished(row_config) or run(row_config))
         write_json(output / "table.json", table)
         with written_whole(output / "table.md") as file:
-            file.write(as_markdown(table, config.ablation.rows).encode())
-    print(f"\n{as_markdown(table, config.ablation.rows)}\nwritten to {output}/table.md")
+            file.write(as_markdown(table, rows).encode())
+    print(f"\n{as_markdown(table, rows)}\nwritten to {output}/table.md")
     return table
 
 
 def as_markdown(table: dict[str, list[Metrics]], rows: dict[str, Any]) -> str:
-    """Means and deviations over seeds: cost; mAP and rank-1, per cent, beside the paper's."""
+    """Format means and standard deviations over seeds: cost, mAP and rank-1 in per cent."""
     lines = [
         "| row | seeds | params, M | multiply-adds, G | mAP | R1 | the paper's mAP | R1 |",
         "|---|---|---|---|---|---|---|---|",
     ]
-    for row, found in table.items():
-        if found:
+    for row, seeds in table.items():
+        if seeds:
             costs = [
-                _spread([own[key] / unit for own in found], digits)
+                _mean_std([metrics[key] / unit for metrics in seeds], digits)
                 for key, unit, digits in (("params", 1e6, 2), ("total_macs", 1e9, 4))
             ]
-            figures = [_spread([100 * own[key] for own in found], 1) for key in ("mAP", "rank1")]
+            scores = [
+                _mean_std([100 * metrics[key] for metrics in seeds], 1) for key in ("mAP", "rank1")
+            ]
             paper = [str(value) for value in rows[row].get("paper") or ("-", "-")]
-            lines.append(f"| {' | '.join([row, str(len(found)), *costs, *figures, *paper])} |")
+            lines.append(f"| {' | '.join([row, str(len(seeds)), *costs, *scores, *paper])} |")
     return "\n".join(lines) + "\n"
 
 
-def _spread(values: list[float], digits: int) -> str:
+def _mean_std(values: list[float], digits: int) -> str:
     mean = f"{statistics.mean(values):.{digits}f}"
     if min(values) == max(values):
         return mean
     return f"{mean} ± {statistics.stdev(values):.{digits}f}"
 
 
-def _config_of(config: Config, row: str, seed: int, output: Path) -> Config:
-    own = config.ablation.rows[row]
-    if not isinstance(own, dict):
-        raise InputError(f"configuration: ablation.rows.{row} must hold settings, not {own!r}")
-    settings = {key: value for key, value in own.items() if key != "paper"}
-    common = to_layer(config) | {"ablation": {}, "output_dir": str(output), "resume": "auto"}
-    config = compose(common, settings, {"seed": seed})
-    build_model(config.model.name, num_classes=1, **config.model.options)
-    return config
+def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun:
+    settings = config.ablation.rows[row]
+    if not isinstance(settings, dict):
+        raise InputError(f"configuration: ablation.rows.{row} must hold settings, not {settings!r}")
+    changes = {key: value for key, value in settings.items() if key != "paper"}
+    shared = to_layer(config) | {"ablation": {}, "output_dir": str(output), "resume": "auto"}
+    row_config = compose(type(config), shared, changes, {"seed": seed})
+    build_model(row_config.model.name, num_classes=1, **row_config.model.options)
+    return row_config
 
 
-def _finished(config: Config) -> Metrics | None:
-    """The metrics of a run that was done already, with these settings."""
+def _finished(config: TrainRun) -> Metrics | None:
+    """Read the metrics of a run that has finished with these settings, if there is one."""
     output = Path(config.output_dir)
     if not (output / "metrics.json").exists() or not (output / "config.yaml").exists():
         return None
-    if read_config(output / "config.yaml") != to_layer(config):
+    if upgraded(read_config(output / "config.yaml"), type(config)) != to_layer(config):
         return None
     return json.loads((output / "metrics.json").read_text())

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, to_layer
-from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
+from reid_dcs.config import Run, TrainRun, to_layer
+from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.manager import InMemoryDataManager
@@ -27,7 +27,9 @@ from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronised
+from reid_dcs.runtime.environment import command_line
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.weights import ModelCard, Preprocessing
 
 
 class Data(NamedTuple):
@@ -37,7 +39,7 @@ class Data(NamedTuple):
     manager: InMemoryDataManager
 
 
-def load_data(config: Config, device: torch.device) -> Data:
+def load_data(config: TrainRun, device: torch.device) -> Data:
     """Load and decode the data set of ``config.data``, once for all phases of a run.
 
     Raises:
@@ -62,7 +64,7 @@ def seeded(seed: int) -> Iterator[None]:
         torch.manual_seed(seed + distributed.rank())
 
 
-def build_network(config: Config, num_classes: int, device: torch.device) -> nn.Module:
+def build_network(config: TrainRun, num_classes: int, device: torch.device) -> nn.Module:
     """Build the network of ``config.model`` on a device, ``channels_last``."""
     model = build_model(
         config.model.name,
@@ -73,39 +75,75 @@ def build_network(config: Config, num_classes: int, device: torch.device) -> nn.
     return place(config, model, device)
 
 
-def place(config: Config, model: nn.Module, device: torch.device) -> nn.Module:
+def place(config: TrainRun, model: nn.Module, device: torch.device) -> nn.Module:
     """Move to a device, ``channels_last``, with synchronized batch norms if they are set."""
     model = synchronised(model, device) if config.train.sync_bn else model
     return model.to(device, memory_format=torch.channels_last)
 
 
 def build_manager(
-    config: Config, dataset: ListedDataset, device: torch.device, train: bool = True
+    config: TrainRun,
+    dataset: ListedDataset,
+    device: torch.device,
+    train: bool = True,
+    preprocessing: Preprocessing | None = None,
 ) -> InMemoryDataManager:
-    """Build the loaders of ``config.data``, each with this process's part of the data."""
+    """Build the loaders of ``config.data``, each with this process's part of the data.
+
+    ``preprocessing`` is that of the evaluated weights; by default that of training.
+    """
     data = config.data
+    batches = config.data if isinstance(config, TrainRun) else TrainRun().data  # unused
+    pixels = preprocessing or training_preprocessing(config)
     return InMemoryDataManager(
         data.name,
         dataset,
-        height=data.height,
-        width=data.width,
-        batch_size=data.batch_size,
-        num_instances=data.num_instances,
+        height=pixels.height,
+        width=pixels.width,
+        batch_size=batches.batch_size,
+        num_instances=batches.num_instances,
         test_batch_size=config.eval.batch_size,
         augmentation=Augmentation(
-            data.flip, data.padding, data.erasing, data.brightness, data.contrast
+            batches.flip,
+            batches.padding,
+            batches.erasing,
+            batches.brightness,
+            batches.contrast,
+            pixels.mean,
+            pixels.std,
         ),
         device=device,
-        mixup=data.mixup,
+        mixup=batches.mixup,
         mapped=store_prefix(data.root, data.name, data.options) if data.mapped else None,
         seed=config.seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         train=train,
+        mean=pixels.mean,
+        std=pixels.std,
+        interpolation=pixels.interpolation,
     )
 
 
-def build_engine(config: Config, model: nn.Module, manager: InMemoryDataManager) -> ReIDEngine:
+def training_preprocessing(config: TrainRun) -> Preprocessing:
+    """Preprocessing in training: ImageNet's mean and std, bilinear interpolation."""
+    return Preprocessing(config.data.height, config.data.width)
+
+
+def build_card(config: TrainRun, num_classes: int) -> ModelCard:
+    """Describe the network that ``config`` trains."""
+    return ModelCard(
+        model=config.model.name,
+        options=config.model.options,
+        num_classes=num_classes,
+        preprocessing=training_preprocessing(config),
+        trained_on=config.data.name,
+        trained_on_options=config.data.options,
+        command=command_line(),
+    )
+
+
+def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManager) -> ReIDEngine:
     """Build the training engine of ``config.train``."""
     recipe = config.train
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
@@ -124,7 +162,7 @@ def build_engine(config: Config, model: nn.Module, manager: InMemoryDataManager)
     )
 
 
-def build_criterion(config: Config) -> IdentityTripletLoss:
+def build_criterion(config: TrainRun) -> IdentityTripletLoss:
     """Build the training criterion of ``config.train``."""
     recipe = config.train
     margin = None if recipe.soft_margin else recipe.margin
@@ -132,7 +170,7 @@ def build_criterion(config: Config) -> IdentityTripletLoss:
 
 
 def engine_options(
-    config: Config, model: nn.Module, manager: InMemoryDataManager
+    config: TrainRun, model: nn.Module, manager: InMemoryDataManager
 ) -> dict[str, Any]:
     """Keyword arguments that the engines of training and search share."""
     recipe = config.train
@@ -141,29 +179,14 @@ def engine_options(
         "compiled": compiled(model, recipe.compile),
         "precision": Precision(recipe.precision, next(model.parameters()).device),
         "clip_norm": recipe.clip_norm,
-        "description": describe(config, manager.num_train_pids),
+        "description": {
+            **build_card(config, manager.num_train_pids).to_dict(),
+            "config": to_layer(config),
+        },
     }
 
 
-def describe(config: Config, num_classes: int) -> dict[str, Any]:
-    """Describe model and preprocessing, as every checkpoint of a run does."""
-    return {
-        "model": {
-            "name": config.model.name,
-            "options": dict(config.model.options),
-            "num_classes": num_classes,
-        },
-        "preprocessing": {
-            "height": config.data.height,
-            "width": config.data.width,
-            "mean": list(IMAGENET_MEAN),
-            "std": list(IMAGENET_STD),
-        },
-        "config": to_layer(config),
-    }
-
-
-def checkpoint_to_resume(config: Config, folder: Path) -> dict[str, Any] | None:
+def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | None:
     """Read the checkpoint that ``config.resume`` names; None if the run starts from scratch.
 
     Raises:
@@ -182,9 +205,7 @@ def checkpoint_to_resume(config: Config, folder: Path) -> dict[str, Any] | None:
     return content
 
 
-def announce(
-    config: Config, dataset: ListedDataset, model: nn.Module, device: torch.device
-) -> None:
+def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torch.device) -> None:
     """Print the model and the data set of a run, and warn about unusual evaluation protocols."""
     if not distributed.is_main():
         return

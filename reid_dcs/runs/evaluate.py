@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from reid_dcs.config import Config, Layer, to_layer
+from reid_dcs.config import EvaluateRun, Layer, as_layer
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
@@ -35,7 +35,7 @@ from reid_dcs.evaluation.feature_cache import (
 )
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import write_json
-from reid_dcs.inference.load import load_trained, read_trained
+from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
 from reid_dcs.runs.build import announce, build_manager
 from reid_dcs.runs.output import metrics_of, open_output, table, write_setting
 from reid_dcs.runtime import distributed
@@ -53,11 +53,11 @@ Loaders = Callable[[], Mapping[str, Iterable[dict]]]
 
 
 def evaluate(config: Layer) -> dict[str, Any]:
-    """Evaluate ``eval.weights``: a checkpoint of ours, of torchreid's with ``model.name``, or a
-    name of the model zoo.
+    """Evaluate ``eval.weights``: a checkpoint, a file of torchreid's together with ``model.name``,
+    or a name of the model zoo.
 
-    A checkpoint of ours says which model, input size and data set it was trained with. Settings
-    given here win, but naming another architecture is an error.
+    The card of the weights names model, preprocessing and data set. Settings given here override
+    it, but naming another architecture is an error.
 
     Args:
         config: some or all settings.
@@ -69,33 +69,31 @@ def evaluate(config: Layer) -> dict[str, Any]:
     Raises:
         InputError: anything the user can mend.
     """
-    given = to_layer(config) if isinstance(config, Config) else config
+    given = as_layer(EvaluateRun, config)
     source = given.get("eval", {}).get("weights")
     if not source:
         raise InputError("no weights given: pass --weights FILE, or a name of the model zoo")
-    config, content = read_trained(source, given)
-    with distributed.process_group(choose_device(config.device)) as device:
-        return run_evaluation(config, content, bool(given.get("output_dir")), device)
+    weights = read_trained(source, given)
+    with distributed.process_group(choose_device(weights.config.device)) as device:
+        return run_evaluation(weights, bool(given.get("output_dir")), device)
 
 
-def run_evaluation(
-    config: Config, content: dict[str, Any], write: bool, device: torch.device
-) -> dict[str, Any]:
-    source = config.eval.weights
+def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -> dict[str, Any]:
+    config, card = weights.config, weights.card
     for setting in ("ranks", "report"):
         if getattr(config.eval, setting) and not write:
             raise InputError(f"eval.{setting} writes into the output folder: pass --output-dir DIR")
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
-    model = load_trained(config, content, source, device)
+    model = load_trained(weights, device)
     output = open_output(Path(config.output_dir), fresh=False) if write else None
     announce(config, dataset, model, device)
 
     def loaders():
-        manager = build_manager(config, dataset, device, train=False)
+        manager = build_manager(config, dataset, device, False, card.preprocessing)
         return manager.test_loader[config.data.name]
 
-    features = query_and_gallery(config, dataset, model, loaders, output or Path(source).parent)
+    features = query_and_gallery(weights, dataset, model, loaders, output or weights.path.parent)
     ranking, *ranked = rank_features(
         features["query"],
         features["gallery"],
@@ -105,8 +103,8 @@ def run_evaluation(
         single_shot=SingleShot(seed=config.seed) if config.eval.single_shot else None,
         device=device,
     )
-    trained_on = content.get("config", {}).get("data", {}).get("name")
-    said = describe_protocol(config, trained_on)
+    trained_on = card.trained_on or None
+    said = describe_protocol(config.eval, trained_on)
     metrics = metrics_of(config, dataset, model, ranking.summary()) | said
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # a training's own configuration stays
@@ -116,23 +114,29 @@ def run_evaluation(
         if config.eval.report:
             from reid_dcs.report import Evaluation, report_evaluation  # which imports grad-cam
 
-            history = content.get("history", [])
-            done = Evaluation(config, dataset, model, metrics, history, ranking, *ranked)
+            history = weights.content.get("history", [])
+            pixels = card.preprocessing
+            done = Evaluation(config, pixels, dataset, model, metrics, history, ranking, *ranked)
             report_evaluation(done, output)
     print("\n".join([*protocol_warnings(said, config.data.name), table(metrics)]))
     return metrics
 
 
 def query_and_gallery(
-    config: Config, dataset: ListedDataset, model: nn.Module, loaders: Loaders, folder: Path
+    weights: TrainedWeights,
+    dataset: ListedDataset,
+    model: nn.Module,
+    loaders: Loaders,
+    folder: Path,
 ) -> dict[str, Features]:
-    """Features of both splits: those kept in ``folder``, or extracted, and then kept there.
+    """Features of both splits, from the cache in ``folder`` or extracted and then cached there.
 
-    What is kept serves while the weights' file, the images, the network and the way of extraction
-    are the same. Identities and cameras are always the data set's.
+    A cache is valid for the same file of weights, images, network, preprocessing and extraction.
+    Identities and cameras are always the data set's.
     """
+    config = weights.config
     dtype = Precision(config.eval.precision, next(model.parameters()).device).dtype
-    prints = {split: _fingerprint(config, dataset, split, dtype) for split in SPLITS}
+    prints = {split: _fingerprint(weights, dataset, split, dtype) for split in SPLITS}
     files = {split: features_file(folder, config.data.name, split) for split in SPLITS}
     kept = {split: _kept(dataset, split, files[split], prints[split]) for split in SPLITS}
     if all(all(found) for found in gathered([features is not None for features in kept.values()])):
@@ -150,7 +154,7 @@ def query_and_gallery(
 
 
 def draw_evaluation(
-    config: Config,
+    config: EvaluateRun,
     dataset: ListedDataset,
     ranking: Ranking,
     distances: Rows,
@@ -170,22 +174,25 @@ def draw_evaluation(
     draw_ranked_lists(lists, *paths, output / "ranks.png")
 
 
-def _reranking(config: Config) -> KReciprocal | None:
+def _reranking(config: EvaluateRun) -> KReciprocal | None:
     options = config.eval
     return KReciprocal(options.k1, options.k2, options.rerank_weight) if options.rerank else None
 
 
 def _fingerprint(
-    config: Config, dataset: ListedDataset, split: str, dtype: torch.dtype
+    weights: TrainedWeights, dataset: ListedDataset, split: str, dtype: torch.dtype
 ) -> str | None:
-    """None where nothing is to be kept."""
+    """Of a split's features; None if they are not to be cached."""
+    config, pixels = weights.config, weights.card.preprocessing
     if not config.eval.keep_features:
         return None
     paths = [item[0] for item in getattr(dataset, split)]
     try:
         return features_fingerprint(
-            Path(config.eval.weights),
-            images=fingerprint(paths, config.data.height, config.data.width),
+            weights.path,
+            images=fingerprint(paths, pixels.height, pixels.width, pixels.interpolation),
+            mean=pixels.mean,
+            std=pixels.std,
             model=[config.model.name, dict(config.model.options)],
             flip=config.eval.flip,
             dtype=str(dtype),

@@ -4,10 +4,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from omegaconf import OmegaConf
 from torch import nn
 
-from reid_dcs.config import Config
+from reid_dcs.config import Run, to_yaml
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.engine import CHECKPOINT
 from reid_dcs.errors import InputError
@@ -41,17 +40,17 @@ def open_output(output: Path, fresh: bool) -> Path:
     return output
 
 
-def write_setting(output: Path, config: Config, device: torch.device) -> None:
+def write_setting(output: Path, config: Run, device: torch.device) -> None:
     """Write ``config.yaml`` (all settings) and ``environment.json`` (versions and device)."""
     if not distributed.is_main():
         return
     with written_whole(output / "config.yaml") as file:
-        file.write(OmegaConf.to_yaml(OmegaConf.structured(config)).encode())
+        file.write(to_yaml(config).encode())
     write_json(output / "environment.json", environment(device))
 
 
 def metrics_of(
-    config: Config, dataset: ListedDataset, model: nn.Module, result: RankResult
+    config: Run, dataset: ListedDataset, model: nn.Module, result: RankResult
 ) -> dict[str, Any]:
     """The content of ``metrics.json``: metrics as fractions, counts, model and data set."""
     cost = complexity(model, (3, config.data.height, config.data.width))

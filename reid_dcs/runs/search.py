@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.config import Config, Layer, compose, to_layer
-from reid_dcs.data.augment import normalise
+from reid_dcs.config import Layer, SearchRun, compose, to_layer
+from reid_dcs.data.augment import normalize
 from reid_dcs.data.store import ImageStore
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
@@ -31,7 +31,7 @@ from reid_dcs.runs.build import (
     seeded,
 )
 from reid_dcs.runs.output import open_output, write_setting
-from reid_dcs.runs.train import fit, train
+from reid_dcs.runs.train import fit, run_training
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.hooks import weight_of
@@ -70,20 +70,23 @@ def search(config: Layer) -> dict[str, Any]:
         InputError: invalid setting, path or file.
         Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
     """
-    config = compose(config)
+    config = compose(SearchRun, config)
     if config.ablation.rows:
         return ablate(config, _search_or_train)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_search(config, device)
 
 
-def _search_or_train(config: Config) -> dict[str, Any]:
+def _search_or_train(config: SearchRun) -> dict[str, Any]:
     """Run a row of an ablation; a network with nothing to search is only trained."""
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
     _, windows, logits = search_parameters(model)
     searched = windows or logits or is_space(config.model.name)
-    return search(config) if searched else train(config)
+    if searched:
+        return search(config)
+    with distributed.process_group(choose_device(config.device)) as device:
+        return run_training(config, device)
 
 
 class SearchResult(NamedTuple):
@@ -95,7 +98,7 @@ class SearchResult(NamedTuple):
     """The backbone, if it was searched."""
 
 
-def run_search(config: Config, device: torch.device) -> dict[str, Any]:
+def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     """Both phases of the job on one decoded data set; return the content of ``metrics.json``."""
     output, folder = Path(config.output_dir), Path(config.output_dir, "search")
     resumed = checkpoint_to_resume(config, folder)
@@ -143,7 +146,7 @@ def run_search(config: Config, device: torch.device) -> dict[str, Any]:
     return metrics
 
 
-def build_searched(config: Config, num_classes: int, device: torch.device) -> nn.Module:
+def build_searched(config: SearchRun, num_classes: int, device: torch.device) -> nn.Module:
     """Build the network that is searched: a supergraph for a space, else the network itself."""
     if not is_space(config.model.name):
         return build_network(config, num_classes, device)
@@ -153,7 +156,7 @@ def build_searched(config: Config, num_classes: int, device: torch.device) -> nn
     return place(config, model, device)
 
 
-def build_search_engine(config: Config, model: nn.Module, data: Data) -> SearchEngine:
+def build_search_engine(config: SearchRun, model: nn.Module, data: Data) -> SearchEngine:
     """Build the engine of ``config.search``."""
     return SearchEngine(
         data.manager,
@@ -172,7 +175,7 @@ def search_result(model: nn.Module) -> SearchResult:
     return SearchResult(model.state_dict(), None)
 
 
-def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
+def _penalty(config: SearchRun, model: nn.Module) -> Callable[[], Tensor] | None:
     target = config.search.target_gmacs
     if not target:
         return None
@@ -187,7 +190,7 @@ def _penalty(config: Config, model: nn.Module) -> Callable[[], Tensor] | None:
     return penalty
 
 
-def training_config(config: Config, found: SearchResult) -> Config:
+def training_config(config: SearchRun, found: SearchResult) -> SearchRun:
     """Settings of the training: the same model, or the architecture that the search found."""
     if found.architecture is None:
         return config
@@ -203,10 +206,10 @@ def training_config(config: Config, found: SearchResult) -> Config:
     )
     if distributed.is_main():
         found.architecture.write(output / "architecture.json")
-    return compose(to_layer(config), {"model": {"options": options}})
+    return compose(SearchRun, to_layer(config), {"model": {"options": options}})
 
 
-def write_windows(config: Config, model: nn.Module, store: ImageStore, output: Path) -> None:
+def write_windows(config: SearchRun, model: nn.Module, store: ImageStore, output: Path) -> None:
     """Measure the windows of a trained network, write ``windows.json`` and print a summary."""
     count = min(config.search.calibration, len(store))
     index = torch.linspace(0, len(store) - 1, count).round().long()  # spread evenly
@@ -214,7 +217,7 @@ def write_windows(config: Config, model: nn.Module, store: ImageStore, output: P
     def images() -> Iterator[Tensor]:
         """Training images without augmentation."""
         for batch in index.split(config.eval.batch_size):
-            yield normalise(store.images[batch].to(weight_of(model).device))
+            yield normalize(store.images[batch].to(weight_of(model).device))
 
     blocks = describe_windows(model, images())
     smaller = pruned(model, images())

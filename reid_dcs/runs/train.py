@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from reid_dcs.config import Config, Layer, compose
+from reid_dcs.config import Layer, TrainRun, compose
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.files import write_json
@@ -40,14 +40,14 @@ def train(config: Layer) -> dict[str, Any]:
         InputError: invalid setting, path or file; found before training, nothing is written.
         Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
     """
-    config = compose(config)
+    config = compose(TrainRun, config)
     if config.ablation.rows:
         return ablate(config, train)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_training(config, device)
 
 
-def run_training(config: Config, device: torch.device) -> dict[str, Any]:
+def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
     """Train and evaluate on a device; return the content of ``metrics.json``."""
     output = Path(config.output_dir)
     resumed = checkpoint_to_resume(config, output)
@@ -63,7 +63,9 @@ def run_training(config: Config, device: torch.device) -> dict[str, Any]:
     return fit(config, engine, dataset, output)
 
 
-def fit(config: Config, engine: ReIDEngine, dataset: ListedDataset, output: Path) -> dict[str, Any]:
+def fit(
+    config: TrainRun, engine: ReIDEngine, dataset: ListedDataset, output: Path
+) -> dict[str, Any]:
     """Run an engine to the last epoch, and write metrics, curves and the final checkpoint."""
     result = engine.run(output, config.train.epochs, eval_freq=config.eval.every)
     seconds = sum(entry["seconds"] for entry in engine.history)

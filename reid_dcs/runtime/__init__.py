@@ -1,1 +1,1 @@
-"""The machine: device, number types, processes, random numbers, signals, environment."""
+"""Runtime: device, precision, distributed processes, random state, signals, environment."""

@@ -1,4 +1,4 @@
-"""What the machine at hand is good for: its device, its memory, its compiler."""
+"""Device selection, compilation and memory settings."""
 
 import contextlib
 import ctypes
@@ -13,13 +13,18 @@ from reid_dcs.errors import InputError
 
 
 def choose_device(name: str) -> torch.device:
-    """``auto`` is CUDA where there is one.
+    """Select a device.
+
+    Selecting the CPU also tunes the C library's memory allocator for training.
+
+    Args:
+        name: ``cpu``, ``cuda`` or ``auto``: CUDA if available, otherwise the CPU.
 
     Raises:
-        InputError: CUDA asked for and absent.
+        InputError: CUDA is requested but not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda: PyTorch finds no CUDA device here; use device=auto")
+        raise InputError("device=cuda: PyTorch finds no CUDA device; use device=auto")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
@@ -28,7 +33,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def device_name(device: torch.device) -> str:
-    """What the maker calls it: of an accelerator or, as far as the system tells, the processor."""
+    """Product name of the GPU, or of the CPU as far as the system reports it."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     with contextlib.suppress(OSError):  # not Linux
@@ -39,13 +44,17 @@ def device_name(device: torch.device) -> str:
 
 
 def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
-    """``torch.compile(model)``, if ``wanted``; None leaves it to the device.
+    """Apply ``torch.compile`` where it is wanted.
 
-    An accelerator gets one captured graph of kernels, whose launches then cost nothing; on a CPU
+    On CUDA, kernel launches are captured in CUDA graphs and cost almost nothing. On a CPU,
     compilation gains nothing (benchmarks/results/train.md).
 
+    Args:
+        model: network, on its device.
+        wanted: whether to compile; None compiles on CUDA only.
+
     Raises:
-        InputError: the machine has no compiler that works.
+        InputError: there is no working compiler.
     """
     device = next(model.parameters()).device
     if wanted is None:
@@ -55,28 +64,33 @@ def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
     try:
         with warnings.catch_warnings(action="ignore"):
             torch.compile(torch.sin)(torch.zeros(8, device=device))
-    except Exception as error:  # a compiler fails in as many ways as there are compilers
+    except Exception as error:  # compilers raise many types of errors
         reason = str(error).splitlines()[0]
-        raise InputError(f"train.compile=true: no working compiler here ({reason})") from error
+        raise InputError(
+            f"train.compile: no working compiler ({reason}); use train.compile=false"
+        ) from error
     return torch.compile(model, mode="reduce-overhead" if device.type == "cuda" else "default")
 
 
 def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
-    """The model with batch norms whose statistics are those of all processes' batches.
+    """Convert batch norms to synchronized ones, with statistics over the batches of all ranks.
 
     Raises:
-        InputError: on a CPU, where torch has none.
+        InputError: the device is a CPU, where PyTorch does not support them.
     """
     if device.type == "cpu":
-        raise InputError("train.sync_bn=true: torch synchronises batch norms on accelerators only")
+        raise InputError(
+            "train.sync_bn=true: PyTorch synchronizes batch norms on accelerators only; "
+            "use train.sync_bn=false"
+        )
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 
 def _keep_freed_memory() -> None:
-    """Have glibc reuse the pages of freed tensors.
+    """Make glibc reuse the memory of freed tensors.
 
-    By default every large tensor is a fresh mapping, zeroed page by page and unmapped after use;
-    benchmarks/step.py shows what that costs.
+    By default every large tensor is a new memory mapping, zeroed page by page and unmapped when
+    freed; benchmarks/step.py measures the cost.
     """
     m_trim_threshold, m_mmap_threshold = -1, -3  # malloc.h
     try:
@@ -84,4 +98,4 @@ def _keep_freed_memory() -> None:
     except (OSError, AttributeError):  # not glibc
         return
     mallopt(m_mmap_threshold, 2**30)
-    mallopt(m_trim_threshold, -1)  # never: a step at 256x128 frees gigabytes
+    mallopt(m_trim_threshold, -1)  # never trim: a training step at 256x128 frees gigabytes

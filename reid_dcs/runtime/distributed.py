@@ -1,6 +1,6 @@
-"""Processes that train or evaluate together: torchrun starts them; without it there is one.
+"""Distributed training and evaluation: helpers that also work in a single process.
 
-Rank 0 alone speaks and writes.
+Processes are started by torchrun. Only rank 0 prints and writes files.
 """
 
 import contextlib
@@ -16,27 +16,30 @@ from torch.nn.parallel import DistributedDataParallel
 
 T = TypeVar("T")
 
-_PATIENCE = timedelta(minutes=60)  # of a rank that waits: decoding a large set takes long
+_TIMEOUT = timedelta(minutes=60)  # other ranks wait while rank 0 decodes a large data set
 
 
 def rank() -> int:
+    """Rank of this process; 0 without a process group."""
     return dist.get_rank() if dist.is_initialized() else 0
 
 
 def world_size() -> int:
+    """Number of processes; 1 without a process group."""
     return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def is_main() -> bool:
+    """True on rank 0, which alone prints and writes files."""
     return rank() == 0
 
 
 @contextlib.contextmanager
 def process_group(device: torch.device) -> Iterator[torch.device]:
-    """Join the processes that torchrun started, if it did; all but rank 0 fall silent.
+    """Join the process group if torchrun started this process; mute stdout except on rank 0.
 
     Args:
-        device: asked for; of several accelerators each rank of a machine takes its own.
+        device: requested device; with CUDA, each local rank uses its own GPU.
 
     Yields:
         the device of this rank.
@@ -49,19 +52,19 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=_PATIENCE)
+    dist.init_process_group(backend, timeout=_TIMEOUT)
     with contextlib.ExitStack() as stack:
         if not is_main():
-            silence = stack.enter_context(open(os.devnull, "w"))
-            stack.enter_context(contextlib.redirect_stdout(silence))
+            devnull = stack.enter_context(open(os.devnull, "w"))
+            stack.enter_context(contextlib.redirect_stdout(devnull))
         yield device
-    # After an error it is left standing: taking it down would wait for the other ranks.
+    # Not in a finally block: after an error, destroying the group would wait for the other ranks.
     dist.destroy_process_group()
 
 
 @contextlib.contextmanager
 def main_first() -> Iterator[None]:
-    """Rank 0 goes first, for what it leaves on the disk for the others."""
+    """Run the block on rank 0 first, then on the other ranks, which find the files it wrote."""
     if not is_main():
         dist.barrier()
     yield
@@ -69,13 +72,13 @@ def main_first() -> Iterator[None]:
         dist.barrier()
 
 
-def share() -> slice:
-    """Every how-manieth item is this rank's: ``items[share()]``."""
+def rank_slice() -> slice:
+    """Slice selecting this process's items, every ``world_size``-th: ``items[rank_slice()]``."""
     return slice(rank(), None, world_size())
 
 
 def gathered(value: T) -> list[T]:
-    """What every rank has, in the order of ranks, on every rank; picklable, on the CPU."""
+    """All-gather a picklable value on the CPU: the values of all ranks, in rank order."""
     if world_size() == 1:
         return [value]
     values: list[T] = [value] * world_size()
@@ -84,7 +87,7 @@ def gathered(value: T) -> list[T]:
 
 
 def summed(values: Tensor) -> Tensor:
-    """The sum over the ranks of a tensor of one shape."""
+    """All-reduce: the sum over the ranks of a tensor that has the same shape on each."""
     if world_size() > 1:
         values = values.clone()
         dist.all_reduce(values)
@@ -92,17 +95,17 @@ def summed(values: Tensor) -> Tensor:
 
 
 def any_rank(flag: object) -> bool:
-    """Whether it is true on any rank."""
+    """True if ``flag`` is true on any rank."""
     return bool(summed(torch.tensor(float(bool(flag)))))
 
 
 def parallel(model: nn.Module) -> nn.Module:
-    """The model with the mean of the ranks' gradients as its gradient; alone, the model."""
+    """Wrap the model to average gradients over the ranks; a single process gets it unwrapped."""
     return DistributedDataParallel(model) if world_size() > 1 else model
 
 
 def share_statistics(model: nn.Module) -> None:
-    """Give every rank the batch norm statistics of rank 0; in training each gathers its own."""
+    """Broadcast the buffers of rank 0; batch norm statistics differ between ranks in training."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)

@@ -1,4 +1,4 @@
-"""A look at what every module of a network takes and gives for one image."""
+"""Forward hooks on all modules of a network, and a temporary evaluation mode."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -6,20 +6,22 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-See = Callable[[str, nn.Module, tuple, object], None]
-"""Is told, after each call of a module, its name, itself, its inputs and its output."""
+Callback = Callable[[str, nn.Module, tuple, object], None]
+"""Called after each module's forward: ``callback(name, module, inputs, output)``."""
 
 
-def probe(network: nn.Module, input_size: Sequence[int], see: See) -> None:
-    """Run the network once, in evaluation, on an image of zeros; leave it as it was.
+def probe(network: nn.Module, input_size: Sequence[int], callback: Callback) -> None:
+    """Run the network once on a zero image and report every module call.
+
+    The pass runs in evaluation mode without gradients; the network is left unchanged.
 
     Args:
         network: any network that takes a batch of images.
         input_size: (channels, height, width) of the image.
-        see: called after every module.
+        callback: called after the forward of every module.
     """
     hooks = [
-        module.register_forward_hook(lambda *call, name=name: see(name, *call))
+        module.register_forward_hook(lambda *call, name=name: callback(name, *call))
         for name, module in network.named_modules()
     ]
     try:
@@ -31,13 +33,13 @@ def probe(network: nn.Module, input_size: Sequence[int], see: See) -> None:
 
 
 def weight_of(network: nn.Module) -> Tensor:
-    """Any of its parameters, for the device and the type that it computes in."""
+    """First parameter of the network, which tells its device and dtype."""
     return next(network.parameters(), torch.empty(0))
 
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """Evaluation without gradients; afterwards every module is in the mode it was in."""
+    """Evaluation mode without gradients; restores the mode of every module afterwards."""
     modes = {module: module.training for module in network.modules()}
     try:
         with torch.no_grad():

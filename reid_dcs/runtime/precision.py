@@ -1,4 +1,4 @@
-"""Mixed precision where the hardware has it."""
+"""Mixed precision where the hardware supports it."""
 
 import contextlib
 
@@ -9,15 +9,20 @@ from reid_dcs.errors import InputError
 
 
 class Precision:
-    """In what type the network computes; its weights and the losses stay float32.
+    """Compute dtype of the network; its weights and the losses stay in float32.
 
     Args:
-        name: ``auto`` is bfloat16 where the device has units for it, else float16 on CUDA (with
-            scaled gradients, which would vanish in it), else float32.
-        device: that trains.
+        name: ``float32``, ``bfloat16``, ``float16`` or ``auto``: bfloat16 where the device has
+            native support, otherwise float16 on CUDA and float32 on a CPU.
+        device: device that runs the network.
+
+    Attributes:
+        name: name of the dtype, with ``auto`` resolved.
+        dtype: the dtype.
+        scaler: gradient scaler, enabled for float16 only, where small gradients would vanish.
 
     Raises:
-        InputError: a CPU without such units asked for less than float32.
+        InputError: a reduced precision without native support on the CPU.
     """
 
     def __init__(self, name: str, device: torch.device) -> None:
@@ -26,14 +31,14 @@ class Precision:
             name = best
         if device.type == "cpu" and name not in ("float32", best):
             raise InputError(
-                f"precision={name}: this CPU has no units for it and would emulate them; "
-                "use precision=auto"
+                f"precision={name}: this CPU has no native {name} arithmetic and would emulate "
+                "it; use precision=auto"
             )
         self.name, self.dtype, self.device = name, getattr(torch, name), device
         self.scaler = GradScaler(device.type, enabled=name == "float16")
 
     def autocast(self) -> contextlib.AbstractContextManager:
-        """What the forward pass runs in."""
+        """Autocast context for the forward pass; a null context for float32."""
         if self.dtype == torch.float32:
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)

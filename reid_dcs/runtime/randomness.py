@@ -1,4 +1,4 @@
-"""The state of every generator of random numbers, to be saved and set again."""
+"""Save and restore the states of all random number generators."""
 
 import random
 from typing import Any
@@ -8,7 +8,7 @@ import torch
 
 
 def random_state(device: torch.device) -> dict[str, Any]:
-    """Of Python, NumPy, torch and the accelerator, in plain types and tensors."""
+    """States of the Python, NumPy, PyTorch and CUDA generators, as plain types and tensors."""
     kind, keys, *rest = np.random.get_state()
     state = {
         "python": random.getstate(),
@@ -21,7 +21,7 @@ def random_state(device: torch.device) -> dict[str, Any]:
 
 
 def set_random_state(state: dict[str, Any], device: torch.device) -> None:
-    """Continue from ``random_state``."""
+    """Restore the result of :func:`random_state`."""
     random.setstate(state["python"])
     kind, keys, *rest = state["numpy"]
     np.random.set_state((kind, keys.numpy().astype(np.uint32), *rest))

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: finish the step, save, leave."""
+"""Graceful interruption: on SIGTERM or Ctrl-C, finish the step, save a checkpoint, exit."""
 
 import signal
 import threading
@@ -6,7 +6,12 @@ from types import FrameType
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run was asked to end; ``number`` is the signal, ``args`` says what was kept."""
+    """Raised when a signal ends a run.
+
+    Args:
+        number: signal number.
+        message: text for the user, such as where the checkpoint is.
+    """
 
     def __init__(self, number: int, message: str = "interrupted") -> None:
         super().__init__(message)
@@ -14,11 +19,15 @@ class Interrupted(KeyboardInterrupt):
 
 
 class Signals:
-    """Within it the first SIGTERM or Ctrl-C waits in ``received`` for the end of a step.
+    """Context manager that defers the first SIGTERM or SIGINT until the end of a step.
 
-    The second one, or any while ``waiting`` is off (there is nothing to finish), raises
-    :class:`Interrupted` at once. Outside the main thread, where Python delivers no signals, it
-    does nothing.
+    The first signal only sets ``received``, which the training loop polls. A second signal, or
+    any signal while ``waiting`` is False, raises :class:`Interrupted` immediately. Outside the
+    main thread, where Python cannot install signal handlers, the context manager does nothing.
+
+    Attributes:
+        received: number of the last signal received; None if there was none.
+        waiting: False while there is no unsaved work, so that signals need not be deferred.
     """
 
     _NUMBERS = (signal.SIGINT, signal.SIGTERM)
@@ -26,18 +35,18 @@ class Signals:
     def __init__(self) -> None:
         self.received: int | None = None
         self.waiting = True
-        self._before: dict[int, object] = {}
+        self._previous_handlers: dict[int, object] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():
-            self._before = {n: signal.signal(n, self._receive) for n in self._NUMBERS}
+            self._previous_handlers = {n: signal.signal(n, self._receive) for n in self._NUMBERS}
         return self
 
     def __exit__(self, *error: object) -> None:
-        for number, handler in self._before.items():
+        for number, handler in self._previous_handlers.items():
             signal.signal(number, handler)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:
-        again, self.received = self.received is not None, number
-        if again or not self.waiting:
+        is_second, self.received = self.received is not None, number
+        if is_second or not self.waiting:
             raise Interrupted(number)

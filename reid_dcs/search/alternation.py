@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from reid_dcs.config import SearchConfig
+from reid_dcs.config import OptimizerConfig, SearchConfig
 from reid_dcs.engine.policy import Policy
 from reid_dcs.engine.schedule import Optimization, build_optimizer, build_schedule
 from reid_dcs.engine.task import Losses
@@ -41,25 +41,32 @@ class Alternation(Policy):
         batches: int,
         penalty: Callable[[], Tensor] | None = None,
     ) -> None:
-        window_batches = max(1, round(search.share * batches))
+        window_batches = max(1, round(search.window_share * batches))
         self.weight_batches = batches - window_batches
         if self.weight_batches < 1:
             raise InputError(
-                f"search.share={search.share} leaves none of {batches} batch(es) an epoch for the "
-                "weights: lower it, or data.batch_size"
+                f"search.window_share={search.window_share} leaves none of {batches} batch(es) an "
+                "epoch for the weights: lower it, or data.batch_size"
             )
         weights, windows, logits = search_parameters(model)
         if not windows and not logits:
             raise InputError("nothing to search: the network has no attention that learns windows")
         self.model, self.search, self.penalty = model, search, penalty
-        self.optimizers = {"weights": self._optimization("weights", weights, self.weight_batches)}
+        self.optimizers = {
+            "weights": self._optimization(search.weight_optimizer, weights, self.weight_batches)
+        }
         if windows:
-            self.optimizers["windows"] = self._optimization("windows", windows, window_batches)
+            self.optimizers["windows"] = self._optimization(
+                search.window_optimizer, windows, window_batches
+            )
         if logits:
-            self.optimizers["logits"] = self._optimization("logits", logits, window_batches)
+            self.optimizers["logits"] = self._optimization(
+                search.logit_optimizer, logits, window_batches
+            )
 
-    def _optimization(self, name: str, parameters: list[Parameter], steps: int) -> Optimization:
-        recipe = getattr(self.search, name)
+    def _optimization(
+        self, recipe: OptimizerConfig, parameters: list[Parameter], steps: int
+    ) -> Optimization:
         optimizer = build_optimizer(parameters, recipe)
         return optimizer, build_schedule(optimizer, recipe, self.search.epochs, steps)
 

@@ -17,7 +17,7 @@ def derive(supergraph: Supergraph) -> ReIDNetwork:
     attention = attention_factory(supergraph.attention, **supergraph.options)
     trunk = FBNetV2(attention, supergraph.space, supergraph.architecture())
     classes = supergraph.classifier.out_features
-    network = ReIDNetwork(trunk, supergraph.feature_dim, classes, supergraph.loss)
+    network = ReIDNetwork(trunk, classes, supergraph.loss)
     wide = supergraph.state_dict()
     network.load_state_dict(
         {

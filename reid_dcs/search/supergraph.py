@@ -8,10 +8,11 @@ from torch import Tensor, nn
 from reid_dcs.attention import ATTENTIONS
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.backbones.base import AttentionFactory
 from reid_dcs.models.backbones.bottleneck import Bottleneck, fit
 from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.heads.reid import ReIDNetwork
-from reid_dcs.models.registry import AttentionFactory, attention_factory
+from reid_dcs.models.registry import attention_factory
 from reid_dcs.models.space import SPACES, Space
 from reid_dcs.search.masks import BottleneckMasks, Width, Widths
 from reid_dcs.search.parameters import set_temperature
@@ -30,15 +31,17 @@ class MaskedFBNetV2(FBNetV2):
         inputs = [(space.stem,), *(block.widths for block in space.blocks)]
         self.masks = nn.ModuleList(map(BottleneckMasks, inputs, space.blocks))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 1984, H/32, W/32), with one sample of all masks."""
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> the outputs of the four stages, with one sample of all masks."""
         x, width, masks = self.stem(x), self.stem_width(), iter(self.masks)
+        outputs = []
         for stage, attention in zip(self.stages, self.attentions, strict=True):
             for block in stage:
                 hidden, width = next(masks)(width.chances)
                 x = masked_bottleneck(block, x, hidden, width.mask)
             x = masked_attention(attention, x, width)
-        return self.last(x)
+            outputs.append(x)
+        return outputs
 
 
 def masked_bottleneck(block: Bottleneck, x: Tensor, hidden: Tensor, outputs: Tensor) -> Tensor:
@@ -92,7 +95,7 @@ class Supergraph(ReIDNetwork):
         self.space, self.attention = space, attention
         self.options = options
         trunk = MaskedFBNetV2(attention_factory(attention, **options), space)
-        super().__init__(trunk, space.last, num_classes, loss)
+        super().__init__(trunk, num_classes, loss)
 
     @property
     def temperature(self) -> float:

@@ -1,1 +1,1 @@
-"""Pictures of what networks find."""
+"""Figures: Grad-CAM, affinities, windows, training curves, CMC curves and ranked lists."""

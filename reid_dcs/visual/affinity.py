@@ -1,7 +1,7 @@
-"""Figure 1: the affinity of one position to all others, as attention blocks compute it.
+"""Figure 1: the affinity of one position to all positions, as an attention block computes it.
 
-``r_ij = y_i . x_j`` (Eq. 2), y_i the windowed query of the position i. A block never forms the
-N x N affinities; here the rows of the positions asked for are.
+``r_ij = y_i . x_j`` (Eq. 2), where y_i is the windowed query of position i. A block never forms the
+N x N affinity matrix; this module computes the rows of the requested positions.
 """
 
 from collections.abc import Sequence
@@ -17,35 +17,41 @@ from reid_dcs.errors import InputError
 from reid_dcs.visual.heat import show_heat
 
 Point = tuple[float, float]
-"""(x, y), shares of the width and of the height, from 0 up to but not including 1."""
+"""(x, y) as fractions of the image's width and height, each in [0, 1)."""
 
 
 def affinities(network: nn.Module, image: Tensor, points: Sequence[Point]) -> dict[str, np.ndarray]:
-    """What each point of an image attends to, in every attention block.
+    """Affinities of the given points of an image in every attention block.
 
     Args:
-        network: with attention blocks.
-        image: (1, 3, H, W), normalised.
-        points: P of them; each is the position that it lies in.
+        network: a network with attention blocks.
+        image: a normalized image, (1, 3, H, W).
+        points: P points; each selects the position of the feature map that contains it.
 
     Returns:
-        by block, the affinities (P, h, w) to all positions.
+        For each block name, the affinities to all positions, (P, h, w).
 
     Raises:
-        InputError: a network without attention.
+        InputError: the network has no attention blocks.
     """
-    found = {}
+    maps = {}
     for name, (block, x) in attention_blocks(network, image).items():
         height, width = x.shape[2:]
         positions = [int(py * height) * width + int(px * width) for px, py in points]
         rows = affinity_rows(block, x, positions)[0]  # (P, N)
-        found[name] = rows.unflatten(1, (height, width)).cpu().numpy()
-    return found
+        maps[name] = rows.unflatten(1, (height, width)).cpu().numpy()
+    return maps
 
 
 @torch.no_grad()
 def affinity_rows(block: WindowedAttention, x: Tensor, positions: Sequence[int]) -> Tensor:
-    """Rows of R: (B, C, h, w) -> (B, P, N), for P positions of the N = h w, row by row."""
+    """Rows of the affinity matrix R: (B, C, h, w) -> (B, P, N).
+
+    Args:
+        block: an attention block.
+        x: its input, (B, C, h, w).
+        positions: P indices into the N = h w positions, in row-major order.
+    """
     tokens = x.flatten(2).mT  # (B, N, C)
     query = windowed_query(tokens, *block.windows(x), mode=block.mode, union=block.union)
     return query[:, list(positions)] @ tokens.mT
@@ -54,15 +60,15 @@ def affinity_rows(block: WindowedAttention, x: Tensor, positions: Sequence[int])
 def attention_blocks(
     network: nn.Module, images: Tensor
 ) -> dict[str, tuple[WindowedAttention, Tensor]]:
-    """The blocks that images (B, 3, H, W) go through, and what each is given.
+    """The attention blocks of a network with their inputs for images (B, 3, H, W), by name.
 
     Raises:
-        InputError: there are none.
+        InputError: the network has no attention blocks.
     """
-    found = attention_inputs(network, images)
-    if not found:
+    blocks = attention_inputs(network, images)
+    if not blocks:
         raise InputError("the network has no attention: choose one such as mobilenetv2_dcs")
-    return found
+    return blocks
 
 
 def draw_affinities(
@@ -71,14 +77,14 @@ def draw_affinities(
     columns: Sequence[Sequence[np.ndarray]],
     titles: Sequence[str],
 ) -> Figure:
-    """A row for each point: the image with the point marked, then every map over it.
+    """Plot one row per point: the image with the point marked, then each affinity map over it.
 
     Args:
-        image: uint8 (H, W, 3).
-        points: the queries, P of them.
-        columns: of each block of a network, the affinities (h, w) of each point; red is the most,
-            of each map.
-        titles: of the columns.
+        image: uint8, (H, W, 3).
+        points: P query points.
+        columns: one entry per attention block, each with P affinity maps (h, w). Each map is
+            scaled to its minimum (blue) and maximum (red).
+        titles: one title per column.
     """
     height, width = image.shape[:2]
     size = (1.2 * (1 + len(columns)) + 0.3, 1.2 * len(points) * height / width + 0.7)
@@ -90,9 +96,9 @@ def draw_affinities(
         for axes, maps in zip(grid[i, 1:], columns, strict=True):
             show_heat(axes, image, maps[i], (maps[i].min(), maps[i].max()))
         for axes in grid[i]:
-            at = (x * width - 0.5, y * height - 0.5)
-            axes.plot(*at, marker="s", color="white", markersize=3, markeredgewidth=0)
-            axes.plot(*at, marker="o", color="red", markersize=8, fillstyle="none")
+            marker = (x * width - 0.5, y * height - 0.5)
+            axes.plot(*marker, marker="s", color="white", markersize=3, markeredgewidth=0)
+            axes.plot(*marker, marker="o", color="red", markersize=8, fillstyle="none")
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, title in zip(grid[0], ["query", *titles], strict=True):

@@ -1,4 +1,4 @@
-"""The cumulative matching characteristic, drawn."""
+"""Plot of the cumulative matching characteristic (CMC)."""
 
 from pathlib import Path
 
@@ -11,13 +11,13 @@ from reid_dcs.files import written_whole
 
 
 def draw_cmc(result: RankResult, title: str, path: Path) -> None:
-    """:func:`cmc_figure` as a PNG; written whole."""
+    """Save :func:`cmc_figure` as a PNG, atomically."""
     with written_whole(path) as file:
         cmc_figure(result, title).savefig(file, format="png", dpi=120)
 
 
 def cmc_figure(result: RankResult, title: str = "") -> Figure:
-    """The share of queries with a match in the first k, over k."""
+    """Plot the share of queries with a match in the first k, against k, with the mAP as a line."""
     figure = Figure(figsize=(5.2, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -1,4 +1,4 @@
-"""Pictures of what trained networks see: whole runs, from files to files."""
+"""Compare trained models on images: Grad-CAM, affinities and windows."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,9 +17,9 @@ from reid_dcs.files import written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-ROWS = 8  # images on a page
-BATCH = 64  # images that go through a network at a time
-GRID = (4, 2)  # rows and columns of queries, where none are named
+ROWS = 8  # images per page
+BATCH = 64  # images per forward pass
+GRID = (4, 2)  # rows and columns of queries, by default
 
 
 def gradcam(
@@ -32,57 +32,58 @@ def gradcam(
     pair: str | None = None,
     layer: str = "",
 ) -> list[Path]:
-    """Figure 3: where networks see an identity, or what makes two images alike.
+    """Figure 3: the regions by which networks recognize an identity, or match two images.
 
     Args:
-        weights: files, or names of the model zoo: a column each.
-        images: files and folders of them: a row each.
-        output: a folder; receives ``gradcam-PAGE.png``, and for each image and each network
+        weights: files, or names of the model zoo; one column each.
+        images: files, and folders of files; one row each.
+        output: folder for ``gradcam-PAGE.png``, and for each image and each network
             ``maps/IMAGE.NETWORK.npy``, the map (h, w) at the layer's resolution, not scaled.
-        model: name of the architecture, where files do not say it.
-        identity: its number in training; by default the one that each network names.
-        pair: an image; what is explained is then the similarity to it.
-        layer: name of a module; by default the last that gives a map.
+        model: name of the architecture, if files do not say it.
+        identity: training label to explain; by default the one that each network predicts.
+        pair: an image; explains the similarity to it instead of an identity.
+        layer: name of a module; by default the last one with a spatial output.
 
     Returns:
-        the pages.
+        the files of the pages.
 
     Raises:
-        InputError: anything the user can mend; nothing is written.
+        InputError: invalid weights, images or options; nothing is written.
     """
     from reid_dcs.visual.gradcam import draw_heat_maps, identity_maps, similarity_maps
 
     networks, titles = _networks(weights, model)
     if pair is None:
-        for own, name in zip(networks, weights, strict=True):
-            if not own.identities:
+        for network, name in zip(networks, weights, strict=True):
+            classes = network.card.num_classes
+            if not classes:
                 raise InputError(f"{name} holds no classifier: name a second image by --pair")
-            if identity is not None and not 0 <= identity < own.identities:
-                raise InputError(f"--identity {identity}: {name} knows 0 to {own.identities - 1}")
+            if identity is not None and not 0 <= identity < classes:
+                raise InputError(f"--identity {identity}: {name} knows 0 to {classes - 1}")
     elif identity is not None:
         raise InputError("--pair and --identity explain different things: choose one")
-    others = None if pair is None else [_feature(own, pair) for own in networks]
+    others = None if pair is None else [_feature(network, pair) for network in networks]
 
     def heat(number: int, batch: list[str]) -> tuple[np.ndarray, list[str]]:
-        """Of one network: maps (B, h, w), and what each is of."""
+        """Maps (B, h, w) of one network, and what each one explains."""
         network = networks[number]
         inputs = network.inputs(batch)
         if others is not None:
             maps, cosines = similarity_maps(network.model, inputs, others[number], layer)
             return maps, [f"similarity {cosine:.2f}" for cosine in cosines]
-        maps, named = identity_maps(network.model, inputs, identity, layer)
-        return maps, [f"identity {own}" for own in named]
+        maps, labels = identity_maps(network.model, inputs, identity, layer)
+        return maps, [f"identity {label}" for label in labels]
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for first in range(0, len(files), ROWS):
             batch = files[first : first + ROWS]
             found = [heat(number, [str(file) for file in batch]) for number in range(len(networks))]
             for column, (maps, _) in enumerate(found, 1):
-                for row, (file, own) in enumerate(zip(batch, maps, strict=True), first + 1):
+                for row, (file, each) in enumerate(zip(batch, maps, strict=True), first + 1):
                     with _written(folder / "maps" / f"{row:04}-{file.stem}.{column}.npy") as npy:
-                        np.save(npy, own)
+                        np.save(npy, each)
             rows = zip(*(maps for maps, _ in found), strict=True)
-            notes = zip(*(said for _, said in found), strict=True)
+            notes = zip(*(notes for _, notes in found), strict=True)
             shown = [read_pixels(file) for file in batch]
             yield draw_heat_maps(shown, [*rows], titles, [*notes]), len(batch)
 
@@ -98,16 +99,16 @@ def affinity(
     at: Sequence[tuple[int, int]] = (),
     grid: tuple[int, int] = GRID,
 ) -> list[Path]:
-    """Figure 1: what a position attends to, side by side for several networks, stage by stage.
+    """Figure 1: the affinities of query positions at each stage, for networks side by side.
 
     Args:
-        weights, images, model: see :func:`gradcam`; each image has a page.
-        output: a folder; receives ``affinity-PAGE.png``.
-        at: queries in pixels (x, y) of the original image.
-        grid: without ``at``, rows and columns of queries spread over the image.
+        weights, images, model: see :func:`gradcam`; one page per image.
+        output: folder for ``affinity-PAGE.png``.
+        at: query positions, in pixels (x, y) of the original image.
+        grid: without ``at``, rows and columns of query positions spread over the image.
 
     Raises:
-        InputError: anything the user can mend; nothing is written.
+        InputError: invalid weights, images or positions; nothing is written.
     """
     from reid_dcs.visual.affinity import affinities, draw_affinities
 
@@ -121,7 +122,7 @@ def affinity(
             for network, title in zip(networks, titles, strict=True):
                 found = affinities(network.model, network.inputs([str(file)]), points)
                 columns += [(stage, title, maps) for stage, maps in enumerate(found.values(), 1)]
-            columns.sort(key=lambda column: column[0])  # the same stages side by side
+            columns.sort(key=lambda column: column[0])  # equal stages side by side
             heads = [f"{title}\nstage {stage}" for stage, title, _ in columns]
             yield draw_affinities(pixels, points, [maps for *_, maps in columns], heads), 1
 
@@ -131,15 +132,14 @@ def affinity(
 def windows(
     weights: Sequence[str], images: Sequence[str], output: str, *, model: str | None = None
 ) -> list[Path]:
-    """Which channels each position selects, for one network or several.
+    """The channels that each position selects, for one network or several.
 
     Args:
-        weights, images, model: see :func:`gradcam`; each image and network has a page.
-        output: a folder; receives ``windows-PAGE.png``, and of all images together
-            ``channels-NETWORK.png``.
+        weights, images, model: see :func:`gradcam`; one page per image and network.
+        output: folder for ``windows-PAGE.png``, and ``channels-NETWORK.png`` over all images.
 
     Raises:
-        InputError: anything the user can mend; nothing is written.
+        InputError: invalid weights or images; nothing is written.
     """
     from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
@@ -164,15 +164,15 @@ def windows(
 
 
 def find_images(given: Sequence[str]) -> list[Path]:
-    """Files, and the images in folders by name; each must be readable.
+    """The given files, and the images in the given folders sorted by name.
 
     Raises:
-        InputError: no such file, a folder without images, a file that is no image.
+        InputError: a missing file, a folder without images, or an unreadable image.
     """
     files: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = sorted(own for own in path.iterdir() if own.suffix.lower() in SUFFIXES)
+            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
             if not inside:
                 raise InputError(f"{path} holds no images ({', '.join(SUFFIXES)})")
             files += inside
@@ -180,7 +180,9 @@ def find_images(given: Sequence[str]) -> list[Path]:
             files.append(path)
         else:
             raise InputError(f"there is no image or folder {path}")
-    for _ in read_images([str(file) for file in files], 8, 8, "images"):  # all, before any work
+    for _ in read_images(
+        [str(file) for file in files], 8, 8, "images"
+    ):  # check all before any work
         pass
     return files
 
@@ -219,12 +221,12 @@ def _written(path: Path) -> Iterator[BinaryIO]:
 def _networks(
     weights: Sequence[str], model: str | None
 ) -> tuple[list[FeatureExtractor], list[str]]:
-    """And their titles; files that have one in common are told apart by their paths."""
-    networks = [FeatureExtractor(own, model) for own in weights]
-    titles = [network.title for network in networks]
+    """The networks and their titles; equal titles get the end of the file's path."""
+    networks = [FeatureExtractor(source, model) for source in weights]
+    titles = [network.card.title for network in networks]
     return networks, [
-        title if titles.count(title) == 1 else f"{title}\n{Path(*Path(own).parts[-3:])}"
-        for title, own in zip(titles, weights, strict=True)
+        title if titles.count(title) == 1 else f"{title}\n{Path(*Path(source).parts[-3:])}"
+        for title, source in zip(titles, weights, strict=True)
     ]
 
 
@@ -235,11 +237,11 @@ def _feature(network: FeatureExtractor, image: str) -> torch.Tensor:
 def _points(
     file: Path, pixels: np.ndarray, at: Sequence[tuple[int, int]], grid: tuple[int, int]
 ) -> list[tuple[float, float]]:
-    """Shares of width and height: of the pixels named, or of the middles of a grid's cells."""
+    """Query positions as fractions of width and height: ``at``, or the centers of grid cells."""
     height, width = pixels.shape[:2]
     for x, y in at:
         if not (0 <= x < width and 0 <= y < height):
-            raise InputError(f"--at {x},{y} is not in {file}, of {width}x{height} pixels")
+            raise InputError(f"--at {x},{y} is not in {file}, which has {width}x{height} pixels")
     if at:
         return [((x + 0.5) / width, (y + 0.5) / height) for x, y in at]
     rows, columns = grid

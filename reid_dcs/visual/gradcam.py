@@ -1,15 +1,14 @@
-"""Grad-CAM: where in an image a network sees what it says (Selvaraju et al., 2017; Figure 3).
+"""Grad-CAM: the image regions that support an identity or a similarity (Figure 3).
 
-The maps A_k of a layer, weighed by how much the target y grows with each: ``ReLU(sum_k a_k A_k)``,
-with a_k the mean of ``dy / dA_k`` over positions. The package grad-cam computes them; what is ours
-is y: the logit of an identity, or the similarity to another image.
+Selvaraju et al. (2017): ``ReLU(sum_k a_k A_k)``, where A_k are the activation maps of a layer and
+a_k is the mean over positions of ``dy / dA_k`` for a scalar target y. The grad-cam package computes
+the maps; this module provides y: the logit of an identity, or the cosine similarity to an image.
 """
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 
 import numpy as np
-import torch
 import torch.nn.functional as F
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -18,26 +17,27 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
+from reid_dcs.runtime.hooks import probe
 from reid_dcs.visual.heat import show_heat
 
 Target = Callable[[Tensor], Tensor]
-"""From a network's output for one image to the scalar that is explained."""
+"""Maps a network's output for one image to the scalar y that is explained."""
 
 
 class IdentityLogits(nn.Module):
-    """A trained network that gives logits in evaluation, where it would give features."""
+    """Wrapper that returns logits in evaluation mode, where the network returns features."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, identities)."""
+        """(B, 3, H, W) -> (B, num_classes)."""
         return self.network.classifier(self.network(images))
 
 
 class SimilarityTo:
-    """The cosine of an image's feature and another one's, (D,): what evaluation ranks by."""
+    """Target: cosine similarity to a given feature (D,), as used for ranking."""
 
     def __init__(self, feature: Tensor) -> None:
         self.feature = feature
@@ -49,16 +49,16 @@ class SimilarityTo:
 def identity_maps(
     network: nn.Module, images: Tensor, identity: int | None = None, layer: str = ""
 ) -> tuple[np.ndarray, list[int]]:
-    """Where the network sees an identity in each image.
+    """Grad-CAM maps of the logit of an identity.
 
     Args:
-        network: in evaluation, with a trained ``classifier``.
-        images: (B, 3, H, W), normalised.
-        identity: its number in training; by default the one that the network names, each image's.
-        layer: see :func:`heat_maps`; by default the last that gives a map.
+        network: a network in evaluation mode with a trained ``classifier``.
+        images: normalized images, (B, 3, H, W).
+        identity: class index in training; by default the predicted identity of each image.
+        layer: see :func:`heat_maps`; by default :func:`last_map`.
 
     Returns:
-        maps (B, h, w), and the identity that the network names for each image.
+        Maps (B, h, w), and the predicted identity of each image.
     """
     targets = None if identity is None else [ClassifierOutputTarget(identity)] * len(images)
     layer = layer or last_map(network, images)
@@ -69,61 +69,65 @@ def identity_maps(
 def similarity_maps(
     network: nn.Module, images: Tensor, others: Tensor, layer: str = ""
 ) -> tuple[np.ndarray, list[float]]:
-    """Where the network sees what makes each image similar to another one.
+    """Grad-CAM maps of the cosine similarity of each image to another image.
 
     Args:
-        network: in evaluation.
-        images: (B, 3, H, W), normalised.
-        others: features of the other images, (B, D), or of the same one for all, (D,).
-        layer: see :func:`heat_maps`; by default the last that gives a map.
+        network: a network in evaluation mode.
+        images: normalized images, (B, 3, H, W).
+        others: features of the other images, (B, D), or one feature for all, (D,).
+        layer: see :func:`heat_maps`; by default :func:`last_map`.
 
     Returns:
-        maps (B, h, w), and the similarities.
+        Maps (B, h, w), and the cosine similarities.
     """
-    targets = [SimilarityTo(own) for own in others.to(images.device).expand(len(images), -1)]
+    targets = [SimilarityTo(other) for other in others.to(images.device).expand(len(images), -1)]
     layer = layer or last_map(network, images)
     maps, features = heat_maps(network, images, targets, layer)
-    return maps, [float(target(own)) for target, own in zip(targets, features, strict=True)]
+    cosines = [float(target(feature)) for target, feature in zip(targets, features, strict=True)]
+    return maps, cosines
 
 
 def heat_maps(
     model: nn.Module, images: Tensor, targets: Sequence[Target] | None, layer: str
 ) -> tuple[np.ndarray, Tensor]:
-    """Grad-CAM at the layer's resolution, not scaled.
+    """Grad-CAM maps at the resolution of the layer, not scaled.
 
     Args:
-        model: in evaluation.
-        images: (B, 3, H, W), normalised.
-        targets: one an image; by default each image's largest output.
-        layer: name of a module that gives a map (B, D, h, w).
+        model: a model in evaluation mode.
+        images: normalized images, (B, 3, H, W).
+        targets: one target per image; by default the largest output of each image.
+        layer: name of a module with an output of shape (B, D, h, w).
 
     Returns:
-        maps (B, h, w), at least 0, and the model's outputs.
+        Maps (B, h, w), all values at least 0, and the outputs of the model.
 
     Raises:
-        InputError: no such layer, or it gives no map.
+        InputError: no module has this name, or its output has another shape.
     """
     modules = dict(model.named_modules())
     if layer not in modules:
         raise InputError(_unknown_layer(layer, model))
-    shape = _output_shapes(model, images[:1]).get(layer, ())
+    shape = _output_shapes(model, images).get(layer, ())
     if len(shape) != 4:
         raise InputError(f"layer {_short(layer)} gives no map (B, D, h, w)")
-    with GradCAM(model=model, target_layers=[modules[layer]]) as method:
-        method(images, targets)
-        seen = method.activations_and_grads
-        maps, gradients = (own[0].cpu().numpy() for own in (seen.activations, seen.gradients))
-        heat = method.get_cam_image(images, modules[layer], targets, maps, gradients)
-        return np.maximum(heat, 0), method.outputs.detach()
+    with GradCAM(model=model, target_layers=[modules[layer]]) as cam:
+        cam(images, targets)
+        recorded = cam.activations_and_grads
+        activations = recorded.activations[0].cpu().numpy()  # (B, D, h, w)
+        gradients = recorded.gradients[0].cpu().numpy()  # (B, D, h, w)
+        maps = cam.get_cam_image(images, modules[layer], targets, activations, gradients)
+        return np.maximum(maps, 0), cam.outputs.detach()
 
 
 def last_map(network: nn.Module, images: Tensor) -> str:
-    """Name of the outermost module that is the last to give a map of more than one position.
+    """Name of the last module whose output is a map (B, D, h, w) with more than one position.
+
+    Where several modules return that same map, the outermost one is named.
 
     Raises:
-        InputError: none does: the images are too small for the network.
+        InputError: no module has such an output: the images are too small for the network.
     """
-    shapes = _output_shapes(network, images[:1])
+    shapes = _output_shapes(network, images)
     maps = [name for name, shape in shapes.items() if len(shape) == 4 and shape[2] * shape[3] > 1]
     if not maps:
         raise InputError("no layer gives a map of more than one position: use larger images")
@@ -132,24 +136,24 @@ def last_map(network: nn.Module, images: Tensor) -> str:
 
 def draw_heat_maps(
     images: Sequence[np.ndarray],
-    rows: Sequence[Sequence[np.ndarray]],
+    maps: Sequence[Sequence[np.ndarray]],
     titles: Sequence[str],
     notes: Sequence[Sequence[str]] | None = None,
 ) -> Figure:
-    """Figure 3: a row an image; the image, then its heat map of each network over it.
+    """Figure 3: one row per image, the image and then the heat map of each network over it.
 
     Args:
-        images: uint8 (H, W, 3), in their own sizes.
-        rows: of each image the map (h, w) of each network; each is scaled to its own largest.
-        titles: of the networks.
-        notes: of each image, what each map is of.
+        images: uint8, (H, W, 3) each, of any sizes.
+        maps: for each image, the map (h, w) of each network; each map is scaled to its maximum.
+        titles: one title per network.
+        notes: for each image, the label below each map.
     """
     cells = [
         [(image, None), *((image, heat) for heat in heats)]
-        for image, heats in zip(images, rows, strict=True)
+        for image, heats in zip(images, maps, strict=True)
     ]
-    said = None if notes is None else [["", *own] for own in notes]
-    return _draw_grid(cells, ["image", *titles], said)
+    labels = None if notes is None else [["", *row] for row in notes]
+    return _draw_grid(cells, ["image", *titles], labels)
 
 
 def draw_pairs(
@@ -158,12 +162,12 @@ def draw_pairs(
     titles: tuple[str, str],
     notes: Sequence[str],
 ) -> Figure:
-    """A row a pair of images: each as it is, then where it is similar to the other.
+    """Plot one row per pair of images: each image, then its similarity map to the other.
 
     Args:
-        first, second: image, uint8 (H, W, 3), and map (h, w).
-        titles: of the two.
-        notes: of the pairs.
+        first, second: for each pair, the image, uint8 (H, W, 3), and its map (h, w).
+        titles: the titles of the two image columns.
+        notes: the label of each pair.
     """
     cells = [
         [(one[0], None), one, (other[0], None), other]
@@ -176,9 +180,9 @@ def draw_pairs(
 def _draw_grid(
     cells: Sequence[Sequence[tuple[np.ndarray, np.ndarray | None]]],
     titles: Sequence[str],
-    notes: Sequence[Sequence[str]] | None,
+    labels: Sequence[Sequence[str]] | None,
 ) -> Figure:
-    """Images, with or without a map over them; each map is scaled to its own largest."""
+    """Plot a grid of images; a map, scaled to its maximum, is drawn over its image."""
     rows, columns = len(cells), len(titles)
     figure = Figure(figsize=(1.35 * columns + 0.3, 2.5 * rows + 0.6), layout="constrained")
     FigureCanvasAgg(figure)
@@ -189,8 +193,8 @@ def _draw_grid(
                 grid[i, j].imshow(image)
             else:
                 show_heat(grid[i, j], image, heat / max(heat.max(), np.finfo(np.float32).tiny))
-            if notes:
-                grid[i, j].set_xlabel(notes[i][j], fontsize=6)
+            if labels:
+                grid[i, j].set_xlabel(labels[i][j], fontsize=6)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
@@ -201,23 +205,14 @@ def _draw_grid(
 
 
 def _output_shapes(model: nn.Module, images: Tensor) -> dict[str, tuple[int, ...]]:
-    """Of every module that gives one tensor, in the order in which they finish."""
+    """Output shape of every module that returns one tensor, in order of completion."""
     shapes: dict[str, tuple[int, ...]] = {}
 
-    def note(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple, output: object) -> None:
-            if isinstance(output, Tensor):
-                shapes[name] = tuple(output.shape)
+    def record(name: str, module: nn.Module, inputs: tuple, output: object) -> None:
+        if isinstance(output, Tensor):
+            shapes[name] = tuple(output.shape)
 
-        return hook
-
-    hooks = [module.register_forward_hook(note(name)) for name, module in model.named_modules()]
-    try:
-        with torch.no_grad():
-            model(images)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    probe(model, images.shape[1:], record)
     return shapes
 
 

@@ -1,4 +1,4 @@
-"""A map of numbers over the image that it is about."""
+"""Heat maps drawn over images."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,31 +10,33 @@ def show_heat(
     image: np.ndarray,
     heat: np.ndarray,
     limits: tuple[float, float] = (0, 1),
-    colours: str = "turbo",
+    cmap: str = "turbo",
     smooth: bool = True,
 ) -> AxesImage:
-    """Lay a map over its image, half transparent.
+    """Draw a half-transparent heat map over the image in gray.
 
     Args:
-        image: uint8 (H, W, 3).
-        heat: (h, w), of any resolution: it is stretched over the image.
-        limits: what the ends of the colours mean.
-        smooth: between the centres of positions; else each is a rectangle.
+        axes: the axes to draw on.
+        image: uint8, (H, W, 3).
+        heat: the map, (h, w) of any resolution; stretched to the size of the image.
+        limits: the values at the two ends of the color map.
+        cmap: name of a matplotlib color map.
+        smooth: interpolate between positions; otherwise each position is a rectangle.
 
     Returns:
-        what a colour bar needs.
+        The drawn map, for a color bar.
     """
     height, width = image.shape[:2]
-    whole = (-0.5, width - 0.5, height - 0.5, -0.5)
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     axes.imshow(image.mean(-1), cmap="gray", vmin=0, vmax=255)
-    shown = axes.imshow(
+    drawn = axes.imshow(
         heat,
-        cmap=colours,
+        cmap=cmap,
         vmin=limits[0],
         vmax=limits[1],
         alpha=0.5,
-        extent=whole,
+        extent=extent,
         interpolation="bilinear" if smooth else "nearest",
     )
-    axes.set(xlim=whole[:2], ylim=whole[2:], xticks=[], yticks=[])
-    return shown
+    axes.set(xlim=extent[:2], ylim=extent[2:], xticks=[], yticks=[])
+    return drawn

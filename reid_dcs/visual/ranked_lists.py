@@ -1,4 +1,4 @@
-"""Ranked lists as a picture: the query at the left, then what was found, nearest first."""
+"""Figure of ranked lists: each query at the left, then its gallery images, nearest first."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,13 +13,13 @@ from reid_dcs.evaluation import RankedList
 from reid_dcs.files import written_whole
 
 _HEIGHT, _WIDTH = 160, 80  # pixels of an image
-_FOUND, _WRONG, _QUERY = "tab:green", "tab:red", "black"
+_MATCH, _NEGATIVE, _QUERY = "tab:green", "tab:red", "black"  # frame colors
 
 
 def draw_ranked_lists(
     lists: Sequence[RankedList], queries: Sequence[str], gallery: Sequence[str], path: Path
 ) -> None:
-    """:func:`ranked_lists_figure` as a PNG; written whole."""
+    """Save :func:`ranked_lists_figure` as a PNG, atomically."""
     figure = ranked_lists_figure(lists, queries, gallery)
     with written_whole(path) as file:
         figure.savefig(file, format="png", dpi=100)
@@ -28,11 +28,11 @@ def draw_ranked_lists(
 def ranked_lists_figure(
     lists: Sequence[RankedList], queries: Sequence[str], gallery: Sequence[str]
 ) -> Figure:
-    """A row for each list: matches framed green, others red, distances above.
+    """Plot one row per list: matches framed green, negatives red, rank and distance above each.
 
     Args:
-        lists: of the same length but for small galleries.
-        queries, gallery: files of all images, by the numbers in the lists.
+        lists: ranked lists; in a small gallery some may be shorter than others.
+        queries, gallery: paths of all query and gallery images, indexed by the lists.
 
     Raises:
         InputError: an image cannot be read.
@@ -44,24 +44,22 @@ def ranked_lists_figure(
     for axes in grid.flat:
         axes.set_axis_off()
     for row, ranked in zip(grid, lists, strict=True):
-        score = f"query\nAP {ranked.average_precision:.2f}"
-        _show(row[0], queries[ranked.query], score, _QUERY)
-        found = zip(ranked.gallery, ranked.distances, ranked.matches, strict=True)
-        for place, (axes, (image, distance, match)) in enumerate(
-            zip(row[1:], found, strict=False), 1
-        ):
-            colour = _FOUND if match else _WRONG
-            _show(axes, gallery[image], f"{place}\n{distance:.3f}", colour)
+        title = f"query\nAP {ranked.average_precision:.2f}"
+        _show(row[0], queries[ranked.query], title, _QUERY)
+        for i, image in enumerate(ranked.gallery):
+            color = _MATCH if ranked.matches[i] else _NEGATIVE
+            _show(row[i + 1], gallery[image], f"{i + 1}\n{ranked.distances[i]:.3f}", color)
     return figure
 
 
-def _show(axes: Axes, path: str, title: str, colour: str) -> None:
+def _show(axes: Axes, path: str, title: str, color: str) -> None:
+    """Draw one image with a title and a frame of the given color."""
     try:
         axes.imshow(read_image(path, _HEIGHT, _WIDTH))
     except (OSError, SyntaxError, ValueError) as error:
         raise InputError(f"{path} cannot be drawn: unreadable or truncated; replace it") from error
-    axes.set_title(title, fontsize=7, color=colour)
+    axes.set_title(title, fontsize=7, color=color)
     axes.set_axis_on()
     axes.set(xticks=[], yticks=[])
     for spine in axes.spines.values():
-        spine.set(color=colour, linewidth=3)
+        spine.set(color=color, linewidth=3)

@@ -1,6 +1,40 @@
-"""Weight files: reading them safely, matching them to a network, writing them to share."""
+"""Weight files: safe reading, exact matching to a network, safetensors, model cards.
 
-from reid_dcs.weights.files import load_exactly, read_weights
-from reid_dcs.weights.safetensors import write_packed
+The names below are imported at first use: the card needs no torch, which takes seconds to import.
+"""
 
-__all__ = ["load_exactly", "read_weights", "write_packed"]
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from reid_dcs.weights.card import ModelCard, Preprocessing, count_classes, read_card
+    from reid_dcs.weights.files import load_exactly, read_weights
+    from reid_dcs.weights.safetensors import save_safetensors
+
+__all__ = [
+    "ModelCard",
+    "Preprocessing",
+    "count_classes",
+    "load_exactly",
+    "read_card",
+    "read_weights",
+    "save_safetensors",
+]
+
+_MODULES = {
+    "ModelCard": "card",
+    "Preprocessing": "card",
+    "count_classes": "card",
+    "load_exactly": "files",
+    "read_card": "card",
+    "read_weights": "files",
+    "save_safetensors": "safetensors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

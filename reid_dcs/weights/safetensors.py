@@ -1,8 +1,7 @@
-"""Trained weights to give away: a safetensors file that says what it is, as a checkpoint does.
+"""Weights to share: a safetensors file with the model card and the configuration as metadata.
 
-Matrices and convolutions are float16, whatever is a number a channel (biases, batch norms and
-their statistics) stays float32. The optimizer, the random numbers and the folders of the run that
-made them stay at home.
+Matrices and convolution kernels are stored as float16, vectors (biases, batch norms and their
+statistics) as float32. Optimizer state, RNG state and local paths are dropped.
 """
 
 import json
@@ -17,87 +16,91 @@ from torch import Tensor
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
+from reid_dcs.weights.card import CARD_KEYS, ModelCard
 
-SAID = ("model", "preprocessing", "config", "metrics")
-"""What a checkpoint says of itself, beside its tensors: JSON in the header's metadata."""
-
-_KEY = "reid_dcs"  # the header's only one: of several their order, and so the file, would vary
-_AT_HOME = {
+LOCAL_KEYS = {
     "": ("output_dir", "device", "resume"),
     "data": ("root", "mapped"),
     "eval": ("weights",),
 }
+"""Settings, by section, that say where a run took place and are not written."""
+
+_METADATA = "reid_dcs"  # one key: the order of several, and so the file's bytes, would vary
 
 
-def write_packed(path: Path, content: Mapping[str, Any]) -> float:
-    """Write a checkpoint's weights, and what it says of itself, as safetensors.
+def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) -> float:
+    """Write the weights of a checkpoint with their card as safetensors.
 
     Args:
-        path: of the file, which is there whole or not at all.
-        content: as :func:`reid_dcs.weights.read_weights` gives it.
+        path: of the file, which is written whole or not at all.
+        content: as :func:`reid_dcs.weights.read_weights` returns it; ``config`` is written too.
 
     Returns:
-        the largest error of rounding, relative to the largest number of its tensor.
+        the largest rounding error, relative to the largest number of its tensor.
 
     Raises:
-        InputError: it does not say which model it is, a weight is too large for float16 or is no
-            number, or the file cannot be written.
+        InputError: a weight is not finite or too large for float16, or the file cannot be written.
     """
-    if "model" not in content:
-        raise InputError(f"{path} is not written: the weights do not say which model they are of")
-    said = {key: content[key] for key in SAID if key in content}
-    if "config" in said:
-        said["config"] = _without_places(said["config"])
-    packed = {name: _smaller(tensor) for name, tensor in content["state_dict"].items()}
+    metadata = card.to_dict()
+    if isinstance(content.get("config"), Mapping):
+        metadata["config"] = _without_local_keys(content["config"])
+    state = content["state_dict"]
+    rounded = {name: _to_half(tensor) for name, tensor in state.items()}
     errors = [0.0]
-    for name, tensor in packed.items():
+    for name, tensor in rounded.items():
         if not tensor.isfinite().all():
-            raise InputError(f"{path} is not written: {name} has a number that float16 has not")
-        before, after = content["state_dict"][name].double(), tensor.double()
+            raise InputError(
+                f"{path} is not written: {name} holds a number that float16 cannot represent"
+            )
+        before, after = state[name].double(), tensor.double()
         errors.append(((before - after).abs().max() / before.abs().max().clamp_min(1e-30)).item())
     with written_whole(path) as file:
-        file.write(save(packed, {_KEY: json.dumps(said)}))
+        file.write(save(rounded, {_METADATA: json.dumps(metadata)}))
     return max(errors)
 
 
-def read_packed(path: Path) -> dict[str, Any]:
-    """What :func:`write_packed` was given, the weights in float32.
-
-    A file of somebody else's has its tensors under ``state_dict``, and nothing else.
+def load_safetensors(path: Path) -> dict[str, Any]:
+    """``state_dict`` in float32, and the metadata of :func:`save_safetensors` if there is any.
 
     Raises:
-        SafetensorError: it is damaged.
+        SafetensorError: the file is damaged.
+        ValueError: its metadata is.
     """
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
-        state = {name: _whole(file.get_tensor(name)) for name in file.keys()}
-    said = json.loads(header.get(_KEY, "{}"))
-    return {"state_dict": state, **{key: said[key] for key in SAID if key in said}}
+        state = {name: _to_float(file.get_tensor(name)) for name in file.keys()}
+    metadata = json.loads(header.get(_METADATA, "{}"))
+    if not isinstance(metadata, dict):
+        raise ValueError(f"the metadata {_METADATA} is not a JSON object")
+    known = {key: metadata[key] for key in (*CARD_KEYS, "config") if key in metadata}
+    return {"state_dict": state, **known}
 
 
-def is_packed(path: Path) -> bool:
-    """Whether a file begins as safetensors do: eight bytes of length, then JSON."""
+def is_safetensors(path: Path) -> bool:
+    """Whether a file starts like safetensors: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
 
-def _smaller(tensor: Tensor) -> Tensor:
+def _to_half(tensor: Tensor) -> Tensor:
     matrix = tensor.is_floating_point() and tensor.ndim > 1
     return tensor.to(torch.float16 if matrix else tensor.dtype).contiguous()
 
 
-def _whole(tensor: Tensor) -> Tensor:
+def _to_float(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without where it ran; of ImageNet weights, the file's name."""
-    kept = {k: dict(v) if isinstance(v, Mapping) else v for k, v in config.items()}
-    for part, keys in _AT_HOME.items():
-        node = kept.get(part, {}) if part else kept
-        for key in keys:
-            node.pop(key, None)
-    pretrained = kept.get("model", {}).get("pretrained")
-    if isinstance(pretrained, str):
-        kept["model"]["pretrained"] = Path(pretrained).name
+def _without_local_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration without local paths; of a file of ImageNet weights, the name remains."""
+    kept = {}
+    for section, settings in config.items():
+        if isinstance(settings, Mapping):
+            local = LOCAL_KEYS.get(section, ())
+            kept[section] = {key: value for key, value in settings.items() if key not in local}
+        elif section not in LOCAL_KEYS[""]:
+            kept[section] = settings
+    model = kept.get("model")
+    if isinstance(model, dict) and isinstance(model.get("pretrained"), str):
+        model["pretrained"] = Path(model["pretrained"]).name
     return kept

@@ -1,17 +1,17 @@
-"""Trained weights by name: what there is, where it comes from, and that it is what it says."""
+"""The model zoo: trained weights by name, downloaded, verified and cached."""
 
-from reid_dcs.zoo.cache import cache_folder, obtain, verify
-from reid_dcs.zoo.lookup import find_entry, read_named, weights_file
-from reid_dcs.zoo.manifest import Entry, WeightsFile, read_manifest
+from reid_dcs.zoo.cache import cache_folder, download, verify
+from reid_dcs.zoo.lookup import find_entry, find_weights, read_weights_and_card
+from reid_dcs.zoo.manifest import WeightsFile, ZooEntry, read_manifest
 
 __all__ = [
-    "Entry",
     "WeightsFile",
+    "ZooEntry",
     "cache_folder",
+    "download",
     "find_entry",
-    "obtain",
+    "find_weights",
     "read_manifest",
-    "read_named",
+    "read_weights_and_card",
     "verify",
-    "weights_file",
 ]

@@ -1,4 +1,4 @@
-"""The folder that holds the zoo's files: each is there whole, and what it was, or it is refused."""
+"""Download cache: atomic writes, verified by size and SHA-256, locked between processes."""
 
 import hashlib
 import os
@@ -11,63 +11,65 @@ from filelock import FileLock, Timeout
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
-from reid_dcs.weights import read_weights
 from reid_dcs.zoo.manifest import WeightsFile, read_manifest
 from reid_dcs.zoo.sources import PACKAGE, Unavailable, address, fetch, host
 
 
 def cache_folder() -> Path:
     """``REID_DCS_CACHE``, or ``reid_dcs`` in the user's cache folder."""
-    if own := os.environ.get("REID_DCS_CACHE"):
-        return Path(own)
+    if folder := os.environ.get("REID_DCS_CACHE"):
+        return Path(folder).expanduser()
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "reid_dcs")
 
 
-def obtain(name: str, entry: WeightsFile, folder: Path | None = None) -> Path:
-    """The entry's file, checked; fetched unless it is there. Safe in several processes at once.
+def download(name: str, entry: WeightsFile, folder: Path | None = None) -> Path:
+    """The verified file of an entry, downloaded if it is not in the folder.
 
-    What is there and has not the manifest's hash is fetched anew. A hash that the manifest does not
-    know is written beside the file at first use, as ``FILE.sha256``; another file behind the same
-    address is then refused.
+    A file with another hash than the manifest's is downloaded again. If the manifest has no hash,
+    the hash of the first download is written to ``FILE.sha256``, and a file with another hash is
+    refused from then on. Several processes may call this at once: one downloads, the others wait.
 
     Args:
-        folder: where it lies or will lie; by default the cache.
+        name: of the weights, for messages.
+        folder: of the file; the cache by default.
 
     Raises:
-        InputError: no source has it, it is not what it was at first use, or the folder cannot be
-            written.
+        InputError: no source has the file, its hash is not that of the first download, or the
+            folder cannot be written.
     """
     folder = folder or cache_folder()
     path = folder / entry.file
-    with _alone_with(path):
-        wrong = _wrong_with(path, entry, path) if path.is_file() else ""
+    with _locked(path):
+        wrong = _mismatch(path, entry, path) if path.is_file() else ""
         if wrong and entry.sha256 is None:
-            raise InputError(f"{path} {wrong}: delete it, and it is fetched anew")
-        if wrong:  # damaged, or of an earlier version of the manifest
-            print(f"{path} {wrong}: it is fetched anew", file=sys.stderr)
+            raise InputError(f"{path} {wrong}: delete it to download it again")
+        if wrong:  # damaged, or from an earlier version of the manifest
+            print(f"{path} {wrong}: downloading it again", file=sys.stderr)
         if wrong or not path.is_file():
-            _fetch(name, entry, path)
+            _download(name, entry, path)
     return path
 
 
 def verify(folder: Path | None = None) -> dict[Path, str]:
-    """Every file of the zoo that is here, in the package and in the folder, and what is wrong.
+    """Check every file of the zoo in the package and in the folder, the cache by default.
 
     Returns:
-        of each file what is wrong with it; an empty string of one that is whole.
+        by file, what is wrong with it; an empty string if nothing is.
     """
     folder, found = folder or cache_folder(), {}
     for entry in read_manifest().values():
-        brought = [PACKAGE / s.partition(":")[2] for s in entry.sources if s.startswith("package:")]
-        for path in brought:
-            found[path] = _wrong_with(path, entry, path) if path.is_file() else "is missing"
+        packaged = [
+            PACKAGE / s.partition(":")[2] for s in entry.sources if s.startswith("package:")
+        ]
+        for path in packaged:
+            found[path] = _mismatch(path, entry, path) if path.is_file() else "is missing"
         if (path := folder / entry.file).is_file():
-            found[path] = _wrong_with(path, entry, path)
+            found[path] = _mismatch(path, entry, path)
     return found
 
 
-def _fetch(name: str, entry: WeightsFile, path: Path) -> None:
-    """Try the sources in order; the first whole file takes its name."""
+def _download(name: str, entry: WeightsFile, path: Path) -> None:
+    """Try the sources in order; the first file that passes the checks is renamed to ``path``."""
     part, reasons = path.with_name(f"{path.name}.part"), []
     for source in entry.sources:
         try:
@@ -75,19 +77,20 @@ def _fetch(name: str, entry: WeightsFile, path: Path) -> None:
         except Unavailable as reason:
             reasons.append(f"{host(source)}: {reason}")
             continue
-        if wrong := _wrong_with(part, entry, path) or _unreadable(part, entry):
-            reasons.append(f"{host(source)}: what came {wrong}")
+        if wrong := _mismatch(part, entry, path) or _unreadable(part, entry):
+            reasons.append(f"{host(source)}: the downloaded file {wrong}")
             part.unlink()
             continue
-        _appear(part, path, entry)
+        _publish(part, path, entry)
         return
     raise InputError(
-        f"{name} could not be had ({'; '.join(reasons)}): fetch {address(entry.sources[-1])} on "
-        f"another machine and put it at {path}"
+        f"{name} could not be downloaded ({'; '.join(reasons)}): download "
+        f"{address(entry.sources[-1])} on another machine and put it at {path}"
     )
 
 
-def _appear(part: Path, path: Path, entry: WeightsFile) -> None:
+def _publish(part: Path, path: Path, entry: WeightsFile) -> None:
+    """Record the hash if the manifest has none, sync, and rename."""
     record = _record(path)
     if entry.sha256 is None and not record.exists():
         with written_whole(record) as file:
@@ -97,8 +100,8 @@ def _appear(part: Path, path: Path, entry: WeightsFile) -> None:
     part.replace(path)
 
 
-def _wrong_with(path: Path, entry: WeightsFile, final: Path) -> str:
-    """Empty if size and sha256 are as the manifest says, or as they were at first use."""
+def _mismatch(path: Path, entry: WeightsFile, final: Path) -> str:
+    """How size or sha256 differ from the manifest or from the recorded hash; empty if not."""
     size = path.stat().st_size
     if entry.size is not None and size != entry.size:
         return f"has {size:,} bytes, not {entry.size:,}"
@@ -106,18 +109,20 @@ def _wrong_with(path: Path, entry: WeightsFile, final: Path) -> str:
     if expected is None and record.is_file():
         expected = record.read_text().split(maxsplit=1)[0]
     if expected and not (found := _sha256(path)).startswith(expected):
-        known = "" if entry.sha256 else f", which {record} recorded at first use"
+        known = "" if entry.sha256 else f", which {record} recorded at the first download"
         return f"has the sha256 {found[:12]}..., not {expected[:12]}...{known}"
     return ""
 
 
 def _unreadable(path: Path, entry: WeightsFile) -> str:
-    """Where no hash is known, it must at least be weights."""
+    """Without a known hash, a file must at least contain weights."""
     if entry.sha256 is None:
+        from reid_dcs.weights import read_weights  # imports torch, which a list does without
+
         try:
             read_weights(path)
         except InputError:
-            return "is no file of weights"
+            return "is not a file of weights"
     return ""
 
 
@@ -131,15 +136,15 @@ def _sha256(path: Path) -> str:
 
 
 @contextmanager
-def _alone_with(path: Path) -> Iterator[None]:
-    """One process at a time; the others wait, and then find what it fetched."""
+def _locked(path: Path) -> Iterator[None]:
+    """Hold the file's lock: other processes wait, and then find the downloaded file."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
             held = lock.acquire(timeout=0)
         except Timeout:
-            print(f"waiting for another process that fetches {path.name}", file=sys.stderr)
+            print(f"waiting for another process that downloads {path.name}", file=sys.stderr)
             held = lock.acquire()
         with held:
             yield

@@ -1,36 +1,38 @@
-"""A file of weights, or a name of the zoo: wherever a command takes the one it takes the other."""
+"""Weights by path or by name of the model zoo, with their model card."""
 
+from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from reid_dcs.errors import InputError
-from reid_dcs.weights import read_weights
-from reid_dcs.zoo.cache import obtain
-from reid_dcs.zoo.manifest import Entry, read_manifest
+from reid_dcs.weights import ModelCard, count_classes, read_card
+from reid_dcs.zoo.cache import download
+from reid_dcs.zoo.manifest import ZooEntry, read_manifest
 
 
-def weights_file(source: str | Path) -> Path:
-    """The file that is meant: the one at that path, or else the zoo's of that name.
+def find_weights(source: str | Path) -> Path:
+    """The file at the path ``source``, or the zoo's file of that name, downloaded if needed.
 
     Raises:
-        InputError: neither is there, or the zoo's cannot be had.
+        InputError: there is no such file and no such name, or the download fails.
     """
-    if Path(source).is_file():
-        return Path(source)
+    path = Path(source).expanduser()
+    if path.is_file():
+        return path
     name = str(source)
     try:
         entry = find_entry(name)
     except InputError as error:
-        raise InputError(f"no weights at {Path(source).resolve()}, and {error}") from error
-    return obtain(name, entry)
+        raise InputError(f"no weights at {path.resolve()}, and {error}") from error
+    return download(name, entry)
 
 
-def find_entry(name: str) -> Entry:
+def find_entry(name: str) -> ZooEntry:
     """The zoo's entry of that name.
 
     Raises:
-        InputError: there is none; close names are listed.
+        InputError: there is none; the message lists similar names.
     """
     zoo = read_manifest()
     if name in zoo:
@@ -43,16 +45,23 @@ def find_entry(name: str) -> Entry:
     )
 
 
-def read_named(source: str | Path) -> tuple[Path, dict[str, Any]]:
-    """The file that is meant, and what :func:`reid_dcs.weights.read_weights` reads from it.
+def read_weights_and_card(
+    source: str | Path,
+) -> tuple[Path, dict[str, Any], ModelCard | None]:
+    """The file of :func:`find_weights`, its content by ``read_weights``, and its card.
 
-    Where a file of the zoo does not say which model it is, its entry does.
+    The card is the file's; a file of the zoo without one has the card of its entry. It is None if
+    neither says which model the weights belong to.
 
     Raises:
-        InputError: as :func:`weights_file` and ``read_weights``.
+        InputError: as ``find_weights``, ``read_weights`` and ``read_card``.
     """
-    path = weights_file(source)
+    from reid_dcs.weights import read_weights  # imports torch, which a list does without
+
+    path = find_weights(source)
     content = read_weights(path)
-    if "model" not in content and path != Path(source):
-        content |= find_entry(str(source)).description()
-    return path, content
+    card = read_card(content, source)
+    if card is None and path != Path(source).expanduser():
+        classes = count_classes(content["state_dict"])
+        card = replace(find_entry(str(source)).card(), num_classes=classes)
+    return path, content, card

@@ -1,4 +1,4 @@
-"""What the zoo has: one entry a file of weights, in ``manifest.yaml``, typed and checked."""
+"""The manifest of the model zoo: one typed and validated entry for each file of weights."""
 
 import re
 from dataclasses import dataclass, field
@@ -10,30 +10,22 @@ from omegaconf.errors import OmegaConfBaseException
 
 from reid_dcs.config import read_config
 from reid_dcs.errors import InputError
+from reid_dcs.weights import ModelCard, Preprocessing
 
 MANIFEST = Path(__file__).with_name("manifest.yaml")
 SCHEMES = ("package:", "https:", "drive:")
 
 
 @dataclass
-class Preprocessing:
-    """What an image goes through: bilinear resizing, then (x / 255 - mean) / std, RGB."""
-
-    height: int = 256
-    width: int = 128
-    mean: list[float] = field(default_factory=lambda: [0.485, 0.456, 0.406])
-    std: list[float] = field(default_factory=lambda: [0.229, 0.224, 0.225])
-
-
-@dataclass
 class WeightsFile:
-    """How a file of weights is had, and known again.
+    """A file of weights: where to download it from, and how to verify it.
 
     Attributes:
         file: its name in the cache.
         sources: tried in order: ``package:FILE`` (in this folder), ``https://...``, ``drive:ID``.
-        size: bytes; None where the authors do not say.
-        sha256: or its beginning; None where the authors do not say: it is learnt at first use.
+        size: in bytes; None if the authors do not publish it.
+        sha256: whole or its first digits; None if the authors do not publish it: it is recorded
+            at the first download.
     """
 
     file: str = MISSING
@@ -43,17 +35,18 @@ class WeightsFile:
 
 
 @dataclass
-class Entry(WeightsFile):
-    """A file of weights, and what is known of it; its sha256 is given whole.
+class ZooEntry(WeightsFile):
+    """A file of weights with the facts about it; its sha256 is given whole.
 
     Attributes:
-        model, options, num_classes: what ``build_model`` is given.
+        model, options, num_classes: arguments of ``build_model``.
         trained_on: data set.
-        preprocessing: of its input.
+        preprocessing: of the network's input.
         evaluated_on: data set of the metrics; empty: the one trained on.
         metrics: ``mAP``, ``rank1`` and so on, as fractions.
         measured_by: the command that measured the metrics; or empty.
-        stated_by: where the authors of the weights state them, not measured by us; or empty.
+        stated_by: where the authors of the weights publish the metrics, if we did not measure
+            them; or empty.
         licence: of the weights.
     """
 
@@ -68,35 +61,29 @@ class Entry(WeightsFile):
     measured_by: str = ""
     stated_by: str = ""
 
-    def description(self) -> dict[str, Any]:
-        """What a checkpoint of ours says of itself, for a file that does not."""
-        seen = self.preprocessing
-        return {
-            "model": {
-                "name": self.model,
-                "options": dict(self.options),
-                "num_classes": self.num_classes,
-            },
-            "preprocessing": {
-                "height": seen.height,
-                "width": seen.width,
-                "mean": list(seen.mean),
-                "std": list(seen.std),
-            },
-            "config": {"data": {"name": self.trained_on, "options": {}}},
-        }
+    def card(self) -> ModelCard:
+        """The card of a file that has none itself."""
+        return ModelCard(
+            model=self.model,
+            options=dict(self.options),
+            num_classes=self.num_classes,
+            preprocessing=self.preprocessing,
+            trained_on=self.trained_on,
+            metrics=dict(self.metrics),
+            command=self.measured_by,
+        )
 
 
 @dataclass
 class _Manifest:
-    weights: dict[str, Entry] = field(default_factory=dict)
+    weights: dict[str, ZooEntry] = field(default_factory=dict)
 
 
-def read_manifest(path: Path | None = None) -> dict[str, Entry]:
-    """The entries by name; by default the zoo's own.
+def read_manifest(path: Path | None = None) -> dict[str, ZooEntry]:
+    """The entries by name, of this package's manifest by default.
 
     Raises:
-        InputError: an unknown key, a wrong type, something left out or at odds with the rest.
+        InputError: an unknown or missing key, a wrong type, or an inconsistent entry.
     """
     path = path or MANIFEST
     content = read_config(path)
@@ -107,26 +94,27 @@ def read_manifest(path: Path | None = None) -> dict[str, Entry]:
         what = str(error).splitlines()[0]
         raise InputError(f"{path}: {error.full_key or 'weights'}: {what}") from error
     for name, entry in entries.items():
-        for wrong in _at_odds(entry):
+        ModelCard.from_dict(entry.card().to_dict(), f"{path}: {name}")
+        for wrong in _inconsistencies(entry):
             raise InputError(f"{path}: {name}: {wrong}")
     return entries
 
 
-def _at_odds(entry: Entry) -> list[str]:
+def _inconsistencies(entry: ZooEntry) -> list[str]:
     wrong = []
     if bool(entry.measured_by) == bool(entry.stated_by):
-        wrong.append("say who measured the metrics: measured_by or stated_by")
+        wrong.append("name the origin of the metrics: either measured_by or stated_by")
     if any(not 0 <= value <= 1 for value in entry.metrics.values()):
-        wrong.append("metrics are fractions, from 0 to 1")
+        wrong.append("metrics must be fractions, from 0 to 1")
     if Path(entry.file).name != entry.file or entry.file.startswith("."):
-        wrong.append(f"file is a plain name, not {entry.file!r}")
+        wrong.append(f"file must be a name without folders, not {entry.file!r}")
     if entry.sha256 is not None and not re.fullmatch("[0-9a-f]{64}", entry.sha256):
-        wrong.append("sha256 is 64 digits of 0-9a-f")
+        wrong.append("sha256 must be 64 digits of 0-9a-f")
     if not entry.sources:
         wrong.append("no sources")
     for source in entry.sources:
         if not source.startswith(SCHEMES):
-            wrong.append(f"a source begins with {' or '.join(SCHEMES)}, not as {source!r}")
+            wrong.append(f"a source must start with {' or '.join(SCHEMES)}, not {source!r}")
     if entry.sha256 is None and any(s.startswith("package:") for s in entry.sources):
-        wrong.append("what the package brings along has its sha256")
+        wrong.append("a file of the package needs its sha256")
     return wrong

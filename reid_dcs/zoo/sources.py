@@ -1,22 +1,21 @@
-"""Where weights come from: this package, a web server, Google Drive.
+"""Sources of weight files: this package, a web server, Google Drive.
 
-Each writes into a ``.part`` file. What a web server broke off is gone on with, if the server names
-the version of its file (an ETag or a date) and still has that version.
+Each writes into a ``.part`` file. An interrupted download from a web server is resumed if the
+server identifies the version of its file (by ETag or date) and still has that version.
 """
 
 import shutil
 import time
 from pathlib import Path
 
-import gdown
 import requests
 from tqdm import tqdm
 
 PACKAGE = Path(__file__).parent
 ATTEMPTS = 4
-PAUSE = 1.0  # seconds between them
-TIMEOUT = (10.0, 30.0)  # seconds to connect, and without a byte
-_CHUNK = 1 << 14  # bytes; of a connection that breaks off, less than that is lost
+PAUSE = 1.0  # seconds between attempts
+TIMEOUT = (10.0, 30.0)  # seconds to connect, and to wait for data
+_CHUNK = 1 << 14  # bytes; an interrupted download loses less than that
 
 
 class Unavailable(Exception):
@@ -24,21 +23,21 @@ class Unavailable(Exception):
 
 
 def fetch(source: str, part: Path, size: int | None = None) -> None:
-    """Bring a file from one source.
+    """Download a file from one source.
 
     Args:
         source: as in the manifest.
-        part: where to.
-        size: in bytes, where it is known: another is refused before it is loaded.
+        part: file to write.
+        size: expected, in bytes; another size is refused before the download. None: unknown.
 
     Raises:
-        Unavailable: it is not to be had there.
+        Unavailable: the source does not provide the file.
         OSError: ``part`` cannot be written.
     """
     scheme, _, rest = source.partition(":")
     if scheme in ("https", "http"):
         return _from_web(source, part, size)
-    for left in (part, _version(part)):  # by another source
+    for left in (part, _version(part)):  # left by another source
         left.unlink(missing_ok=True)
     if scheme == "package":
         _copy(PACKAGE / rest, part)
@@ -47,7 +46,7 @@ def fetch(source: str, part: Path, size: int | None = None) -> None:
 
 
 def address(source: str) -> str:
-    """What a person would open."""
+    """The address to open in a browser."""
     scheme, _, rest = source.partition(":")
     if scheme == "drive":
         return f"https://drive.google.com/file/d/{rest}/view"
@@ -55,24 +54,26 @@ def address(source: str) -> str:
 
 
 def host(source: str) -> str:
-    """Who is asked, in a word."""
+    """A short name of the source, for messages."""
     scheme = source.partition(":")[0]
     return {"drive": "Google Drive", "package": "this package"}.get(scheme) or source.split("/")[2]
 
 
 def _copy(origin: Path, part: Path) -> None:
     if not origin.is_file():
-        raise Unavailable("it is not in this installation")
+        raise Unavailable("the file is missing from this installation")
     shutil.copyfile(origin, part)
 
 
 def _from_drive(identifier: str, part: Path) -> None:
+    import gdown  # slow to import, and only needed here
+
     try:
         gdown.download(f"https://drive.google.com/uc?id={identifier}", str(part))
-    except Exception as error:  # no network, a quota, a page in place of the file
+    except Exception as error:  # no network, quota exceeded, a web page instead of the file
         raise Unavailable(_one_line(error)) from error
     if not part.is_file():
-        raise Unavailable("Google Drive gave nothing")
+        raise Unavailable("Google Drive sent nothing")
 
 
 def _from_web(url: str, part: Path, size: int | None) -> None:
@@ -87,7 +88,7 @@ def _from_web(url: str, part: Path, size: int | None) -> None:
 
 
 def _stream(url: str, part: Path, size: int | None) -> None:
-    """Ask for what is missing, and append it; or for everything."""
+    """Download the rest of a file and append it, or the whole file."""
     version = _version(part)
     start, headers = 0, {"Accept-Encoding": "identity"}
     known = version.read_text().splitlines() if part.is_file() and version.is_file() else []
@@ -95,15 +96,15 @@ def _stream(url: str, part: Path, size: int | None) -> None:
         start = part.stat().st_size
         headers |= {"Range": f"bytes={start}-", "If-Range": known[1]}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
-        if response.status_code == 416 and start:  # nothing is missing, or it is another's
+        if response.status_code == 416 and start:  # the part is complete, or longer than the file
             part.unlink()
             return _stream(url, part, size)
-        _refuse(response)
-        if response.status_code != 206:  # the whole file, whatever was asked for
+        _check_response(response)
+        if response.status_code != 206:  # the server sends the whole file
             start = 0
         elif not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             part.unlink()
-            raise Unavailable("it goes on elsewhere than where it broke off")
+            raise Unavailable("the server resumes at another byte than requested")
         length = response.headers.get("Content-Length")
         total = start + int(length) if length else size
         if size is not None and total != size:
@@ -115,29 +116,29 @@ def _stream(url: str, part: Path, size: int | None) -> None:
                 leave=False, disable=None,
             ) as bar,
         ):  # fmt: skip
-            _remember(version, url, response)
+            _save_version(version, url, response)
             for chunk in response.iter_content(_CHUNK):
                 file.write(chunk)
                 bar.update(len(chunk))
                 if size is not None and file.tell() > size:
-                    break  # it has no end, or it is another
+                    break  # longer than expected
     version.unlink(missing_ok=True)
 
 
 def _version(part: Path) -> Path:
-    """Says of which version of which file the part is."""
+    """The file with the address and version that ``part`` belongs to."""
     return part.with_name(f"{part.name}.version")
 
 
-def _refuse(response: requests.Response) -> None:
+def _check_response(response: requests.Response) -> None:
     if response.status_code not in (200, 206):
         raise Unavailable(f"status {response.status_code} {response.reason}".strip())
     if "text/html" in response.headers.get("Content-Type", ""):
         raise Unavailable("a web page came instead of the file")
 
 
-def _remember(version: Path, url: str, response: requests.Response) -> None:
-    """For a request that goes on with the part."""
+def _save_version(version: Path, url: str, response: requests.Response) -> None:
+    """Record the version of the file, for a request that resumes the download."""
     tag = response.headers.get("ETag", "")
     known = response.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
     if known:
@@ -149,6 +150,6 @@ def _remember(version: Path, url: str, response: requests.Response) -> None:
 def _one_line(error: Exception) -> str:
     if isinstance(error, requests.Timeout):
         return "no answer in time"
-    if type(error) is requests.ConnectionError:  # a stalled body is one too
+    if type(error) is requests.ConnectionError:  # also raised for a stalled body
         return "no answer in time" if "timed out" in str(error) else "no connection"
     return " ".join(str(error).split())[:150] or type(error).__name__

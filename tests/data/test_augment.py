@@ -9,9 +9,9 @@ from PIL import Image
 from scipy.stats import ks_2samp
 from torchreid import data as torchreid_data
 from torchvision import transforms
-from torchvision.transforms.functional import adjust_brightness, adjust_contrast, normalize
+from torchvision.transforms import functional as torchvision
 
-from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation, normalise
+from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation, normalize
 
 STILL = Augmentation(flip=0, padding=0, erasing=0)
 
@@ -32,7 +32,7 @@ def flipped_and_cropped(augmentation, images):
 
 
 def as_bytes(batch):
-    """(B, 3, H, W) normalised -> (B, H, W, 3) uint8."""
+    """(B, 3, H, W) normalized -> (B, H, W, 3) uint8."""
     mean, std = (torch.tensor(v)[:, None, None] for v in (IMAGENET_MEAN, IMAGENET_STD))
     return (255 * (batch * std + mean)).round().to(torch.uint8).permute(0, 2, 3, 1)
 
@@ -41,19 +41,32 @@ def seeded(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
-def test_normalise_is_torchvisions(images):
-    expected = normalize(images.permute(0, 3, 1, 2) / 255, IMAGENET_MEAN, IMAGENET_STD)
-    torch.testing.assert_close(normalise(images), expected, rtol=1e-5, atol=1e-5)
-    assert normalise(images).is_contiguous(memory_format=torch.channels_last)
+@pytest.mark.parametrize(
+    "mean, std", [(IMAGENET_MEAN, IMAGENET_STD), ((0.5, 0.4, 0.1), (0.2, 1.0, 0.3))]
+)
+def test_normalize_is_torchvisions(images, mean, std):
+    expected = torchvision.normalize(images.permute(0, 3, 1, 2) / 255, mean, std)
+    normalized = normalize(images, mean, std)
+    torch.testing.assert_close(normalized, expected, rtol=1e-5, atol=1e-5)
+    assert normalized.is_contiguous(memory_format=torch.channels_last)
+    if mean == IMAGENET_MEAN:
+        assert torch.equal(normalize(images), normalized)
+
+
+def test_an_augmentation_normalizes_by_its_statistics(images):
+    mean, std = (0.5, 0.4, 0.1), (0.2, 1.0, 0.3)
+    still = Augmentation(flip=0, padding=0, erasing=0, mean=mean, std=std)
+    found = still(*everything(images), seeded())
+    torch.testing.assert_close(found, normalize(images, mean, std))
 
 
 def test_nothing_happens_at_probability_zero(images):
-    torch.testing.assert_close(STILL(*everything(images), seeded()), normalise(images))
+    torch.testing.assert_close(STILL(*everything(images), seeded()), normalize(images))
 
 
 def test_flip_at_probability_one_mirrors_every_image(images):
     flipped = Augmentation(flip=1, padding=0, erasing=0)(*everything(images), seeded())
-    torch.testing.assert_close(flipped, normalise(images).flip(3))
+    torch.testing.assert_close(flipped, normalize(images).flip(3))
 
 
 def test_every_crop_is_a_shift_of_its_image_on_black(images):
@@ -180,7 +193,9 @@ def test_jitter_is_torchvisions_for_the_same_factors(images):
         c = slope[0] / b
         assert 0.8 <= b <= 1.2 and 0.85 <= c <= 1.15
         pil = Image.fromarray(image.numpy())
-        expected = adjust_contrast(adjust_brightness(pil, b.item()), c.item())
+        expected = torchvision.adjust_contrast(
+            torchvision.adjust_brightness(pil, b.item()), c.item()
+        )
         assert (y * 255 - torch.tensor(np.array(expected)).permute(2, 0, 1)).abs().max() < 2.5
         slopes.append((b.item(), c.item()))
     b, c = torch.tensor(slopes).T
@@ -191,8 +206,8 @@ def test_jitter_is_torchvisions_for_the_same_factors(images):
 
 def test_jitter_stays_within_black_and_white(images):
     bright = Augmentation(0, 0, 0, brightness=1.0)(*everything(images), seeded())
-    white = normalise(torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)).flatten()
-    black = normalise(torch.zeros(1, 1, 1, 3, dtype=torch.uint8)).flatten()
+    white = normalize(torch.full((1, 1, 1, 3), 255, dtype=torch.uint8)).flatten()
+    black = normalize(torch.zeros(1, 1, 1, 3, dtype=torch.uint8)).flatten()
     torch.testing.assert_close(bright.amax((0, 2, 3)), white)  # saturated, as in PIL
     assert (bright.amin((0, 2, 3)) >= black - 1e-6).all()
 

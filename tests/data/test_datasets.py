@@ -1,4 +1,4 @@
-"""Market-1501 in its layout, real and generated, and what is said when it is not there."""
+"""Market-1501's layout, the synthetic data set, and errors for missing or misnamed files."""
 
 import csv
 import shutil
@@ -15,22 +15,22 @@ from reid_dcs.data.datasets.synthetic import Synthesis, Synthetic, draw_dataset
 def write_images(folder, *names):
     folder.mkdir(parents=True, exist_ok=True)
     for name in names:
-        (folder / name).write_bytes(b"not decoded here")
+        (folder / name).write_bytes(b"not decoded")
 
 
 @pytest.fixture
 def market(tmp_path):
-    """A few file names in Market-1501's layout, oddities included."""
-    home = tmp_path / "Market-1501-v15.09.15"
+    """A few files in Market-1501's layout, with junk and distractors."""
+    folder = tmp_path / "Market-1501-v15.09.15"
     write_images(
-        home / "bounding_box_train",
+        folder / "bounding_box_train",
         "0007_c1s1_000001_01.jpg",
         "0002_c6s1_000001_01.jpg",
         "0002_c3s1_000001_01.jpg.jpg",
     )
-    write_images(home / "query", "0011_c1s1_000001_00.jpg")
+    write_images(folder / "query", "0011_c1s1_000001_00.jpg")
     write_images(
-        home / "bounding_box_test",
+        folder / "bounding_box_test",
         "0011_c2s1_000001_01.jpg",
         "0000_c2s1_000001_01.jpg",
         "-1_c2s1_000001_01.jpg",
@@ -40,25 +40,25 @@ def market(tmp_path):
 
 def test_names_become_identities_and_cameras(market):
     dataset = Market1501(str(market))
-    assert [item[1:3] for item in dataset.train] == [(0, 2), (0, 5), (1, 0)]  # relabelled
+    assert [item[1:3] for item in dataset.train] == [(0, 2), (0, 5), (1, 0)]  # relabeled
     assert [item[1:3] for item in dataset.query] == [(11, 0)]
     assert [item[1:3] for item in dataset.gallery] == [(0, 1), (11, 1)]  # junk is dropped
     assert "3 images instead of 12,936" in dataset.unofficial
 
 
 @pytest.mark.parametrize("inside", ["", "Market-1501-v15.09.15"])
-def test_the_root_may_be_the_set_or_hold_it(market, inside):
+def test_the_root_may_be_the_data_set_or_contain_it(market, inside):
     assert len(Market1501(str(market / inside)).train) == 3
 
 
-def test_torchreid_builds_it_by_its_own_name(market):
+def test_torchreid_builds_it_by_name(market):
     dataset = torchreid_data.datasets.init_image_dataset(
         "dcs_market1501", root=str(market), mode="query", combineall=True, verbose=False
     )
     assert len(dataset) == 1 and dataset.num_train_pids == 3
 
 
-def test_an_absent_set_says_what_is_missing_and_where_it_was_looked_for(tmp_path):
+def test_an_absent_data_set_error_names_files_and_searched_folders(tmp_path):
     with pytest.raises(InputError) as error:
         Market1501(str(tmp_path / "nowhere"))
     for part in ("bounding_box_train/", "query/", "nowhere/Market-1501-v15.09.15", "--root"):
@@ -89,7 +89,7 @@ def test_an_unknown_data_set_is_named():
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_the_data_sets_stand_in_torchreids_list(name):
+def test_data_sets_are_registered_with_torchreid(name):
     with pytest.raises(ValueError, match="already exists"):
         torchreid_data.register_image_dataset(f"dcs_{name}", DATASETS[name])
 
@@ -116,25 +116,25 @@ def test_generated_identities_are_disjoint_and_queries_have_matches(tiny_root):
     assert {item[1] for item in dataset.query} == {item[1] for item in dataset.gallery}
 
 
-def test_a_seed_draws_the_same_files(tmp_path):
+def test_a_seed_generates_the_same_files(tmp_path):
     small = Synthesis(train_identities=1, test_identities=1, pictures=2)
     for name in ("a", "b"):
         draw_dataset(tmp_path / name, small)
     files = sorted((tmp_path / "a").rglob("*.jpg"))
     assert len(files) == 24
     for file in files:
-        twin = tmp_path / "b" / file.relative_to(tmp_path / "a")
-        assert file.read_bytes() == twin.read_bytes()
+        same_file = tmp_path / "b" / file.relative_to(tmp_path / "a")
+        assert file.read_bytes() == same_file.read_bytes()
 
 
-def test_drawing_never_replaces_what_it_did_not_draw(tmp_path):
+def test_generation_never_replaces_other_files(tmp_path):
     write_images(tmp_path / "synthetic", "holiday.jpg")
     with pytest.raises(InputError, match="is not a generated data set"):
         Synthetic(str(tmp_path))
     assert (tmp_path / "synthetic/holiday.jpg").exists()
 
 
-def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
+def test_an_interrupted_generation_leaves_nothing(tmp_path, monkeypatch):
     from reid_dcs.data.datasets import synthetic
 
     def interrupted(*arguments, **options):
@@ -147,12 +147,12 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
 
 
 def test_distractors_join_the_gallery(market):
-    home = market / "Market-1501-v15.09.15"
+    folder = market / "Market-1501-v15.09.15"
     with pytest.raises(InputError, match="lacks images/"):
         Market1501(str(market), market1501_500k=True)
-    write_images(home / "images", "0000_c1s1_000001_01.jpg")
+    write_images(folder / "images", "0000_c1s1_000001_01.jpg")
     dataset = Market1501(str(market), market1501_500k=True)
-    assert len(dataset.gallery) == 3 and dataset.unofficial is None  # no official counts with them
+    assert len(dataset.gallery) == 3 and dataset.unofficial is None  # no official counts
 
 
 def test_an_image_of_another_kind_is_misnamed(market):

@@ -1,4 +1,4 @@
-"""Our loaders under torchreid's contract."""
+"""Loaders and data manager against torchreid's interface."""
 
 import pytest
 import torch
@@ -37,7 +37,7 @@ def manager(tiny_root):
     return make_manager(tiny_root)
 
 
-def test_a_training_batch_is_torchreids(manager):
+def test_a_training_batch_has_torchreids_format(manager):
     batch = next(iter(manager.train_loader))
     assert batch["img"].shape == (16, 3, 64, 32) and batch["img"].dtype == torch.float32
     assert batch["pid"].unique(return_counts=True)[1].tolist() == [4] * 4
@@ -47,7 +47,7 @@ def test_a_training_batch_is_torchreids(manager):
         assert path.split("/")[-1].startswith(f"{pid + 1:04d}_")
 
 
-def test_an_epoch_repeats_itself_and_differs_from_the_next(manager):
+def test_an_epoch_is_reproducible_and_differs_from_the_next(manager):
     def epoch(number):
         manager.train_loader.set_epoch(number)
         return torch.cat([batch["img"] for batch in manager.train_loader])
@@ -56,7 +56,7 @@ def test_an_epoch_repeats_itself_and_differs_from_the_next(manager):
     assert not torch.equal(epoch(0), epoch(1))
 
 
-def test_test_images_are_those_of_torchreids_transform(manager):
+def test_test_images_match_torchreids_transform(manager):
     query = manager.test_loader["synthetic"]["query"]
     batches = list(query)
     assert len(batches) == len(query) == 4 and len(batches[-1]["pid"]) == 6
@@ -76,8 +76,8 @@ def test_a_stock_torchreid_engine_runs_on_it(manager, tmp_path, capsys):
     before = [p.clone() for p in model.parameters()]
     engine.run(save_dir=str(tmp_path), max_epoch=1, print_freq=1)
     assert any(not torch.equal(a, b) for a, b in zip(before, model.parameters(), strict=True))
-    said = capsys.readouterr().out
-    assert "loss_t" in said and "Evaluating synthetic (source)" in said and "Rank-20" in said
+    output = capsys.readouterr().out
+    assert "loss_t" in output and "Evaluating synthetic (source)" in output and "Rank-20" in output
     assert (tmp_path / "model/model.pth.tar-1").exists()
 
 
@@ -116,7 +116,7 @@ def test_a_mapped_manager_gives_the_same_batches(manager, tiny_root, tmp_path):
     assert names == {f"synthetic-{split}-64x32.npy" for split in ("train", "query", "gallery")}
 
 
-def test_mixup_brings_partners_and_a_weight(tiny_root):
+def test_mixup_batches_have_partners_and_a_weight(tiny_root):
     plain = next(iter(make_manager(tiny_root).train_loader))
     mixed = next(iter(make_manager(tiny_root, mixup=1.0).train_loader))
     w = mixed["weight"]
@@ -126,7 +126,7 @@ def test_mixup_brings_partners_and_a_weight(tiny_root):
         assert plain["pid"][nearest.argmin()] == partner and nearest.min() < 1e-3
 
 
-def test_mixups_loss_is_that_of_both_labels(manager):
+def test_the_mixup_loss_is_a_weighted_sum_of_both_labels(manager):
     model = build_model("mobilenetv2_base", 8)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
@@ -137,23 +137,24 @@ def test_mixups_loss_is_that_of_both_labels(manager):
     model.train()
     named = engine.losses(batch | {"partner": partner, "weight": 0.3})
     with torch.no_grad():
-        own, other = (criterion(*model(batch["img"]), pids) for pids in (batch["pid"], partner))
+        first, second = (criterion(*model(batch["img"]), pids) for pids in (batch["pid"], partner))
     for name in ("total", "identity", "triplet"):
-        expected = 0.3 * getattr(own, name) + 0.7 * getattr(other, name)
+        expected = 0.3 * getattr(first, name) + 0.7 * getattr(second, name)
         torch.testing.assert_close(named[name], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_ranks_draw_other_images_and_other_augmentation(tiny_root):
+def test_ranks_get_different_images(tiny_root):
     first, second = (make_manager(tiny_root, rank=rank, world_size=2) for rank in range(2))
     assert len(first.train_loader) == len(second.train_loader) == 3
     paths = [
-        {path for batch in own.train_loader for path in batch["impath"]} for own in (first, second)
+        {path for batch in manager.train_loader for path in batch["impath"]}
+        for manager in (first, second)
     ]
     assert not paths[0] & paths[1]
 
 
 @pytest.mark.parametrize("free, moved", [(10**6, True), (60_000, False)])
-def test_a_store_lies_on_the_accelerator_only_where_it_fits(monkeypatch, free, moved):
+def test_a_store_moves_to_the_accelerator_only_if_it_fits(monkeypatch, free, moved):
     images = torch.zeros(4, 64, 32, 3, dtype=torch.uint8)  # 24,576 bytes
     store = ImageStore(images, *[torch.zeros(4, dtype=torch.int64)] * 3, ("",) * 4)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (free - 20_000, 10**9))

@@ -77,6 +77,13 @@ def changed(items, how):
     return items
 
 
+def test_another_interpolation_is_decoded_anew(items, file, writes):
+    bilinear = ImageStore.mapped(items, 48, 24, file)
+    bicubic = ImageStore.mapped(items, 48, 24, file, "bicubic")
+    assert torch.equal(bicubic.images, ImageStore.decode(items, 48, 24, "x", "bicubic").images)
+    assert not torch.equal(bicubic.images, bilinear.images) and len(writes) == 2
+
+
 @pytest.mark.parametrize(
     "how", ["other pixels", "another image", "another order", "one image less"]
 )
@@ -147,11 +154,11 @@ from reid_dcs.data import decode
 from reid_dcs.data.store import ImageStore
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a background job's shell ignores it
 original = decode.read_image
-def slow(path, height, width):
+def slow(path, *size):
     if path.endswith("4.png"):
         print("half", flush=True)
         time.sleep(3)
-    return original(path, height, width)
+    return original(path, *size)
 decode.read_image, decode._WINDOW = slow, 1
 items = [(path, 0, 0, 0) for path in sys.argv[2:]]
 ImageStore.mapped(items, 48, 24, Path(sys.argv[1]))

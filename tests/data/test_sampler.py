@@ -1,4 +1,4 @@
-"""P x K batches: exact length, every image, distinct identities, seeds."""
+"""P x K batches: length, coverage, distinct identities, seeds, ranks."""
 
 import pytest
 import torch
@@ -8,7 +8,7 @@ from reid_dcs.data.sampler import IdentitySampler
 
 
 def identities(*counts: int) -> torch.Tensor:
-    """counts[i] images of identity i."""
+    """Labels of counts[i] images for each identity i."""
     return torch.repeat_interleave(torch.arange(len(counts)), torch.tensor(counts))
 
 
@@ -25,25 +25,25 @@ def test_every_batch_has_p_identities_with_k_images_each(batch_size, k):
         assert len(pids) == batch_size // k and set(counts.tolist()) == {k}
 
 
-def test_an_epoch_shows_every_image_but_for_the_last_partial_batch():
+def test_an_epoch_shows_every_image_except_for_a_last_partial_batch():
     sampler = IdentitySampler(UNEVEN, 16, 4)
     shown = torch.cat(list(sampler))
     groups = sum(-(-n // 4) for n in UNEVEN.bincount().tolist())
     assert len(shown) == groups // 4 * 16
     unseen = set(range(len(UNEVEN))) - set(shown.tolist())
-    assert len(unseen) <= 3 * 4  # less than one batch of groups is left over
+    assert len(unseen) <= 3 * 4  # fewer groups than a batch are left over
 
 
-def test_an_image_repeats_only_to_fill_up_its_identity():
+def test_images_repeat_only_to_complete_groups():
     shown = torch.cat(list(IdentitySampler(UNEVEN, 16, 4)))
     times = shown.bincount(minlength=len(UNEVEN))
-    for pid, own in enumerate(UNEVEN.bincount().tolist()):
-        groups = -(-own // 4)
+    for pid, num_images in enumerate(UNEVEN.bincount().tolist()):
+        groups = -(-num_images // 4)
         assert times[UNEVEN == pid].sum() <= groups * 4
-        assert times[UNEVEN == pid].max() <= -(-groups * 4 // own)
+        assert times[UNEVEN == pid].max() <= -(-groups * 4 // num_images)
 
 
-def test_identities_with_one_image_are_filled_up():
+def test_identities_with_one_image_repeat_it():
     batch = next(iter(IdentitySampler(identities(1, 1, 1, 1), 16, 4)))
     assert sorted(batch.tolist()) == [0] * 4 + [1] * 4 + [2] * 4 + [3] * 4
 
@@ -54,7 +54,7 @@ def test_one_identity_with_most_images_does_not_shorten_the_epoch():
     assert len(list(sampler)) == len(sampler) == 103 // 4
 
 
-def test_a_seed_and_an_epoch_give_one_order():
+def test_seed_and_epoch_determine_the_order():
     def order(seed, epoch):
         sampler = IdentitySampler(UNEVEN, 16, 4, seed)
         sampler.set_epoch(epoch)
@@ -65,31 +65,31 @@ def test_a_seed_and_an_epoch_give_one_order():
 
 
 @pytest.mark.parametrize(
-    "pids, batch_size, k, said",
+    "pids, batch_size, k, message",
     [
-        (UNEVEN, 15, 4, "no multiple"),
-        (UNEVEN, 16, 0, "no multiple"),
+        (UNEVEN, 15, 4, "not a positive multiple"),
+        (UNEVEN, 16, 0, "not a positive multiple"),
         (identities(50, 50), 16, 4, "2 identities with 100 images cannot fill one batch"),
     ],
 )
-def test_what_cannot_be_sampled_is_refused(pids, batch_size, k, said):
-    with pytest.raises(InputError, match=said):
+def test_unusable_settings_are_refused(pids, batch_size, k, message):
+    with pytest.raises(InputError, match=message):
         IdentitySampler(pids, batch_size, k)
 
 
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_ranks_share_no_image_and_take_equally_many_steps(world_size):
-    pids = identities(*(4 * (1 + i % 3) for i in range(30)))  # whole groups: nothing fills up
+    pids = identities(*(4 * (1 + i % 3) for i in range(30)))  # complete groups: no repeats
     whole = list(IdentitySampler(pids, 16, 4))
     ranks = [
         list(IdentitySampler(pids, 16, 4, rank=rank, world_size=world_size))
         for rank in range(world_size)
     ]
-    assert {len(own) for own in ranks} == {len(whole) // world_size}
-    shown = torch.cat([batch for own in ranks for batch in own]).tolist()
+    assert {len(batches) for batches in ranks} == {len(whole) // world_size}
+    shown = torch.cat([batch for batches in ranks for batch in batches]).tolist()
     assert len(set(shown)) == len(shown)
-    for step, batches in enumerate(zip(*ranks, strict=True)):  # together they go the same way
-        expected = whole[step * world_size : (step + 1) * world_size]
+    for step, batches in enumerate(zip(*ranks, strict=True)):
+        expected = whole[step * world_size : (step + 1) * world_size]  # of a single process
         assert torch.equal(torch.cat(batches), torch.cat(expected))
 
 

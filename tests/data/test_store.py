@@ -1,12 +1,15 @@
 """Decoding: PIL's pixels, and every bad file named before training starts."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from reid_dcs import InputError
-from reid_dcs.data.store import ImageStore
+from reid_dcs.data.store import ImageStore, store_file
+from reid_dcs.weights.card import Interpolation
 
 
 @pytest.fixture
@@ -22,13 +25,20 @@ def items(tmp_path):
     return items
 
 
-def test_pixels_are_pils(items):
-    store = ImageStore.decode(items, 48, 24, "test")
+@pytest.mark.parametrize("interpolation", get_args(Interpolation))
+def test_pixels_are_pils(items, interpolation):
+    store = ImageStore.decode(items, 48, 24, "test", interpolation)
+    method = getattr(Image.Resampling, interpolation.upper())
     assert store.images.shape == (6, 48, 24, 3) and store.images.dtype == torch.uint8
     for image, (path, *_) in zip(store.images, items, strict=True):
-        resized = Image.open(path).convert("RGB").resize((24, 48), Image.Resampling.BILINEAR)
+        resized = Image.open(path).convert("RGB").resize((24, 48), method)
         assert np.array_equal(image.numpy(), np.array(resized))
     assert store.pids.tolist() == [0, 0, 1, 1, 2, 2] and store.camids.tolist() == [0, 1, 2] * 2
+
+
+def test_each_interpolation_has_a_mapped_file_of_its_own(tmp_path):
+    names = {store_file(tmp_path / "a", "query", 48, 24, i) for i in get_args(Interpolation)}
+    assert len(names) == 6 and store_file(tmp_path / "a", "query", 48, 24) in names
 
 
 def test_unreadable_and_truncated_images_are_counted_and_named(items):

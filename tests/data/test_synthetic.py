@@ -1,4 +1,4 @@
-"""Synthetic pedestrians: determinism, identity, and what the cameras make of them."""
+"""Synthetic pedestrians: determinism, appearance, and camera effects."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ import pytest
 
 from reid_dcs.data.synthetic import CAMERAS, draw_person, photograph, sample_person, scenes
 from reid_dcs.data.synthetic.cloth import WEAVES, weave
-from reid_dcs.data.synthetic.painting import EYE_COLOUR
+from reid_dcs.data.synthetic.painting import EYE_COLOR
 from reid_dcs.data.synthetic.person import (
     BAGS,
     BOTTOM_CUTS,
@@ -36,12 +36,12 @@ by_name = pytest.mark.parametrize("camera", CAMERAS, ids=lambda camera: camera.n
 
 
 def plain_person(**changes):
-    """Somebody in jumper and trousers without a bag, in colours that are easy to tell apart."""
+    """A person in jumper and trousers without a bag, in easily distinguished colors."""
     cloth = Fabric((30, 140, 60), (30, 140, 60), "plain", 0.06)
     looks = dict(
         skin=(230, 184, 150),
         hair="short",
-        hair_colour=(150, 80, 40),
+        hair_color=(150, 80, 40),
         beard=False,
         top=cloth,
         top_cut="jumper",
@@ -54,17 +54,17 @@ def plain_person(**changes):
     return replace(SEVERAL[0], **looks | changes)
 
 
-def drawing(person, view=0.0, *, size=(384, 192), phase=0.8, centre=96.0, foot=370.0, height=340.0):
-    """A person on grey paper."""
+def drawing(person, view=0.0, *, size=(384, 192), phase=0.8, center=96.0, foot=370.0, height=340.0):
+    """Image of a person on gray background."""
     paper = np.full((*size, 3), PAPER, np.uint8)
     return draw_person(
-        paper, person, view=view, phase=phase, centre=centre, foot=foot, height=height
+        paper, person, view=view, phase=phase, center=center, foot=foot, height=height
     )
 
 
-def columns_of(picture, colour):
-    """The columns of the pixels that have a colour, in full light."""
-    return np.nonzero((picture == colour).all(axis=-1))[1]
+def columns_of(picture, color):
+    """Columns of the pixels that have exactly this color."""
+    return np.nonzero((picture == color).all(axis=-1))[1]
 
 
 def test_same_generator_state_gives_same_bytes():
@@ -86,15 +86,15 @@ def test_global_random_state_is_neither_used_nor_changed():
 
 
 def test_thread_count_does_not_change_pictures():
-    threads, albums = cv2.getNumThreads(), []
+    threads, images = cv2.getNumThreads(), []
     try:
         for count in (1, 4):
             cv2.setNumThreads(count)
             rng = np.random.default_rng(5)
-            albums.append([photograph(SEVERAL[2], camera, rng) for camera in CAMERAS])
+            images.append([photograph(SEVERAL[2], camera, rng) for camera in CAMERAS])
     finally:
         cv2.setNumThreads(threads)
-    assert np.array_equal(*albums)
+    assert np.array_equal(*images)
 
 
 @pytest.mark.parametrize(("height", "width"), [(128, 64), (256, 128), (160, 64), (97, 53)])
@@ -110,9 +110,9 @@ def test_picture_is_128_by_64_by_default():
 
 
 @by_name
-def test_camera_sees_clothes_and_changes_nothing_else_with_them(camera):
-    """Only the clothes of two dressings differ, so only pixels near the middle may."""
-    people = [plain_person(top=Fabric(colour, colour, "plain", 0.06)) for colour in (RED, BLUE)]
+def test_clothes_change_only_the_pixels_of_the_person(camera):
+    """Only the clothes differ between the two people, so only pixels near the middle may."""
+    people = [plain_person(top=Fabric(color, color, "plain", 0.06)) for color in (RED, BLUE)]
     for seed in range(5):
         red, blue = (photograph(p, camera, np.random.default_rng(seed)).astype(int) for p in people)
         rows, columns = np.nonzero(abs(red - blue).max(axis=-1) > 20)
@@ -125,14 +125,14 @@ def test_camera_sees_clothes_and_changes_nothing_else_with_them(camera):
 
 @by_name
 @pytest.mark.parametrize("person", SEVERAL, ids=range(len(SEVERAL)))
-def test_camera_gives_a_usable_picture(camera, person):
+def test_images_are_neither_flat_nor_saturated(camera, person):
     picture = photograph(person, camera, np.random.default_rng(9))
     assert picture.std() > 15
     assert 30 < picture.mean() < 225
     assert np.isin(picture, (0, 255)).mean() < 0.25
 
 
-def test_cameras_differ_in_colour():
+def test_cameras_differ_in_color():
     rng = np.random.default_rng(0)
     means = np.array(
         [
@@ -172,12 +172,12 @@ def test_two_people_differ():
 
 def test_face_is_seen_from_the_front_only():
     person = plain_person()
-    assert columns_of(drawing(person, 0.0), EYE_COLOUR).size > 4
-    assert columns_of(drawing(person, np.pi), EYE_COLOUR).size == 0
+    assert columns_of(drawing(person, 0.0), EYE_COLOR).size > 4
+    assert columns_of(drawing(person, np.pi), EYE_COLOR).size == 0
 
 
 def test_backpack_is_carried_behind():
-    person = plain_person(bag="backpack", bag_colour=RED)
+    person = plain_person(bag="backpack", bag_color=RED)
     front, slanted, back = (columns_of(drawing(person, view), RED) for view in (0.0, 0.8, np.pi))
     assert back.size > 1000 > 5 * front.size
     assert slanted.size > 100 and slanted.mean() < 80
@@ -193,14 +193,14 @@ def test_one_foot_is_always_on_the_ground(phase):
 @pytest.mark.parametrize("side", [-1, 1])
 @pytest.mark.parametrize("bag", ["handbag", "shoulder bag"])
 def test_bag_hangs_on_its_side(bag, side):
-    person = plain_person(bag=bag, bag_colour=RED, bag_side=side)
+    person = plain_person(bag=bag, bag_color=RED, bag_side=side)
     front, back = (columns_of(drawing(person, view), RED).mean() - 96 for view in (0.0, np.pi))
     assert front * side > 20
     assert back * side < -20
 
 
-def test_walkers_look_where_they_go():
-    eyes = [columns_of(drawing(plain_person(), view), EYE_COLOUR).mean() for view in (1.2, -1.2)]
+def test_faces_point_in_the_walking_direction():
+    eyes = [columns_of(drawing(plain_person(), view), EYE_COLOR).mean() for view in (1.2, -1.2)]
     assert eyes[0] > 98 and eyes[1] < 94
 
 
@@ -213,17 +213,17 @@ def test_body_is_as_tall_as_asked(height):
 
 @pytest.mark.parametrize(("left", "top"), [(96, 0), (-90, 0), (0, 200), (0, -250), (90, 150)])
 def test_person_partly_outside_the_canvas_is_cut(left, top):
-    """A canvas shows the same as its window in a larger one."""
+    """A small canvas equals the corresponding window of a larger one."""
     person = plain_person(top=Fabric(RED, BLUE, "checks", 0.06))
-    large = drawing(person, 0.7, size=(1000, 800), centre=400, foot=700)
+    large = drawing(person, 0.7, size=(1000, 800), center=400, foot=700)
     window = large[330 + top :, 304 + left :][:384, :192]
-    cut = drawing(person, 0.7, centre=96 - left, foot=370 - top)
+    cut = drawing(person, 0.7, center=96 - left, foot=370 - top)
     assert (cut != PAPER).any()
     assert (cut != window).any(axis=-1).mean() < 0.002
 
 
-def test_person_beside_the_canvas_leaves_no_trace():
-    assert (drawing(SEVERAL[0], centre=900.0) == PAPER).all()
+def test_person_outside_the_canvas_draws_nothing():
+    assert (drawing(SEVERAL[0], center=900.0) == PAPER).all()
 
 
 def test_attributes_are_within_their_stated_ranges():
@@ -237,10 +237,10 @@ def test_attributes_are_within_their_stated_ranges():
         assert person.hair != "hood" or person.top_cut != "t-shirt"
         assert person.top.pattern != "logo" or person.top_cut not in OPEN_CUTS
         assert person.long_sleeves or person.top_cut == "t-shirt"
-        colours = [person.skin, person.hair_colour, person.hat_colour, person.shoes]
-        colours += [person.top.colour, person.top.accent, person.bottom.colour, person.bag_colour]
-        assert np.shape(colours) == (8, 3)
-        assert 0 <= np.min(colours) and np.max(colours) <= 255
+        colors = [person.skin, person.hair_color, person.hat_color, person.shoes]
+        colors += [person.top.color, person.top.accent, person.bottom.color, person.bag_color]
+        assert np.shape(colors) == (8, 3)
+        assert 0 <= np.min(colors) and np.max(colors) <= 255
     assert {person.hair for person in crowd} == set(HAIR_STYLES)
     assert {person.top_cut for person in crowd} == set(TOP_CUTS)
     assert {person.top.pattern for person in crowd} == set(TOP_PATTERNS)
@@ -252,13 +252,13 @@ def test_attributes_are_within_their_stated_ranges():
 
 
 @pytest.mark.parametrize("pattern", WEAVES)
-def test_weave_shows_both_colours(pattern):
+def test_weave_shows_both_colors(pattern):
     texture = weave(Fabric(RED, BLUE, pattern, 0.06), np.arange(80) / 300, np.arange(90) / 300)
     assert texture.shape == (90, 80, 3) and texture.dtype == np.uint8
     assert {RED, BLUE} <= set(map(tuple, texture.reshape(-1, 3).tolist()))
 
 
-def test_stripes_lie_and_bars_stand():
+def test_stripes_are_horizontal_and_bars_vertical():
     grid = np.arange(60) / 300
     stripes = weave(Fabric(RED, BLUE, "stripes", 0.06), grid, grid)
     bars = weave(Fabric(RED, BLUE, "bars", 0.06), grid, grid)

@@ -9,7 +9,7 @@ import torch
 from helpers.small_run import RECIPE, make_engine, run_to_the_end
 
 from reid_dcs import InputError
-from reid_dcs.config import compose, to_layer
+from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.engine import check_same_run, read_checkpoint, read_last_checkpoint
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS, save_checkpoint
 
@@ -74,8 +74,8 @@ def test_weights_alone_cannot_be_resumed(tmp_path):
 
 
 def check(then, now, processes=1):
-    content = {"config": to_layer(compose(then)), "rng": [{}]}
-    check_same_run(content, to_layer(compose(now)), processes, "run")
+    content = {"config": to_layer(compose(TrainRun, then)), "rng": [{}]}
+    check_same_run(content, to_layer(compose(TrainRun, now)), processes, "run")
 
 
 @pytest.mark.parametrize(
@@ -97,9 +97,9 @@ def test_another_runs_checkpoint_is_refused_by_the_difference(change, said):
 
 @pytest.mark.parametrize("ema, same", [(0.0, True), (0.9, False)])
 def test_a_setting_newer_than_the_checkpoint_had_its_default(ema, same):
-    content = {"config": to_layer(compose({})), "rng": [{}]}
+    content = {"config": to_layer(compose(TrainRun)), "rng": [{}]}
     del content["config"]["train"]["ema"]
-    config = to_layer(compose({"train": {"ema": ema}}))
+    config = to_layer(compose(TrainRun, {"train": {"ema": ema}}))
     if same:
         return check_same_run(content, config, 1, "run")
     with pytest.raises(InputError, match="train.ema is 0.0 there, 0.9 here"):

@@ -138,7 +138,7 @@ def test_a_cpu_without_units_for_bfloat16_never_uses_it(monkeypatch):
     monkeypatch.setattr(precision_module, "_cpu_has_bfloat16", lambda: False)
     assert Precision("auto", CPU).name == "float32"
     for name in ("bfloat16", "float16"):
-        with pytest.raises(InputError, match=f"precision={name}: this CPU has no units"):
+        with pytest.raises(InputError, match=f"precision={name}: this CPU has no native"):
             Precision(name, CPU)
 
 

@@ -1,4 +1,4 @@
-"""From camera to camera: as evaluating those queries and that gallery alone."""
+"""Pairs of cameras against separate evaluations of their queries and gallery images."""
 
 import numpy as np
 import pytest
@@ -8,8 +8,8 @@ from reid_dcs import InputError
 from reid_dcs.evaluation import FeatureDistances, Labels, camera_pairs, evaluate_rank
 
 
-@pytest.mark.parametrize("levels", [3, None])  # ties everywhere, or nowhere
-def test_each_pair_is_an_evaluation_of_its_own(levels):
+@pytest.mark.parametrize("levels", [3, None])  # ties everywhere, or none
+def test_each_pair_equals_a_separate_evaluation(levels):
     random = np.random.default_rng(5)
     q_pids, g_pids = random.integers(6, size=30), random.integers(8, size=90)
     q_camids, g_camids = random.integers(3, size=30), random.integers(4, size=90)
@@ -26,7 +26,7 @@ def test_each_pair_is_an_evaluation_of_its_own(levels):
             labels = q_pids[q], g_pids[g], q_camids[q], g_camids[g]
             try:
                 cmc, mAP = evaluate_rank(distmat[np.ix_(q, g)], *labels)
-            except InputError:  # one camera, or no identity of both
+            except InputError:  # the same camera, or no common identity
                 continue
             expected[a, b] = np.isin(labels[0], labels[1]).sum(), mAP, cmc[0]
     labels = Labels(q_pids, g_pids, q_camids, g_camids)

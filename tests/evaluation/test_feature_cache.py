@@ -1,4 +1,4 @@
-"""Kept features: whole and of the same making, or not read."""
+"""Feature cache: only whole archives with the right fingerprint are read."""
 
 import pickle
 
@@ -16,49 +16,49 @@ def features():
 
 
 @pytest.fixture
-def kept(features, tmp_path):
+def cached(features, tmp_path):
     path = tmp_path / "features-market1501-query.npz"
-    keep_features(path, features, [f"{i}\udcff.jpg" for i in range(5)], "print")
+    keep_features(path, features, [f"{i}\udcff.jpg" for i in range(5)], "fingerprint")
     return path
 
 
-def test_they_come_back(features, kept):
-    again = read_features(kept, "print")
+def test_a_round_trip(features, cached):
+    again = read_features(cached, "fingerprint")
     assert torch.equal(again.vectors, features.vectors)
     np.testing.assert_array_equal(again.pids, features.pids)
     np.testing.assert_array_equal(again.camids, features.camids)
-    assert read_features(kept).pids.tolist() == features.pids.tolist()
-    with np.load(kept, allow_pickle=False) as archive:
+    assert read_features(cached).pids.tolist() == features.pids.tolist()
+    with np.load(cached, allow_pickle=False) as archive:
         assert archive["names"][4] == "4\udcff.jpg"
-    assert read_features(kept, "another print") is None
-    assert read_features(kept.with_name("absent.npz"), "print") is None
+    assert read_features(cached, "another fingerprint") is None
+    assert read_features(cached.with_name("absent.npz"), "fingerprint") is None
 
 
-def test_cut_or_altered_files_are_not_read(kept):
-    whole = kept.read_bytes()
+def test_cut_or_altered_files_are_not_read(cached):
+    whole = cached.read_bytes()
     for length in range(0, len(whole), 37):
-        kept.write_bytes(whole[:length])
-        assert read_features(kept, "print") is None
-    for place in range(100, len(whole) - 100, 53):  # a bit in headers, names or numbers
-        kept.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
-        again = read_features(kept, "print")
-        if again is not None:  # in the padding that nothing is read from
-            kept.write_bytes(whole)
-            assert torch.equal(again.vectors, read_features(kept, "print").vectors)
+        cached.write_bytes(whole[:length])
+        assert read_features(cached, "fingerprint") is None
+    for place in range(100, len(whole) - 100, 53):  # flip a bit in headers, names or values
+        cached.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        again = read_features(cached, "fingerprint")
+        if again is not None:  # the bit was in unused padding
+            cached.write_bytes(whole)
+            assert torch.equal(again.vectors, read_features(cached, "fingerprint").vectors)
 
 
-@pytest.mark.parametrize("content", [b"", b"no archive", pickle.dumps({"fingerprint": "print"})])
-def test_other_files_are_not_read(kept, content):
-    kept.write_bytes(content)
-    assert read_features(kept) is None
+@pytest.mark.parametrize("content", [b"", b"no archive", pickle.dumps({"vectors": []})])
+def test_other_files_are_not_read(cached, content):
+    cached.write_bytes(content)
+    assert read_features(cached) is None
 
 
-def test_pickled_objects_are_not_read(kept):
-    np.savez(kept, vectors=np.array([{}], dtype=object), fingerprint=np.array("print"))
-    assert read_features(kept, "print") is None
+def test_pickled_objects_are_not_read(cached):
+    np.savez(cached, vectors=np.array([{}], dtype=object), fingerprint=np.array("fingerprint"))
+    assert read_features(cached, "fingerprint") is None
 
 
-def test_the_fingerprint_is_of_weights_and_making(tmp_path):
+def test_the_fingerprint_covers_weights_and_settings(tmp_path):
     weights = tmp_path / "a.pt"
     weights.write_bytes(b"weights")
     first = features_fingerprint(weights, images="x", flip=False)

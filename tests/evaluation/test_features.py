@@ -1,4 +1,4 @@
-"""Features of batches: in order, of both mirror images, in half precision."""
+"""Feature extraction: order, horizontal flip, half precision."""
 
 import numpy as np
 import pytest
@@ -9,7 +9,7 @@ from reid_dcs.evaluation import extract_features
 
 
 class Corners(nn.Module):
-    """Two pixels of the image: no mirror leaves them alone."""
+    """Network that returns two opposite pixels, which a horizontal flip swaps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -39,13 +39,13 @@ def test_every_image_in_order(batches):
     np.testing.assert_array_equal(features.camids, np.arange(7) % 3)
 
 
-def test_flip_is_the_mean_with_the_mirror_image(batches):
+def test_flip_averages_with_the_flipped_image(batches):
     plain = extract_features(Corners(), batches).vectors
     flipped = extract_features(Corners(), batches, flip=True).vectors
     torch.testing.assert_close(flipped, plain.mean(1, keepdim=True).expand(-1, 2))
 
 
-def test_half_precision_rounds_and_comes_back_as_float32(batches):
+def test_half_precision_returns_float32(batches):
     plain = extract_features(Corners(), batches).vectors
     half = extract_features(Corners(), batches, dtype=torch.bfloat16).vectors
     assert half.dtype == torch.float32 and not torch.equal(half, plain)

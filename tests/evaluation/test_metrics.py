@@ -1,15 +1,15 @@
-"""Average precision by both rules, query by query, against loops."""
+"""Average precision of single queries by both rules, against naive loops."""
 
 import numpy as np
 import pytest
 
 from reid_dcs.evaluation import Labels, rank_gallery
-from reid_dcs.evaluation.distances import GivenDistances
+from reid_dcs.evaluation.distances import MatrixDistances
 from reid_dcs.evaluation.metrics import average_precision
 
 
-def markets_average_precision(good: set[int], junk: set[int], order: list[int]) -> float:
-    """compute_AP.m of Market-1501, line by line."""
+def market1501_average_precision(good: set[int], junk: set[int], order: list[int]) -> float:
+    """Average precision by Market-1501's compute_AP.m, translated line by line."""
     old_recall, old_precision, ap, found, j = 0.0, 1.0, 0.0, 0, 0
     for image in order:
         if image in junk:
@@ -25,20 +25,20 @@ def markets_average_precision(good: set[int], junk: set[int], order: list[int]) 
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_the_trapezoid_is_markets_own(seed):
+def test_the_trapezoid_rule_is_that_of_market1501(seed):
     rng = np.random.default_rng(seed)
     labels = Labels(
         rng.integers(0, 5, 20), rng.integers(0, 4, 60), rng.integers(0, 3, 20), np.arange(60) % 3
     )
     distmat = rng.random((20, 60))
-    ranking = rank_gallery(GivenDistances(distmat), labels, rule="trapezoid")
+    ranking = rank_gallery(MatrixDistances(distmat), labels, rule="trapezoid")
     for query, row in enumerate(distmat):
-        same = labels.g_pids == labels.q_pids[query]
-        own = labels.g_camids == labels.q_camids[query]
-        good, junk = (set(np.flatnonzero(same & mask)) for mask in (~own, own))
+        same_pid = labels.g_pids == labels.q_pids[query]
+        same_camera = labels.g_camids == labels.q_camids[query]
+        good, junk = (set(np.flatnonzero(same_pid & m)) for m in (~same_camera, same_camera))
         found = ranking.average_precision[query]
         if good:
-            expected = markets_average_precision(good, junk, list(np.argsort(row)))
+            expected = market1501_average_precision(good, junk, list(np.argsort(row)))
             assert found == pytest.approx(expected, rel=1e-12)
         else:
             assert np.isnan(found)
@@ -58,8 +58,8 @@ def test_both_rules_worked_by_hand():
 def test_results_of_each_query():
     labels = Labels([7, 8, 9], [7, 8, 8, 7], [0, 0, 0], [1, 0, 1, 1])
     distmat = np.array([[0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4], [0.1, 0.2, 0.3, 0.4]])
-    ranking = rank_gallery(GivenDistances(distmat), labels)
-    assert ranking.first_match.tolist() == [[1], [2], [0]]  # the second's junk stands before
+    ranking = rank_gallery(MatrixDistances(distmat), labels)
+    assert ranking.first_match.tolist() == [[1], [2], [0]]  # the second query's junk is excluded
     np.testing.assert_array_equal(ranking.average_precision, [0.75, 0.5, np.nan])
     np.testing.assert_array_equal(ranking.inverse_penalty, [0.5, 0.5, np.nan])
     cmc, mAP, mINP, num_valid = ranking.summary(max_rank=3)

@@ -1,4 +1,4 @@
-"""Which queries are looked at, and the heads of their ranked lists."""
+"""Selection of queries, and the top of their ranked lists."""
 
 import numpy as np
 import pytest
@@ -49,6 +49,6 @@ def test_a_seed_draws_the_same_queries():
     assert first.tolist() == again.tolist() == sorted(set(first)) != other.tolist()
 
 
-def test_another_choice_is_refused():
+def test_an_unknown_selection_is_refused():
     with pytest.raises(ValueError, match="worst, best or random, not 'median'"):
         choose_queries(PRECISION, "median", 3)

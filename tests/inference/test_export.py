@@ -1,4 +1,4 @@
-"""tools/export.py: what is written gives what PyTorch gives, or nothing is written."""
+"""tools/export.py: an exported network matches PyTorch, or nothing is written."""
 
 import json
 import sys
@@ -12,7 +12,7 @@ from PIL import Image
 from reid_dcs import FeatureExtractor, InputError, build_model
 from reid_dcs.data.decode import read_image
 from reid_dcs.inference import export
-from reid_dcs.weights import read_weights
+from reid_dcs.weights import ModelCard, read_weights
 
 NAME = "mobilenetv2_dcs_synthetic"
 
@@ -36,8 +36,10 @@ def test_the_exported_network_is_the_extractor(where, pictures, tool, tmp_path):
     path = tmp_path.joinpath(*where[1:], "mobilenetv2_dcs.onnx")
     assert str(path.relative_to(tmp_path)) in result.stdout
     session = onnxruntime.InferenceSession(path)
-    said = session.get_modelmeta().custom_metadata_map
-    assert json.loads(said["preprocessing"])["height"] == 64
+    metadata = session.get_modelmeta().custom_metadata_map
+    content = {key: json.loads(value) for key, value in metadata.items()}
+    assert content["normalizes"] is True
+    assert ModelCard.from_dict(content, path) == FeatureExtractor(NAME).card
     files = sorted(pictures.iterdir())[:7]
     pixels = np.stack([read_image(str(file), 64, 32) for file in files])
     (features,) = session.run(["features"], {"images": pixels})
@@ -69,7 +71,7 @@ def test_another_ranking_is_not_written(monkeypatch):
     swapped = near + torch.tensor([[0.0] * 3, [0.0, 5e-5, 0.0], [0.0, 0.0, -5e-5]])
     found = {3: swapped, 1: swapped[:1]}
     monkeypatch.setattr(export, "OnnxNetwork", lambda graph: lambda images: found[len(images)])
-    with pytest.raises(InputError, match="ranks images otherwise"):
+    with pytest.raises(InputError, match="ranks images in another order"):
         export.compare(torch.nn.Identity(), None, near)
 
 
@@ -103,7 +105,7 @@ def test_a_missing_package_is_named(package, tool, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["--output", "model.pt"], "ends in .onnx or .safetensors"),
+        (["--output", "model.pt"], "must end in .onnx or .safetensors"),
         (["--output", "model.onnx", "--output-dir", "out"], "not allowed with"),
         (["--output", "model.onnx", "--images", "nowhere"], "--images nowhere"),
         (["--output", "model.onnx", "--model", "osnet_x1_0"], "leave --model out"),
@@ -123,7 +125,9 @@ def test_an_unreadable_picture_is_named(tool, tmp_path):
     assert result.returncode == 2 and "b.jpg" in result.stderr
 
 
-def test_torchreids_weights_take_the_architectures_name(tool, tmp_path):
+def test_torchreids_weights_need_the_name_of_the_architecture(tool, tmp_path):
     torch.save(build_model("osnet_x0_25", 5).state_dict(), tmp_path / "bare.pth")
     arguments = ("--weights", "bare.pth", "--output", "small.safetensors")
     assert "pass --model NAME" in tool("export.py", *arguments).stderr
+    assert tool("export.py", *arguments, "--model", "osnet_x0_25").returncode == 0
+    assert FeatureExtractor(tmp_path / "small.safetensors").card.model == "osnet_x0_25"

@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from reid_dcs import FeatureExtractor, InputError, build_model
-from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD
+from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = {"height": 64, "width": 32}
 
@@ -107,7 +107,7 @@ def test_a_checkpoint_of_ours_says_everything(tmp_path):
 def test_what_is_no_image_is_refused(extractor, files, tmp_path):
     with pytest.raises(ValueError, match="no images"):
         extractor([])
-    with pytest.raises(TypeError, match="float is no image"):
+    with pytest.raises(TypeError, match="float is not an image"):
         extractor([1.5])
     with pytest.raises(ValueError, match=r"uint8, RGB, not \(64, 32, 3\) of float64"):
         extractor(np.zeros((64, 32, 3)))

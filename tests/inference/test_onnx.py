@@ -11,8 +11,8 @@ from helpers.networks import (
 )
 from torch import nn
 
-from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, normalise
-from reid_dcs.inference.onnx import OnnxNetwork, Preprocessed, onnx_graph
+from reid_dcs.data.augment import normalize
+from reid_dcs.inference.onnx import Normalized, OnnxNetwork, onnx_graph
 
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
@@ -30,9 +30,10 @@ def test_parity(name):
     assert all(made_by.get(norm.input[0]) != "Conv" for norm in norms), "a batch norm is left"
 
 
-def test_preprocessing_inside_the_graph_is_the_loaders():
+def test_normalization_inside_the_graph_is_the_loaders():
     pixels = torch.randint(0, 256, (3, 12, 8, 3), dtype=torch.uint8)
-    network = Preprocessed(nn.Flatten(), IMAGENET_MEAN, IMAGENET_STD).eval()
-    expected = normalise(pixels).flatten(1)
+    mean, std = [0.5, 0.4, 0.1], [0.2, 1.0, 0.3]
+    network = Normalized(nn.Flatten(), mean, std).eval()
+    expected = normalize(pixels, mean, std).flatten(1)
     torch.testing.assert_close(network(pixels), expected)
     torch.testing.assert_close(OnnxNetwork(onnx_graph(network, pixels))(pixels), expected)

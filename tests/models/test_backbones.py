@@ -1,18 +1,20 @@
-"""What runs where: the rows of Table 4, and the attention after the stages of the others."""
+"""Backbones: rows of Tables 4 to 6, places of the attention, strides, maps for a pyramid."""
 
 import pytest
 import torch
-from helpers.networks import CLASSES
+from helpers.networks import CLASSES, images
 from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 import reid_dcs
 from reid_dcs.attention import WindowedAttention
+from reid_dcs.models import build_backbone
 from reid_dcs.models.backbones.bottleneck import Bottleneck
+from reid_dcs.models.registry import KINDS
 
 
 def outputs(model: nn.Module, **kinds: type[nn.Module]) -> list[tuple]:
-    """Kind, channels, height and width of what modules give to a 256x128 image, in order."""
+    """Kind, channels, height and width of the modules' outputs for a 256x128 image, in order."""
     seen = []
     for module in model.modules():
         for kind, cls in kinds.items():
@@ -108,3 +110,111 @@ def test_every_network_has_four_attention_blocks(name):
     with torch.device("meta"):
         model = reid_dcs.build_model(name, CLASSES)
     assert sum(isinstance(module, WindowedAttention) for module in model.modules()) == 4
+
+
+# --- build_backbone ------------------------------------------------------------------------------
+
+STAGES = {  # channels and strides of the attended stages at the default stride, out_channels
+    "mobilenetv2": ([24, 32, 96, 320], [4, 8, 16, 16], 1280),
+    "mobilenetv2_200": ([24, 32, 96, 320], [4, 8, 16, 16], 1280),
+    "osnet_x1_0": ([256, 384, 512, 512], [8, 16, 16, 16], 512),
+    "resnet50": ([256, 512, 1024, 2048], [4, 8, 16, 16], 2048),
+    "fbnetv2": ([28, 40, 128, 216], [4, 8, 16, 32], 1984),
+    "fbnetv2_large": ([28, 40, 128, 216], [4, 8, 16, 32], 1984),
+    "fbnetv2_xlarge": ([28, 40, 128, 216], [4, 8, 16, 32], 1984),
+}
+SLOW_STAGES = ("fbnetv2_large", "fbnetv2_xlarge")
+
+
+def maps_of(backbone, height, width):
+    with torch.no_grad():
+        x = images(1, height, width)
+        return backbone.eval().forward_stages(x), backbone(x)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in SLOW_STAGES)) for n in STAGES]
+)
+@pytest.mark.parametrize("attention", ["base", "dcs"])
+def test_stages_have_the_stated_channels_and_strides(name, attention):
+    backbone = build_backbone(name, attention)
+    assert (backbone.stage_channels, backbone.stage_strides, backbone.out_channels) == STAGES[name]
+    for height, width in ((96, 64), (101, 50)):
+        maps, last = maps_of(backbone, height, width)
+        assert [m.shape[1] for m in maps] == backbone.stage_channels
+        strides = [*backbone.stage_strides, backbone.stage_strides[-1]]
+        for m, stride in zip([*maps, last], strides, strict=True):
+            for side, whole in zip(m.shape[2:], (height, width), strict=True):
+                assert side in (whole // stride, -(-whole // stride))
+        last_layer = getattr(backbone, "last", nn.Identity()).eval()
+        torch.testing.assert_close(last, last_layer(maps[-1]))
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "resnet50", "osnet_x1_0", "fbnetv2"])
+def test_maps_of_stages_are_the_outputs_of_the_attention(name):
+    backbone, outputs = build_backbone(name, "dcs", zero_init=False), []
+    for module in backbone.modules():
+        if isinstance(module, WindowedAttention):
+            module.register_forward_hook(lambda m, i, output: outputs.append(output))
+    maps = backbone.forward_stages(images(2, 64, 32))
+    assert [id(m) for m in maps] == [id(output) for output in outputs]
+
+
+@pytest.mark.parametrize(
+    ("name", "strides"),
+    [
+        ("mobilenetv2", {1: [4, 8, 16, 16], 2: [4, 8, 16, 32]}),
+        ("resnet50", {1: [4, 8, 16, 16], 2: [4, 8, 16, 32]}),
+        ("fbnetv2", {1: [4, 8, 16, 16], 2: [4, 8, 16, 32]}),
+        ("osnet_x1_0", {1: [8, 16, 16, 16]}),
+    ],
+)
+def test_the_last_stride_is_that_of_the_last_map_and_changes_no_weight(name, strides):
+    weights = {k: v.shape for k, v in build_backbone(name).state_dict().items()}
+    for last_stride, expected in strides.items():
+        backbone = build_backbone(name, last_stride=last_stride)
+        assert backbone.stage_strides == expected
+        maps, last = maps_of(backbone, 64, 32)
+        assert [64 // m.shape[2] for m in maps] == expected
+        assert last.shape[2:] == maps[-1].shape[2:]
+        assert {k: v.shape for k, v in backbone.state_dict().items()} == weights
+
+
+def test_a_model_has_the_backbone_that_is_built_by_default():
+    for name in STAGES:
+        with torch.device("meta"):
+            model, backbone = reid_dcs.build_model(f"{name}_sa", 5), build_backbone(name, "sa")
+        assert repr(model.trunk) == repr(backbone)
+
+
+def test_last_stride_is_an_option_of_a_model():
+    model = reid_dcs.build_model("mobilenetv2_dcs", CLASSES, last_stride=2)
+    assert model(images(2, 64, 32), return_featuremaps=True).shape == (2, 1280, 2, 1)
+
+
+def error_message(*args, **options) -> str:
+    with pytest.raises(reid_dcs.InputError) as caught:
+        build_backbone(*args, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_unknown_names_and_options_are_refused_with_the_closest_ones():
+    assert "did you mean mobilenetv2" in error_message("mobilenet_v2")
+    assert "did you mean resnet50?" in error_message("resnet50_dcs")
+    assert "known: mobilenetv2, " in error_message("zzz")
+    assert f"known: {', '.join(KINDS)}" in error_message("resnet50", "nonsense")
+    assert "did you mean dcs_sw" in error_message("resnet50", "dcs-sw")
+    message = error_message("resnet50", "dcs", windos=1)
+    assert "resnet50" in message and "did you mean windows?" in message
+    assert "windows" in error_message("resnet50", "dcs", windows=0)
+
+
+@pytest.mark.parametrize("name", ["mobilenetv2", "mobilenetv2_200", "resnet50", "fbnetv2"])
+@pytest.mark.parametrize("last_stride", [0, 3, 2.0, "2"])
+def test_other_last_strides_are_refused(name, last_stride):
+    assert "last_stride must be 1 or 2" in error_message(name, last_stride=last_stride)
+
+
+def test_osnet_has_one_last_stride():
+    assert "OSNet does not downsample after conv3" in error_message("osnet_x1_0", last_stride=2)

@@ -1,4 +1,4 @@
-"""The inverted residual against torchvision's, and its residual where widths differ."""
+"""The inverted residual compared with torchvision's, and its residual between widths."""
 
 import pytest
 import torch
@@ -9,7 +9,7 @@ from reid_dcs.models.backbones.bottleneck import Bottleneck
 
 
 def pair(inputs: int, hidden: int, outputs: int, stride: int):
-    """A block with statistics of its own in every BN, and an input."""
+    """A block with random statistics in every BN, and an input."""
     torch.manual_seed(0)
     block = Bottleneck(inputs, hidden, outputs, stride)
     for module in block.modules():
@@ -20,7 +20,7 @@ def pair(inputs: int, hidden: int, outputs: int, stride: int):
 
 
 @pytest.mark.parametrize(("outputs", "stride"), [(8, 1), (12, 2), (8, 2)])
-def test_as_torchvisions_where_it_has_a_twin(outputs, stride):
+def test_equals_torchvisions_block_where_both_exist(outputs, stride):
     block, x = pair(8, 24, outputs, stride)
     twin = InvertedResidual(8, outputs, stride, expand_ratio=3).eval()
     twin.load_state_dict(dict(zip(twin.state_dict(), block.state_dict().values(), strict=True)))
@@ -28,7 +28,7 @@ def test_as_torchvisions_where_it_has_a_twin(outputs, stride):
 
 
 @pytest.mark.parametrize("outputs", [5, 8, 12])
-def test_a_residual_is_cut_or_filled_with_zeros(outputs):
+def test_a_residual_is_cut_or_zero_padded(outputs):
     block, x = pair(8, 20, outputs, 1)
     added = block(x) - block.norm(block.project(block.depthwise(block.expand(x))))
     expected = torch.zeros(2, outputs, 9, 6)
@@ -37,7 +37,7 @@ def test_a_residual_is_cut_or_filled_with_zeros(outputs):
 
 
 @pytest.mark.parametrize("outputs", [5, 12])
-def test_onnx_cuts_and_fills_too(outputs):
+def test_onnx_cuts_and_pads_too(outputs):
     pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
     block, x = pair(8, 20, outputs, 1)
     found = OnnxNetwork(onnx_graph(block, x))(x)

@@ -1,4 +1,4 @@
-"""Compiled by PyTorch, a network gives what it gives without."""
+"""A network compiled by PyTorch returns what it returns uncompiled."""
 
 import pytest
 import torch
@@ -16,14 +16,14 @@ from torch import Tensor, nn
 
 @pytest.fixture(autouse=True)
 def forget_compilations():
-    """Each test compiles the same code anew: Dynamo counts that against a limit."""
+    """Dynamo limits how often the same code is recompiled; each test does so."""
     yield
     torch.compiler.reset()
 
 
 @every_model_one_quick
 def test_in_evaluation(name):
-    """Traced whole, without a graph break."""
+    """Traced as one graph, without breaks."""
     model = settle(active_model(name))
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True)
     with torch.no_grad():
@@ -42,7 +42,7 @@ def test_in_training(name):
 
 
 def step(model: nn.Module, network: nn.Module) -> dict[str, Tensor]:
-    """Logits, and the model's gradients, of one training step of a form of the model."""
+    """Logits and gradients of one training step of the model or of its compiled form."""
     model.zero_grad()
     torch.manual_seed(1)  # the same draw of a Gumbel softmax
     logits, features = network(images().double())

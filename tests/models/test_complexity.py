@@ -1,4 +1,4 @@
-"""Counts against formulas by hand, and Table 1 as it can be reproduced."""
+"""Counts against formulas by hand, and the reproducible rows of Table 1."""
 
 import pytest
 import torch
@@ -41,7 +41,7 @@ def test_affinity_products_are_counted_in_their_cheaper_order(positions):
     assert counted.total_macs - counted.conv_macs == min(2 * n * n * c, 2 * n * c * c)
 
 
-def test_a_modules_second_call_counts_again():
+def test_a_second_call_of_a_module_is_counted_too():
     class Twice(nn.Module):
         def __init__(self):
             super().__init__()
@@ -54,7 +54,7 @@ def test_a_modules_second_call_counts_again():
 
 
 def test_the_head_is_not_counted():
-    """Neither by ours nor by torchreid's network, whatever its classes."""
+    """In our networks and torchreid's, for any number of classes."""
     few, many = (complexity(reid_dcs.build_model("osnet_x1_0", n), (3, 64, 32)) for n in (2, 99))
     assert few == many
     for name in ("mobilenetv2_base", "mobilenetv2_dcs"):
@@ -65,7 +65,7 @@ def test_the_head_is_not_counted():
 def test_our_osnet_counts_as_torchreids():
     ours = complexity(reid_dcs.build_model("osnet_x1_0_base", 5), (3, 64, 32))
     theirs = complexity(reid_dcs.build_model("osnet_x1_0", 5), (3, 64, 32))
-    pooled = 512 * 4 * 2  # its own last pooling, which we leave out with the head
+    pooled = 512 * 4 * 2  # its global pooling, which in ours belongs to the head
     assert ours[:3] == theirs[:3]
     assert ours.paper_flops == theirs.paper_flops - pooled
 
@@ -74,15 +74,15 @@ def test_with_relu6_mobilenetv2_would_miss_table_1():
     model = reid_dcs.build_model("mobilenetv2_base", 5)
     counted, elements = complexity(model).paper_flops, 0
 
-    def see(name, module, inputs, output):
+    def count_relu6(name, module, inputs, output):
         nonlocal elements
         elements += output.numel() if isinstance(module, nn.ReLU6) else 0
 
-    probe(model, (3, 256, 128), see)
+    probe(model, (3, 256, 128), count_relu6)
     assert (round(counted / 1e9, 3), round((counted + elements) / 1e9, 3)) == (0.380, 0.385)
 
 
-def test_the_network_is_left_as_it_was():
+def test_the_network_does_not_change():
     network = resnet18().train()
     network.layer1.eval()
     state = {k: v.clone() for k, v in network.state_dict().items()}

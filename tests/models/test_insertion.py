@@ -1,4 +1,4 @@
-"""Attention in networks of torchvision and torchreid that know nothing of it."""
+"""Attention inserted into networks of torchvision and torchreid."""
 
 import copy
 
@@ -39,7 +39,7 @@ def logits(network: nn.Module, x: torch.Tensor) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_the_blocks_stand_after_the_named_modules(name):
+def test_the_blocks_follow_the_named_modules(name):
     network, channels = build(name)
     before = settle(copy.deepcopy(network))
     attended = with_attention(network, list(channels), windows=3)
@@ -51,7 +51,7 @@ def test_the_blocks_stand_after_the_named_modules(name):
         assert start.shape == (1, 4, 3)
     x = images(2)
     expected = logits(before, x)
-    torch.testing.assert_close(logits(settle(network), x), expected)  # at identity
+    torch.testing.assert_close(logits(settle(network), x), expected)  # the blocks are the identity
     for block in network.modules():
         if isinstance(block, WindowedAttention):
             nn.init.ones_(block.norm.weight)
@@ -74,7 +74,7 @@ def test_every_kind_trains(name, kind):
             assert parameter.grad.count_nonzero() > 0
 
 
-def test_the_network_is_left_in_its_mode_and_its_statistics_as_they_were():
+def test_mode_and_statistics_of_the_network_do_not_change():
     network = resnet18().train()
     network.layer2.eval()
     statistics = network.bn1.running_mean.clone()
@@ -85,7 +85,7 @@ def test_the_network_is_left_in_its_mode_and_its_statistics_as_they_were():
     assert not any(module._forward_hooks for module in network.modules())
 
 
-def test_the_blocks_have_the_type_of_the_network():
+def test_the_blocks_have_the_dtype_of_the_network():
     network = with_attention(resnet18().double(), ["layer1"])
     assert {p.dtype for p in network.parameters()} == {torch.float64}
     assert network(images(1).double()).dtype == torch.float64
@@ -97,25 +97,25 @@ def test_a_module_and_one_inside_it():
     assert names == {"layer1.attention", "layer1.stage.0.attention"}
 
 
-def test_one_name_is_enough():
+def test_a_single_name_is_accepted():
     assert with_attention(resnet18(), "layer4").layer4.attention.channels == 512
 
 
 def vit() -> nn.Module:
-    """Takes images of 32x32 alone; inside it are sequences (B, 5, 8)."""
+    """Accepts only 32x32 images; its tokens are (B, 5, 8)."""
     return VisionTransformer(32, 16, num_layers=1, num_heads=1, hidden_dim=8, mlp_dim=8)
 
 
 def test_another_size_of_images():
     network = vit()
-    message = refusal(network, ["conv_proj"])
+    message = error_message(network, ["conv_proj"])
     assert "(3, 256, 128)" in message
     assert "input_size" in message
     with_attention(network, ["conv_proj"], input_size=(3, 32, 32))
     assert network(images(1, 32, 32)).shape == (1, 1000)
 
 
-def test_a_module_that_takes_more_than_a_tensor():
+def test_a_module_with_more_arguments_than_a_tensor():
     class Scaled(nn.Conv2d):
         def forward(self, x, factor, *, offset):
             return factor * super().forward(x) + offset
@@ -136,27 +136,27 @@ def test_a_module_that_takes_more_than_a_tensor():
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def refusal(network: nn.Module, after: list[str], *args, **options) -> str:
+def error_message(network: nn.Module, after: list[str], *args, **options) -> str:
     before = str(network)
     with pytest.raises(ValueError) as caught:
         with_attention(network, after, *args, **options)
-    assert str(network) == before  # whole, as it was
+    assert str(network) == before  # unchanged
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
-def test_a_name_that_is_not_there_is_refused_with_the_nearest():
-    message = refusal(resnet18(), ["layer1", "layr2"])
+def test_an_unknown_name_is_refused_with_the_closest_one():
+    message = error_message(resnet18(), ["layer1", "layr2"])
     assert "'layr2'" in message
     assert "layer2" in message
-    assert "'zzz'" in refusal(resnet18(), ["zzz"])
-    assert "''" in refusal(resnet18(), [""])
-    assert "twice" in refusal(resnet18(), ["layer1", "layer1"])
+    assert "'zzz'" in error_message(resnet18(), ["zzz"])
+    assert "''" in error_message(resnet18(), [""])
+    assert "twice" in error_message(resnet18(), ["layer1", "layer1"])
 
 
-def test_a_module_that_gives_no_map_is_refused():
-    assert "(1, 5, 8)" in refusal(vit(), ["encoder"], input_size=(3, 32, 32))
-    message = refusal(resnet18(), ["layer1", "fc"])
+def test_a_module_that_returns_no_map_is_refused():
+    assert "(1, 5, 8)" in error_message(vit(), ["encoder"], input_size=(3, 32, 32))
+    message = error_message(resnet18(), ["layer1", "fc"])
     assert "'fc'" in message
     assert "(1, 1000)" in message
 
@@ -174,13 +174,13 @@ def test_a_module_that_gives_no_map_is_refused():
             self.twice(self.pair(x)[0])
             return self.twice(x[:, :2])
 
-    assert "'pair' gives no tensor" in refusal(Network(), ["pair"])
-    assert "'idle' does not run" in refusal(Network(), ["idle"])
-    assert "[2, 3] channels" in refusal(Network(), ["twice"])
+    assert "'pair' returns no tensor" in error_message(Network(), ["pair"])
+    assert "'idle' does not run" in error_message(Network(), ["idle"])
+    assert "different channels: [2, 3]" in error_message(Network(), ["twice"])
 
 
 def test_unknown_kinds_and_bad_options_are_refused():
-    assert "nonsense" in refusal(resnet18(), ["layer1"], "nonsense")
-    assert "windows" in refusal(resnet18(), ["layer1"], windows=0)
+    assert "nonsense" in error_message(resnet18(), ["layer1"], "nonsense")
+    assert "windows" in error_message(resnet18(), ["layer1"], windows=0)
     with pytest.raises(TypeError, match="colour"):
         with_attention(resnet18(), ["layer1"], colour=3)

@@ -1,4 +1,4 @@
-"""Every registered network, under torchreid's contract; names and options."""
+"""Every Re-ID network: torchreid's contract, names and options."""
 
 import pytest
 import torch
@@ -7,9 +7,9 @@ from torch import nn
 from torchreid import models as torchreid_models
 
 import reid_dcs
-from reid_dcs.attention import DCS
-from reid_dcs.models import register_backbone
-from reid_dcs.models.heads.reid import GlobalAvgPool
+from reid_dcs.attention import ATTENTIONS, DCS
+from reid_dcs.models import Backbone, build_backbone, register_backbone, registry
+from reid_dcs.models.heads.pooling import GlobalAvgPool
 
 
 @every_model
@@ -41,9 +41,9 @@ def test_triplet_sees_the_feature_before_the_neck_and_the_classifier_the_one_aft
     x = images()
     torch.manual_seed(1)
     logits, features = model(x)
-    torch.manual_seed(1)  # the same draw of a Gumbel softmax
+    torch.manual_seed(1)  # the same Gumbel noise
     pooled = model(x, return_featuremaps=True).mean((2, 3))
-    embed = getattr(model.trunk, "embed", nn.Identity())
+    embed = model.trunk.embed
     torch.testing.assert_close(features, embed(pooled), rtol=1e-4, atol=1e-4)
     after = (features - features.mean(0)) / (features.var(0, unbiased=False) + 1e-5).sqrt()
     torch.testing.assert_close(logits, after @ model.classifier.weight.T, rtol=1e-3, atol=1e-4)
@@ -73,18 +73,18 @@ def test_backward_reaches_every_parameter(name, loss):
 
 @every_model
 def test_state_dict_round_trip(name, tmp_path):
-    """Through a file, into a network of another initialisation and other statistics."""
-    donor, heir = settle(active_model(name, seed=1)), active_model(name, seed=2).eval()
-    torch.save(donor.state_dict(), tmp_path / "weights.pth")
+    """Through a file, into a network with other weights and statistics."""
+    saved, loaded = settle(active_model(name, seed=1)), active_model(name, seed=2).eval()
+    torch.save(saved.state_dict(), tmp_path / "weights.pth")
     with torch.no_grad():
-        expected = donor(images())
-        assert not torch.allclose(heir(images()), expected, rtol=1e-2)
-        heir.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
-        assert torch.equal(heir(images()), expected)
+        expected = saved(images())
+        assert not torch.allclose(loaded(images()), expected, rtol=1e-2)
+        loaded.load_state_dict(torch.load(tmp_path / "weights.pth", weights_only=True))
+        assert torch.equal(loaded(images()), expected)
 
 
 @every_model
-def test_an_image_does_not_see_its_batch(name):
+def test_the_feature_of_an_image_does_not_depend_on_its_batch(name):
     model = settle(active_model(name)).double()  # an untrained network amplifies rounding
     x = images(3).double()
     with torch.no_grad():
@@ -116,7 +116,7 @@ def test_list_models_globs():
     assert reid_dcs.list_models("no such model") == []
 
 
-def refusal(name: str, *args, **options) -> str:
+def error_message(name: str, *args, **options) -> str:
     with pytest.raises(reid_dcs.InputError) as caught:
         reid_dcs.build_model(name, CLASSES, *args, **options)
     assert "\n" not in str(caught.value)
@@ -124,31 +124,45 @@ def refusal(name: str, *args, **options) -> str:
 
 
 @every_model
-def test_unknown_options_and_losses_are_named(name):
-    message = refusal(name, no_such_option=3)
+def test_the_error_names_an_unknown_option_or_loss(name):
+    message = error_message(name, no_such_option=3)
     assert name in message
     assert "no_such_option" in message
-    assert "centre" in refusal(name, loss="centre")
+    assert "centre" in error_message(name, loss="centre")
 
 
-def test_bad_values_of_options_are_named():
-    assert "nearest" in refusal("mobilenetv2_dcs", mode="nearest")
-    assert "mean" in refusal("mobilenetv2_dcs", union="mean")
-    assert "windows" in refusal("mobilenetv2_dcs", windows=0)
+def test_the_error_names_a_bad_value():
+    assert "nearest" in error_message("mobilenetv2_dcs", mode="nearest")
+    assert "mean" in error_message("mobilenetv2_dcs", union="mean")
+    assert "windows" in error_message("mobilenetv2_dcs", windows=0)
 
 
-def test_an_unknown_model_is_refused_with_the_nearest_name():
-    assert "mobilenetv2_dcs" in refusal("mobilenetv2_dsc")
-    assert "zzz" in refusal("zzz")
+def test_an_unknown_model_is_refused_with_the_closest_name():
+    assert "mobilenetv2_dcs" in error_message("mobilenetv2_dsc")
+    assert "zzz" in error_message("zzz")
 
 
-def test_torchreids_own_models_build_but_take_no_options_and_no_silent_weights():
+def test_an_unknown_option_is_refused_with_the_closest_one():
+    assert "did you mean windows?" in error_message("mobilenetv2_dcs", windos=1)
+    assert "did you mean last_stride?" in error_message("resnet50_base", laststride=1)
+    assert "known: last_stride" in error_message("resnet50_base", windows=1)
+
+
+@pytest.mark.parametrize("options", [{"windos": 1}, {"loss": "centre"}], ids=str)
+def test_torchreids_builder_raises_the_same_errors(options):
+    factory = vars(torchreid_models)["__model_factory"]
+    with pytest.raises(reid_dcs.InputError) as caught:
+        factory["mobilenetv2_dcs"](num_classes=CLASSES, **options)
+    assert str(caught.value) == error_message("mobilenetv2_dcs", **options)
+
+
+def test_torchreids_own_models_have_no_options_and_no_unreliable_weights():
     model = reid_dcs.build_model("osnet_x0_25", CLASSES, loss="triplet")
     logits, features = model.train()(images())
     assert logits.shape == (4, CLASSES)
     assert features.shape == (4, 512)
-    assert "windows" in refusal("osnet_x0_25", windows=1)
-    assert "pretrained" in refusal("osnet_x0_25", pretrained=True)
+    assert "windows" in error_message("osnet_x0_25", windows=1)
+    assert "pretrained" in error_message("osnet_x0_25", pretrained=True)
 
 
 def test_a_taken_name_is_never_replaced():
@@ -161,6 +175,44 @@ def test_a_taken_name_is_never_replaced():
     with pytest.raises(ValueError, match="mobilenetv2_base"):
         register_backbone(mobilenetv2)
     assert factory == before
+
+
+@pytest.fixture
+def registry_restored():
+    """Undo what a test registers."""
+    tables = registry._BACKBONES, registry._MODELS, registry._TORCHREID_ZOO
+    before = [dict(table) for table in tables]
+    yield
+    for table, content in zip(tables, before, strict=True):
+        table.clear()
+        table.update(content)
+
+
+class Tiny(Backbone):
+    """A backbone of a user: one convolution a stage."""
+
+    def __init__(self, attention, width):
+        super().__init__()
+        self.out_channels = width
+        self.stage_channels, self.stage_strides = [width], [4]
+        self.stage = nn.Conv2d(3, width, 3, stride=4, padding=1)
+        self.attentions = nn.ModuleList([attention(width)])
+
+    def forward_stages(self, x):
+        return self.run_stages(x, [self.stage])
+
+
+def test_a_registered_function_is_a_backbone_and_a_network_of_every_attention(registry_restored):
+    @register_backbone
+    def tiny(attention, *, width=8):
+        return Tiny(attention, width)
+
+    assert len(reid_dcs.list_models("tiny_*")) == 1 + len(ATTENTIONS)
+    backbone = build_backbone("tiny", "dcs", width=6, windows=3)
+    assert [m.shape for m in backbone.forward_stages(images())] == [(4, 6, 16, 8)]
+    assert backbone.attentions[0].select.out_channels == 6
+    for build in (reid_dcs.build_model, torchreid_models.build_model):
+        assert build("tiny_sa", CLASSES, pretrained=False).eval()(images()).shape == (4, 8)
 
 
 def test_options_reach_every_attention_block():
@@ -176,7 +228,7 @@ def test_options_reach_every_attention_block():
 
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
-def test_the_poolings_gradient_comes_in_the_layout_of_the_map(layout):
+def test_the_gradient_of_the_pooling_has_the_memory_format_of_the_map(layout):
     maps = torch.randn(2, 8, 4, 3).to(memory_format=layout).requires_grad_()
     seen = []
     middle = maps * 1

@@ -1,4 +1,4 @@
-"""ImageNet weights: the donor's features exactly, or one clear line."""
+"""ImageNet weights: the published network's features exactly, or a one-line error."""
 
 import hashlib
 import io
@@ -10,41 +10,25 @@ from pathlib import Path
 import pytest
 import requests
 import torch
-from helpers.networks import assert_same_features, images, representative
+from helpers.networks import assert_same_features, images, randomize_norms, representative
 from torch import nn
 from torchreid import models as torchreid_models
 from torchvision.models import mobilenet_v2, resnet18, resnet50
 
 import reid_dcs
 
-
-def randomised(network: nn.Module) -> nn.Module:
-    """The network with nothing at its default, and features that follow the image."""
-    norms = [m for m in network.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
-    with torch.no_grad():
-        for norm in norms:
-            norm.weight.uniform_(0.7, 1.5)
-            norm.bias.normal_(std=0.5)
-            norm.momentum = 1.0  # the batch's own statistics
-        norms[0].bias.uniform_(-2, 7)  # ReLU6 clips at both ends
-        network.train()(images())
-        for norm in norms:
-            norm.running_var.mul_(torch.empty_like(norm.running_var).uniform_(1, 1.6))
-    return network
-
-
 TWINS = {
     "mobilenetv2": mobilenet_v2,
     "osnet_x1_0": lambda: torchreid_models.build_model("osnet_x1_0", 7, pretrained=False),
     "resnet50": resnet50,
 }
-"""What each trunk's weights were trained in, as its library builds it."""
+"""The network that each backbone's weights were trained in, as its library builds it."""
 
 
 @pytest.fixture(scope="module")
 def twins() -> dict[str, nn.Module]:
     torch.manual_seed(0)
-    return {backbone: randomised(build()) for backbone, build in TWINS.items()}
+    return {backbone: randomize_norms(build()) for backbone, build in TWINS.items()}
 
 
 @pytest.fixture(scope="module")
@@ -53,24 +37,24 @@ def donor(twins) -> nn.Module:
 
 
 def feature(backbone: str, twin: nn.Module) -> nn.Module:
-    """The twin in evaluation up to its feature, with the last stride of re-identification."""
+    """The twin in evaluation up to its feature, with a last stride of 1."""
     network = TWINS[backbone]().eval()
     network.load_state_dict(twin.state_dict())
     if backbone == "osnet_x1_0":
-        return network  # its fully connected layer included
+        return network  # including its fully connected layer
     if backbone == "mobilenetv2":
-        striding, network.classifier = [network.features[14].conv[1][0]], nn.Identity()
+        strided, network.classifier = [network.features[14].conv[1][0]], nn.Identity()
     else:
         first, network.fc = network.layer4[0], nn.Identity()
-        striding = [first.conv2, first.downsample[0]]
-    for convolution in striding:
+        strided = [first.conv2, first.downsample[0]]
+    for convolution in strided:
         assert convolution.stride == (2, 2)
         convolution.stride = (1, 1)
     return network
 
 
 def assert_gives(model: nn.Module, network: nn.Module) -> None:
-    """What the trunk gives, before the neck, is what the network gives."""
+    """The feature before the neck equals the output of the network."""
     model.neck = nn.Identity()
     x = images().double()
     with torch.no_grad():
@@ -94,9 +78,9 @@ def test_a_local_file_gives_the_donors_features(name, backbone, twins, tmp_path)
 
 
 @pytest.mark.parametrize("backbone", TWINS)
-def test_a_file_of_the_trunk_alone_gives_the_donors_features(backbone, twins, tmp_path):
-    """Without classifier, as trackers and detectors publish it."""
-    file, twin = tmp_path / "trunk.pth", twins[backbone]
+def test_a_file_of_the_backbone_alone_gives_the_donors_features(backbone, twins, tmp_path):
+    """A file without classifier, as trackers and detectors publish it."""
+    file, twin = tmp_path / "backbone.pth", twins[backbone]
     state = twin.features.state_dict() if backbone == "mobilenetv2" else twin.state_dict()
     state = {k: v for k, v in state.items() if not k.startswith(("fc.w", "fc.b", "classifier"))}
     torch.save(state, file)
@@ -113,7 +97,7 @@ def test_a_file_of_data_parallel_or_without_counters_gives_the_donors_features(t
 
 
 def test_the_expansion_keeps_its_statistics_in_training(donor, tmp_path):
-    """The identity's BN holds the mean and variance of what the stem's BN and ReLU6 give."""
+    """The BN of the identity holds mean and variance of the outputs of the stem's BN and ReLU6."""
     file = tmp_path / "donor.pth"
     torch.save(donor.state_dict(), file)
     trunk = reid_dcs.build_model("mobilenetv2_base", 5, pretrained=str(file)).trunk
@@ -139,7 +123,7 @@ def test_the_real_imagenet_weights(name, shared):
 # --- refusals ------------------------------------------------------------------------------------
 
 
-def refusal(pretrained: bool | str, name: str = "mobilenetv2_dcs") -> str:
+def error_message(pretrained: bool | str, name: str = "mobilenetv2_dcs") -> str:
     with pytest.raises(reid_dcs.InputError) as caught:
         reid_dcs.build_model(name, 5, pretrained=pretrained)
     message = str(caught.value)
@@ -159,7 +143,7 @@ class Payload:
 
 def test_a_missing_file_is_named(tmp_path):
     file = tmp_path / "nothing.pth"
-    assert f"no weights at {file}" in refusal(str(file))
+    assert f"no weights at {file}" in error_message(str(file))
 
 
 @pytest.mark.parametrize("damage", ["empty", "text", "truncated", "flipped"])
@@ -174,7 +158,7 @@ def test_a_damaged_file_is_refused(damage, donor, tmp_path):
         "flipped": whole[:40] + bytes(b ^ 0xFF for b in whole[40:4000]) + whole[4000:],
     }
     file.write_bytes(content[damage])
-    assert str(file) in refusal(str(file))
+    assert str(file) in error_message(str(file))
 
 
 @pytest.mark.parametrize("container", ["torch", "pickle"])
@@ -185,7 +169,7 @@ def test_code_in_a_file_does_not_run(container, tmp_path):
         torch.save(content, file)
     else:
         file.write_bytes(pickle.dumps(content, protocol=2))
-    assert str(file) in refusal(str(file))
+    assert str(file) in error_message(str(file))
     assert not mark.exists()
 
 
@@ -193,20 +177,20 @@ def test_code_in_a_file_does_not_run(container, tmp_path):
 def test_a_file_of_something_else_is_refused(content, tmp_path):
     file = tmp_path / "other.pth"
     torch.save(content, file)
-    assert str(file) in refusal(str(file))
+    assert str(file) in error_message(str(file))
 
 
 def test_another_networks_weights_are_refused(donor, tmp_path):
     """Another architecture, another width, and a network with one tensor missing."""
     file = tmp_path / "other.pth"
     torch.save(resnet18().state_dict(), file)
-    assert "another architecture" in refusal(str(file))
+    assert "another architecture" in error_message(str(file))
     torch.save(mobilenet_v2(width_mult=0.5).state_dict(), file)
-    assert "shape" in refusal(str(file))
+    assert "shape" in error_message(str(file))
     state = dict(donor.state_dict())
     del state["features.3.conv.1.1.running_mean"]
     torch.save(state, file)
-    assert "3.conv.1.1.running_mean" in refusal(str(file))
+    assert "3.conv.1.1.running_mean" in error_message(str(file))
 
 
 # --- downloads -----------------------------------------------------------------------------------
@@ -246,9 +230,9 @@ def test_a_download_without_a_network_says_what_to_fetch_and_where_to_put_it(
         "osnet_x1_0": ("https://drive.google.com/file/d/1", "osnet_x1_0_imagenet.pth"),
         "resnet50": ("https://download.pytorch.org/models/resnet50-", "resnet50-"),
     }[backbone]
-    message = refusal(True, f"{backbone}_dcs")
+    message = error_message(True, f"{backbone}_dcs")
     assert "no connection" in message
-    assert f"fetch {url}" in message
+    assert f"download {url}" in message
     assert f"put it at {cache / file}" in message
     assert "model.pretrained=FILE" in message
 
@@ -256,7 +240,7 @@ def test_a_download_without_a_network_says_what_to_fetch_and_where_to_put_it(
 @pytest.mark.parametrize("name", [*reid_dcs.list_models("mobilenetv2_200_*"), "fbnetv2_dcs"])
 @pytest.mark.parametrize("source", [True, "weights.pth"])
 def test_a_backbone_without_official_weights_says_so(name, source):
-    assert f"{name}: there are no official ImageNet weights" in refusal(source, name)
+    assert f"{name}: there are no official ImageNet weights" in error_message(source, name)
 
 
 def test_a_download_is_kept_and_checked(monkeypatch, cache, donor, capsys):
@@ -294,9 +278,9 @@ def test_a_file_put_into_the_cache_is_taken(cache, twins):
 
 
 @pytest.mark.parametrize(
-    ("name", "wrong"), [("mobilenetv2_dcs", "sha256"), ("osnet_x1_0_dcs", "no file of weights")]
+    ("name", "wrong"), [("mobilenetv2_dcs", "sha256"), ("osnet_x1_0_dcs", "not a file of weights")]
 )
 def test_a_download_of_something_else_is_refused_and_not_kept(name, wrong, monkeypatch, cache):
     serve(monkeypatch, b"captive portal")
-    assert wrong in refusal(True, name)
+    assert wrong in error_message(True, name)
     assert [path for path in cache.iterdir() if not path.name.startswith(".")] == []

@@ -1,4 +1,4 @@
-"""The tables as data."""
+"""Search spaces: options and strides of Tables 5 and 6."""
 
 import itertools
 import math
@@ -31,7 +31,7 @@ def test_options_of_a_range_include_both_ends():
     ("name", "blocks", "magnitude"),
     [("fbnetv2", 18, 28), ("fbnetv2_large", 44, 69), ("fbnetv2_xlarge", 86, 158)],
 )
-def test_the_spaces_are_as_large_as_their_tables_say(name, blocks, magnitude):
+def test_the_spaces_have_the_size_that_the_paper_states(name, blocks, magnitude):
     space = SPACES[name]
     assert len(space.blocks) == blocks
     assert [block.stride for block in space.blocks].count(2) == 4
@@ -51,8 +51,8 @@ def test_hidden_channels_are_whole_for_every_pair_of_options(space):
         inputs = block.widths
 
 
-def test_the_bound_on_parameters_holds_and_is_near():
-    """benchmarks/studies/spaces.py, against every network of a small space counted."""
+def test_the_bound_on_parameters_holds_and_is_tight():
+    """most_params of benchmarks/studies/spaces.py, against all networks of a small space."""
     bound = runpy.run_path(str(REPOSITORY / "benchmarks/studies/spaces.py"))["most_params"]
     pairs = [[*itertools.product(block.widths, block.expansions)] for block in SMALL.blocks]
     networks = []

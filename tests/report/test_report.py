@@ -1,4 +1,4 @@
-"""The report of an evaluation: what stands in it, and that a browser shows it."""
+"""HTML report of an evaluation: its contents, and its display in a browser."""
 
 import base64
 import io
@@ -11,24 +11,24 @@ from helpers.commands import assert_refused
 from PIL import Image
 
 from reid_dcs import build_model, runs
-from reid_dcs.config import compose, to_layer
+from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.report.page import Column, Paragraph, Report, Section, Table, render
 
 HISTORY = [{"identity": 5.0, "triplet": 1.0, "accuracy": 0.1, "seconds": 1.0} for _ in range(3)]
 
 
-def evaluate(folder, root, kind, **more):
-    """The page of an evaluation of a network that is not trained."""
+def evaluate(folder, root, attention, **content):
+    """Evaluate an untrained network and return the path of its report."""
     torch.manual_seed(0)
-    name = f"mobilenetv2_{kind}"
-    content = {
+    name = f"mobilenetv2_{attention}"
+    checkpoint = {
         "state_dict": build_model(name, 5).state_dict(),
         "model": {"name": name, "options": {}, "num_classes": 5},
         "preprocessing": {"height": 64, "width": 32},
-        "config": to_layer(compose({"model": {"name": name}})),
+        "config": to_layer(compose(TrainRun, {"model": {"name": name}})),
     }
     folder.mkdir()
-    torch.save(content | more, folder / "weights.pt")
+    torch.save(checkpoint | content, folder / "weights.pt")
     settings = {"weights": str(folder / "weights.pt"), "report": True}
     runs.evaluate(
         {"eval": settings, "data": {"root": str(root)}, "output_dir": str(folder), "device": "cpu"}
@@ -45,49 +45,49 @@ def headings(page):
     return re.findall("<h2>(.*?)</h2>", page.read_text())
 
 
-def test_it_has_everything(page):
+def test_a_report_has_every_section(page):
     assert headings(page) == [
         "Results",
         "Training",
-        "From camera to camera",
-        "Query by query",
-        "The worst queries",
-        "The best queries",
-        "What makes two images alike",
-        "Which channels are selected",
+        "Camera pairs",
+        "Queries",
+        "Worst queries",
+        "Best queries",
+        "Image similarity",
+        "Selected channels",
         "Cost",
-        "How it was made",
+        "Reproducibility",
     ]
     text = page.read_text()
-    for said in ("mAP", "mINP", "multiply-adds", "images/s", "name: mobilenetv2_dcs", "torch"):
-        assert said in text
+    for word in ("mAP", "mINP", "multiply-adds", "images/s", "name: mobilenetv2_dcs", "torch"):
+        assert word in text
 
 
-def test_what_is_not_there_is_left_out_or_said(tiny_root, tmp_path):
+def test_missing_history_and_attention_are_handled(tiny_root, tmp_path):
     page = evaluate(tmp_path / "base", tiny_root, "base")
     assert "Training" not in headings(page)
     assert "the network has no attention" in page.read_text()
 
 
-def test_it_asks_nothing_of_a_network_and_its_pictures_are_whole(page):
+def test_the_page_is_self_contained_and_its_images_are_complete(page):
     text = page.read_text()
     assert not re.findall(r"""(?:src|href)=["'](?!data:|#)""", text)
     assert not re.findall(r"@import|url\((?!#)", text)
-    pictures = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
-    assert len(pictures) > 80
-    for picture in pictures:
-        Image.open(io.BytesIO(base64.b64decode(picture))).load()
+    images = re.findall(r"data:image/jpeg;base64,([\w+/=]+)", text)
+    assert len(images) > 80
+    for image in images:
+        Image.open(io.BytesIO(base64.b64decode(image))).load()
     assert len(re.findall("<img ", text)) == len(re.findall("<img [^>]*alt=", text))
 
 
-def test_what_the_facts_hold_is_text():
-    evil = "<script>alert(1)</script>"
-    parts = [Paragraph(evil), Table(evil, [Column(evil)], [(evil,)])]
-    text = render(Report(evil, [Paragraph(evil)], [Section(evil, parts)]))
-    assert evil not in text and text.count("&lt;script&gt;") >= 7
+def test_text_is_escaped():
+    script = "<script>alert(1)</script>"
+    parts = [Paragraph(script), Table(script, [Column(script)], [(script,)])]
+    text = render(Report(script, [Paragraph(script)], [Section(script, parts)]))
+    assert script not in text and text.count("&lt;script&gt;") >= 7
 
 
-def test_a_report_needs_a_folder(tool, tmp_path):
+def test_a_report_needs_an_output_folder(tool, tmp_path):
     torch.save({"conv1.weight": torch.zeros(1)}, tmp_path / "weights.pt")
     given = ("--weights", "weights.pt", "--model", "mobilenetv2_dcs", "--report")
     assert_refused(tool("eval_reid.py", *given), "--output-dir")
@@ -137,21 +137,21 @@ def opened(browser, page):
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [375, 1200])
 @pytest.mark.parametrize("scheme, dark", [("light", False), ("dark", True)])
-def test_a_browser_shows_it_whole(opened, width, scheme, dark):
+def test_a_browser_displays_the_page_within_the_window(opened, width, scheme, dark):
     browser = opened(width, scheme)
     images = browser.execute_script(
         "return [...document.images].map(image => image.complete && image.naturalWidth)"
     )
     assert images and all(images)
     assert browser.execute_script("return document.documentElement.scrollWidth") <= width
-    colour = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
-    lightness = sum(map(int, re.findall(r"\d+", colour)[:3])) / 3
+    color = browser.execute_script("return getComputedStyle(document.body).backgroundColor")
+    lightness = sum(map(int, re.findall(r"\d+", color)[:3])) / 3
     assert lightness < 60 if dark else lightness > 200
     assert browser.get_log("browser") == []  # no error, no warning
 
 
 @pytest.mark.slow
-def test_a_click_on_a_column_sorts(opened):
+def test_clicking_a_column_title_sorts_the_table(opened):
     browser = opened(1200)
     script = """
         const titles = [...document.querySelectorAll("th")];

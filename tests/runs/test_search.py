@@ -190,7 +190,7 @@ def test_an_ablation_makes_a_table_and_does_nothing_twice(settings, tmp_path, mo
     assert "| base | 2 |" in capsys.readouterr().out
 
 
-def test_trainings_make_a_table_too(settings, tmp_path, monkeypatch):
+def test_trainings_make_a_table_too(tmp_path, monkeypatch):
     def trained(config, device):
         figure = config.train.epochs / 10 + config.seed / 100
         return {"mAP": figure, "rank1": figure, "params": 10**6, "total_macs": 10**9}
@@ -198,7 +198,7 @@ def test_trainings_make_a_table_too(settings, tmp_path, monkeypatch):
     monkeypatch.setattr(sys.modules["reid_dcs.runs.train"], "run_training", trained)
     rows = {"short": {"train": {"epochs": 1}}, "long": {"train": {"epochs": 2}}}
     ablation = {"rows": rows, "seeds": [1, 2]}
-    table = runs.train(settings | {"output_dir": str(tmp_path), "ablation": ablation})
+    table = runs.train({"output_dir": str(tmp_path), "ablation": ablation, "device": "cpu"})
     figures = {row: [own["mAP"] for own in found] for row, found in table.items()}
     assert figures == {"short": pytest.approx([0.11, 0.12]), "long": pytest.approx([0.21, 0.22])}
     assert "| short | 2 | 1.00 | 1.0000 | 11.5 ± 0.7 |" in (tmp_path / "table.md").read_text()

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from PIL import Image
 from torchreid import models as torchreid_models
 
 from reid_dcs import InputError, runs
+from reid_dcs.weights import Preprocessing, read_card
 
 pytestmark = pytest.mark.slow
 
@@ -55,7 +57,9 @@ def test_a_checkpoint_says_what_it_is(trained):
     output, metrics = trained
     content = torch.load(output / "checkpoint.pt", weights_only=True)
     assert content["model"] == {"name": "mobilenetv2_dcs", "options": {}, "num_classes": 8}
-    assert (content["preprocessing"]["height"], content["preprocessing"]["width"]) == (64, 32)
+    assert content["preprocessing"] == asdict(Preprocessing(64, 32))
+    card = read_card(content, "checkpoint.pt")
+    assert card.trained_on == "synthetic" and card.metrics == metrics and card.epoch == 2
     assert content["epoch"] == 2 and content["metrics"] == metrics
     assert {"optimizer", "scheduler", "rng", "config", "history"} <= set(content)
 
@@ -235,9 +239,17 @@ def test_without_cameras_a_run_says_that_exclusion_is_off(settings, tiny_root, t
     assert "same-camera exclusion is off" in capsys.readouterr().err
 
 
-def test_a_checkpoint_remembers_its_data_sets_options(monkeypatch, trained, tiny_root, tmp_path):
+@pytest.mark.parametrize("written", ["today", "before there were cards"])
+def test_a_checkpoint_remembers_its_data_sets_options(monkeypatch, trained, tmp_path, written):
     content = torch.load(trained[0] / "checkpoint.pt", weights_only=True)
-    content["config"]["data"] |= {"name": "cuhk03", "options": {"cuhk03_labeled": True}}
+    dataset = {"name": "cuhk03", "options": {"cuhk03_labeled": True}}
+    if written == "today":
+        content["trained_on"] = dataset
+    else:
+        for key in ("trained_on", "task", "command"):
+            del content[key]
+        content["preprocessing"] = {"height": 64, "width": 32}
+        content["config"]["data"] |= dataset
     torch.save(content, tmp_path / "checkpoint.pt")
     loaded = []
 
@@ -245,8 +257,7 @@ def test_a_checkpoint_remembers_its_data_sets_options(monkeypatch, trained, tiny
         loaded.append((name, options))
         raise InputError("seen")
 
-    module = sys.modules["reid_dcs.runs.evaluate"]  # runs.evaluate is the function
-    monkeypatch.setattr(module, "load_dataset", load)
+    monkeypatch.setattr(sys.modules["reid_dcs.runs.evaluate"], "load_dataset", load)
     weights = {"eval": {"weights": str(tmp_path / "checkpoint.pt")}}
     for data in ({}, {"name": "market1501"}, {"options": {"split_id": 3}}):
         with pytest.raises(InputError, match="seen"):

@@ -1,4 +1,4 @@
-"""The pages of freed tensors are used again."""
+"""glibc reuses the memory of freed tensors."""
 
 import subprocess
 import sys
@@ -24,8 +24,8 @@ print(before[1], after[1])
 
 @pytest.mark.slow
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="glibc and Linux")
-def test_freed_memory_is_kept():
+def test_freed_memory_is_reused():
     command = [sys.executable, "-W", "ignore", "-c", PROGRAM]
     found = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     before, after = map(int, found.split())
-    assert before > 100 and after <= before / 2  # a tensor may not fit where another was
+    assert before > 100 and after <= before / 2  # a tensor may not fit into a freed block

@@ -1,4 +1,4 @@
-"""Two processes that train together, over gloo on this machine."""
+"""Distributed training and evaluation: two local processes over gloo."""
 
 import os
 import signal
@@ -32,7 +32,8 @@ def free_port():
         return taken.getsockname()[1]
 
 
-def one_of_two(rank, port, target, folder, arguments):
+def run_rank(rank, port, target, folder, arguments):
+    """Entry point of one process: join the group and save what ``target`` returns."""
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -46,13 +47,16 @@ def one_of_two(rank, port, target, folder, arguments):
 
 
 @pytest.fixture(scope="module")
-def together(processes, tmp_path_factory):
-    """Run ``target(folder, *arguments)`` on two ranks: what each returned."""
+def on_two_ranks(processes, tmp_path_factory):
+    """Run ``target(folder, *arguments)`` on two ranks; return both results."""
 
     def run(target, *arguments, folder=None):
-        folder = folder or tmp_path_factory.mktemp("together")
-        given = (free_port(), target, folder, arguments)
-        ranks = [processes.Process(target=one_of_two, args=(rank, *given)) for rank in (0, 1)]
+        folder = folder or tmp_path_factory.mktemp("two_ranks")
+        port = free_port()
+        ranks = [
+            processes.Process(target=run_rank, args=(rank, port, target, folder, arguments))
+            for rank in (0, 1)
+        ]
         for process in ranks:
             process.start()
         for process in ranks:
@@ -65,16 +69,16 @@ def together(processes, tmp_path_factory):
 
 
 def trajectory(folder, halves=False, frozen_statistics=False):
-    """The losses of steps on one fixed batch: the same on each rank, or half of it."""
+    """Losses of steps on one fixed batch: the whole batch on each rank, or half of it."""
     constant = {"warmup_epochs": 0, "schedule": "step"}
     engine = make_engine(TrainConfig(epochs=1, optimizer="sgd", learning_rate=0.05, **constant))
     engine.model.drop.p = 0.0
-    if halves:  # mining sees one process's images
+    if halves:  # triplet mining is limited to the images of one process
         engine.criterion.triplet_weight = 0.0
     store = make_store()
     index = torch.arange(0, len(store), 4)
     if halves:
-        index = index[distributed.share()]
+        index = index[distributed.rank_slice()]
     batch = {"img": store.images[index].permute(0, 3, 1, 2) / 255.0, "pid": store.pids[index]}
     engine.model.train()
     engine.task_losses = distributed.parallel(engine.task_losses)
@@ -88,19 +92,19 @@ def trajectory(folder, halves=False, frozen_statistics=False):
     return losses
 
 
-def test_on_one_batch_both_follow_the_trajectory_of_one(together):
-    alone = trajectory(None)
-    assert alone[-1] < alone[0] - 0.1
-    for losses in together(trajectory):
-        assert losses == pytest.approx(alone, abs=1e-5)
+def test_two_ranks_on_the_same_batch_follow_a_single_process(on_two_ranks):
+    expected = trajectory(None)
+    assert expected[-1] < expected[0] - 0.1
+    for losses in on_two_ranks(trajectory):
+        assert losses == pytest.approx(expected, abs=1e-5)
 
 
-def test_halves_of_a_batch_follow_the_trajectory_of_the_whole(together):
-    alone = trajectory(None, False, True)
-    whole = trajectory(None, True, True)
-    assert alone != pytest.approx(whole, abs=1e-5)  # without the triplet loss
-    for losses in together(trajectory, True, True):
-        assert losses == pytest.approx(whole, abs=1e-5)
+def test_two_halves_of_a_batch_follow_the_whole_batch(on_two_ranks):
+    with_triplet = trajectory(None, False, True)
+    without_triplet = trajectory(None, True, True)
+    assert with_triplet != pytest.approx(without_triplet, abs=1e-5)
+    for losses in on_two_ranks(trajectory, True, True):
+        assert losses == pytest.approx(without_triplet, abs=1e-5)
 
 
 def shard(folder):
@@ -108,8 +112,8 @@ def shard(folder):
     return [name for batch in engine.train_loader for name in batch["impath"]]
 
 
-def test_shards_share_no_image(together):
-    first, second = together(shard)
+def test_shards_share_no_image(on_two_ranks):
+    first, second = on_two_ranks(shard)
     assert len(first) == len(second) == 24 and not set(first) & set(second)
 
 
@@ -123,15 +127,15 @@ def features(folder):
     return found.vectors, torch.tensor(found.pids), torch.tensor(found.camids)
 
 
-def test_sharded_evaluation_gathers_all_features_in_order(together):
-    alone = features(None)
-    for found in together(features):
-        for ours, theirs in zip(found, alone, strict=True):
+def test_sharded_evaluation_gathers_all_features_in_order(on_two_ranks):
+    expected = features(None)
+    for gathered in on_two_ranks(features):
+        for ours, theirs in zip(gathered, expected, strict=True):
             torch.testing.assert_close(ours, theirs)
 
 
 def train(folder, signalled=None, recipe=RECIPE):
-    """A run whose rank 1 is sent a signal at a batch of its second epoch."""
+    """Train; ``signalled`` (batch, signal) sends a signal to rank 1 in the second epoch."""
     batch, number = signalled or (None, None)
     make = small_run.make_engine
 
@@ -154,8 +158,8 @@ def train(folder, signalled=None, recipe=RECIPE):
         return stop.number
 
 
-def test_the_ranks_end_with_the_same_weights_and_rank_0_writes(together, tmp_path):
-    first, second = together(train, folder=tmp_path)
+def test_ranks_end_with_the_same_weights_and_only_rank_0_writes(on_two_ranks, tmp_path):
+    first, second = on_two_ranks(train, folder=tmp_path)
     assert all(torch.equal(first[key], second[key]) for key in first)
     assert len(list(tmp_path.glob("events.*"))) == 1
     content = read_last_checkpoint(tmp_path)
@@ -163,14 +167,14 @@ def test_the_ranks_end_with_the_same_weights_and_rank_0_writes(together, tmp_pat
     assert not torch.equal(content["rng"][0]["torch"], content["rng"][1]["torch"])
 
 
-def test_a_signal_to_one_rank_has_all_leave_and_nothing_is_lost(together, tmp_path):
+def test_a_signal_to_one_rank_stops_all_and_loses_nothing(on_two_ranks, tmp_path):
     recipe = replace(RECIPE, accumulate=1)
-    whole = together(train, None, recipe)
-    asked = (0, signal.SIGTERM)
-    assert together(train, asked, recipe, folder=tmp_path) == [signal.SIGTERM] * 2
+    whole = on_two_ranks(train, None, recipe)
+    signalled = (0, signal.SIGTERM)
+    assert on_two_ranks(train, signalled, recipe, folder=tmp_path) == [signal.SIGTERM] * 2
     content = read_last_checkpoint(tmp_path)
     assert (content["epoch"], content["batch"]) == (1, 1)
-    resumed = together(train, None, recipe, folder=tmp_path)
+    resumed = on_two_ranks(train, None, recipe, folder=tmp_path)
     for ours, theirs in zip(resumed, whole, strict=True):
         assert all(torch.equal(ours[key], theirs[key]) for key in ours)
 
@@ -179,8 +183,8 @@ def frozen(folder):
     return train(folder, recipe=replace(RECIPE, frozen_epochs=1))
 
 
-def test_a_trunk_is_frozen_and_freed_on_every_rank(together):
-    first, second = together(frozen)
+def test_a_backbone_is_frozen_and_unfrozen_on_every_rank(on_two_ranks):
+    first, second = on_two_ranks(frozen)
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -226,13 +230,14 @@ def test_a_rank_that_fails_ends_the_job_with_its_error(tmp_path):
         "from pathlib import Path\n"
         "from reid_dcs import InputError\n"
         "from reid_dcs.runtime import distributed\n"
-        "from reid_dcs.cli import Command\n"
+        "from reid_dcs.cli.parsers import SettingsParser\n"
+        "from reid_dcs.config import TrainRun\n"
         "def action(layer):\n"
         "    with distributed.process_group(small_run.CPU):\n"
         "        if distributed.rank() == 1:\n"
         "            raise InputError('the disk of this machine is full')\n"
         "        small_run.run_to_the_end(Path('run'))\n"
-        "Command('fails').run(action)\n"
+        "SettingsParser('fails', 'fails', TrainRun).run([], action)\n"
     )
     result = torchrun(script, folder=tmp_path)
     assert result.returncode != 0

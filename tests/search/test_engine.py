@@ -77,9 +77,9 @@ def test_a_step_moves_those_whose_turn_it_is_and_nothing_else(kind):
     decayed = {"weight_decay": 0.1, "warmup_epochs": 0}
     search = SearchConfig(
         epochs=2,
-        weights=OptimizerConfig("sgd", 0.035, **decayed),
-        windows=OptimizerConfig("sgd", 0.3, **decayed),
-        logits=OptimizerConfig("adam", 0.03, **decayed),
+        weight_optimizer=OptimizerConfig("sgd", 0.035, **decayed),
+        window_optimizer=OptimizerConfig("sgd", 0.3, **decayed),
+        logit_optimizer=OptimizerConfig("adam", 0.03, **decayed),
     )
     engine = make_engine(kind, search)
     engine.max_epoch, seen = 2, []
@@ -126,7 +126,7 @@ def test_running_statistics_move_in_both_turns():
 
 @pytest.mark.parametrize("share, searching", [(0.2, 2), (0.5, 5), (0.04, 1), (0.26, 3), (0.9, 9)])
 def test_the_last_share_of_an_epoch_is_the_windows(share, searching):
-    engine = make_engine("dcs", SearchConfig(share=share))
+    engine = make_engine("dcs", SearchConfig(window_share=share))
     turns = []
     for engine.batch_idx in range(BATCHES):
         turns.append(tuple(engine.turn))
@@ -136,8 +136,10 @@ def test_the_last_share_of_an_epoch_is_the_windows(share, searching):
 def test_each_optimizer_has_its_own_schedule():
     search = SearchConfig(
         epochs=4,
-        weights=OptimizerConfig("sgd", 0.04, schedule="step", milestones=[2], warmup_epochs=0),
-        windows=OptimizerConfig("sgd", 0.3, warmup_epochs=0),
+        weight_optimizer=OptimizerConfig(
+            "sgd", 0.04, schedule="step", milestones=[2], warmup_epochs=0
+        ),
+        window_optimizer=OptimizerConfig("sgd", 0.3, warmup_epochs=0),
     )
     engine = make_engine("dcs", search)
     engine.max_epoch = 4
@@ -181,7 +183,7 @@ def test_what_cannot_be_searched_is_refused():
         make_engine("base")
     with pytest.raises(InputError, match="nothing to search"):
         make_engine("sa")
-    with pytest.raises(InputError, match="search.share=0.2 leaves none of 1 batch"):
+    with pytest.raises(InputError, match="search.window_share=0.2 leaves none of 1 batch"):
         make_engine("dcs", batches=1)
 
 

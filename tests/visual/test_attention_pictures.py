@@ -1,4 +1,4 @@
-"""Affinities and windows of positions against loops over them."""
+"""Affinities and selected channels, compared with loops over positions."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def block_and_map(kind, **options):
 
 @pytest.mark.parametrize("mode", ["mask", "interp"])
 @pytest.mark.parametrize("kind", ATTENTIONS)
-def test_rows_of_affinities_are_what_the_block_attends_by(kind, mode):
+def test_affinity_rows_give_the_output_of_the_block(kind, mode):
     block, x = block_and_map(kind, mode=mode)
     positions = HEIGHT * WIDTH
     rows = affinity_rows(block, x, range(positions))  # all of R
@@ -34,8 +34,8 @@ def test_rows_of_affinities_are_what_the_block_attends_by(kind, mode):
     torch.testing.assert_close(affinity_rows(block, x, [5, 2]), rows[:, [5, 2]])
 
 
-def test_the_affinity_of_a_position_reads_its_own_window():
-    """Eq. (2) with whole channels, a pair of positions at a time."""
+def test_an_affinity_uses_the_window_of_the_query():
+    """Eq. (2) with whole channels, by a loop over pairs of positions."""
     block, x = block_and_map("sa", ratio=0.5)
     tokens = x.flatten(2).mT[0]
     rows = affinity_rows(block, x, [0, 7])[0]
@@ -46,22 +46,22 @@ def test_the_affinity_of_a_position_reads_its_own_window():
 
 
 @pytest.mark.parametrize("point, position", [((0, 0), 0), ((0.99, 0), 1), ((0.2, 0.99), 14)])
-def test_a_point_is_the_position_that_it_lies_in(point, position):
+def test_a_point_selects_the_position_that_contains_it(point, position):
     torch.manual_seed(0)
     model, image = reid_dcs.build_model("mobilenetv2_dcs", 5).eval(), torch.randn(1, 3, 128, 32)
-    found = affinities(model, image, [point])
-    assert list(found) == list(attention_inputs(model, image))
+    maps = affinities(model, image, [point])
+    assert list(maps) == list(attention_inputs(model, image))
     *_, (name, (block, x)) = attention_inputs(model, image).items()  # 8 x 2 positions
-    np.testing.assert_allclose(found[name][0].ravel(), affinity_rows(block, x, [position])[0, 0])
+    np.testing.assert_allclose(maps[name][0].ravel(), affinity_rows(block, x, [position])[0, 0])
 
 
 @pytest.mark.parametrize("kind", ATTENTIONS)
-def test_selections_are_those_of_a_loop_over_positions(kind):
+def test_selections_equal_a_loop_over_positions(kind):
     block, x = block_and_map(kind)
     (found,) = selections(torch.nn.Sequential(block), x.split([1, 1]))
     assert found.channels == CHANNELS and found.selected.shape == (2, HEIGHT, WIDTH)
     with torch.no_grad():
-        start, length = (own.expand(2, HEIGHT * WIDTH, own.shape[-1]) for own in block.windows(x))
+        start, length = (v.expand(2, HEIGHT * WIDTH, v.shape[-1]) for v in block.windows(x))
     total = np.zeros(CHANNELS)
     for b in range(2):
         for i in range(HEIGHT * WIDTH):
@@ -72,20 +72,22 @@ def test_selections_are_those_of_a_loop_over_positions(kind):
             ]
             total += weights
             row, column = divmod(i, WIDTH)
-            figures = [own[b, row, column] for own in (found.start, found.length, found.selected)]
-            expected = [np.mean(own) / CHANNELS for own in zip(*windows, strict=True)]
-            assert figures == pytest.approx([*expected, np.mean(weights)], abs=1e-5)
+            maps = found.start, found.length, found.selected
+            expected = [np.mean(values) / CHANNELS for values in zip(*windows, strict=True)]
+            assert [m[b, row, column] for m in maps] == pytest.approx(
+                [*expected, np.mean(weights)], abs=1e-5
+            )
     np.testing.assert_allclose(found.weight, total / (2 * HEIGHT * WIDTH), atol=1e-5)
 
 
 def test_a_network_without_attention_is_refused():
     model, image = reid_dcs.build_model("mobilenetv2_base", 5), torch.zeros(1, 3, 64, 32)
-    for see in (lambda: affinities(model, image, [(0, 0)]), lambda: selections(model, [image])):
+    for call in (lambda: affinities(model, image, [(0, 0)]), lambda: selections(model, [image])):
         with pytest.raises(InputError, match="no attention"):
-            see()
+            call()
 
 
-def test_pictures_have_a_row_for_each_point_and_each_stage():
+def test_figures_have_one_row_per_point_and_per_stage():
     pixels = np.full((40, 20, 3), 200, dtype=np.uint8)
     maps = np.random.default_rng(0).normal(size=(2, 4, 2))
     figure = draw_affinities(pixels, [(0.25, 0.5), (0.75, 0.5)], [maps, maps], ["one", "two"])
@@ -102,5 +104,5 @@ def test_pictures_have_a_row_for_each_point_and_each_stage():
     np.testing.assert_array_equal(grid[1, 3].images[1].get_array(), found[1].selected[1])
     depth = draw_channels(found).axes[-1].lines[0]
     np.testing.assert_allclose(
-        np.asarray(depth.get_ydata(), float), [own.selected.mean() for own in found]
+        np.asarray(depth.get_ydata(), float), [block.selected.mean() for block in found]
     )

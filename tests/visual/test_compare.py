@@ -7,7 +7,7 @@ from helpers.commands import assert_refused
 from PIL import Image
 
 from reid_dcs import build_model
-from reid_dcs.config import compose, to_layer
+from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.visual import compare
 
 
@@ -22,7 +22,7 @@ def weights(tmp_path_factory):
             "state_dict": build_model(name, 5).state_dict(),
             "model": {"name": name, "options": {}, "num_classes": 5},
             "preprocessing": {"height": 64, "width": 32},
-            "config": to_layer(compose({"model": {"name": name}})),
+            "config": to_layer(compose(TrainRun, {"model": {"name": name}})),
             "epoch": 3,
         }
         made[kind] = folder / f"{kind}.pt"

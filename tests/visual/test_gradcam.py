@@ -1,4 +1,4 @@
-"""Grad-CAM against its definition, written out."""
+"""Grad-CAM, compared with its definition."""
 
 import numpy as np
 import pytest
@@ -22,17 +22,17 @@ def images(count=3):
 
 
 def by_definition(model, layer, image, target):
-    """``ReLU(sum_k a_k A_k)``, a_k the mean gradient of the target: one image at a time."""
-    kept = {}
+    """``ReLU(sum_k a_k A_k)`` for one image, with a_k the mean gradient of the target."""
+    recorded = {}
 
-    def keep(module, inputs, output):
-        kept["maps"] = output
+    def record(module, inputs, output):
+        recorded["maps"] = output
         output.retain_grad()
 
-    hook = model.get_submodule(layer).register_forward_hook(keep)
+    hook = model.get_submodule(layer).register_forward_hook(record)
     target(model(image[None])).backward()
     hook.remove()
-    maps, gradients = kept["maps"][0], kept["maps"].grad[0]  # (D, h, w)
+    maps, gradients = recorded["maps"][0], recorded["maps"].grad[0]  # (D, h, w)
     heat = torch.zeros(maps.shape[1:])
     for k in range(len(maps)):
         heat += gradients[k].mean() * maps[k].detach()
@@ -41,21 +41,21 @@ def by_definition(model, layer, image, target):
 
 @pytest.mark.parametrize("layer", ["", "trunk.stages.4", "trunk.attentions.2"])
 @pytest.mark.parametrize("identity", [None, 3])
-def test_maps_of_an_identity_are_those_of_the_definition(layer, identity):
+def test_identity_maps_follow_the_definition(layer, identity):
     model, batch = network(), images()
-    heat, named = identity_maps(model, batch, identity, layer)
-    assert heat.max() > 0 or identity  # what nothing speaks for has a map of zeros
+    heat, predicted = identity_maps(model, batch, identity, layer)
+    assert heat.max() > 0 or identity  # a map is zero where no region supports the identity
     for i, image in enumerate(batch):
         logits = model.classifier(model(image[None]))[0]
-        assert named[i] == logits.argmax()
-        wanted = named[i] if identity is None else identity
+        assert predicted[i] == logits.argmax()
+        target = predicted[i] if identity is None else identity
         expected = by_definition(
-            model, layer or "trunk", image, lambda f, k=wanted: model.classifier(f)[0, k]
+            model, layer or "trunk", image, lambda f, k=target: model.classifier(f)[0, k]
         )
         np.testing.assert_allclose(heat[i], expected, atol=1e-5 * max(1.0, expected.max()))
 
 
-def test_maps_of_a_pair_follow_the_cosine():
+def test_similarity_maps_follow_the_definition():
     model, batch = network(), images()
     other = model(images(4)[3:])[0].detach()
     heat, cosines = similarity_maps(model, batch, other)
@@ -68,10 +68,10 @@ def test_maps_of_a_pair_follow_the_cosine():
         np.testing.assert_allclose(heat[i], expected, atol=1e-6)
 
 
-THEIRS = ("osnet_x0_25", "mobilenetv2_x1_0", "resnet50")
+TORCHREID = ("osnet_x0_25", "mobilenetv2_x1_0", "resnet50")
 
 
-@pytest.mark.parametrize("name", [*reid_dcs.list_models("*_base"), *THEIRS])
+@pytest.mark.parametrize("name", [*reid_dcs.list_models("*_base"), *TORCHREID])
 def test_every_backbone_has_a_last_map(name):
     model = reid_dcs.build_model(name, 5).eval()
     batch = images(1)
@@ -80,10 +80,10 @@ def test_every_backbone_has_a_last_map(name):
         maps = model.featuremaps(batch)
     else:
         maps = model(batch, return_featuremaps=True)
-    kept = []
-    model.get_submodule(layer).register_forward_hook(lambda *own: kept.append(own[2]))
+    outputs = []
+    model.get_submodule(layer).register_forward_hook(lambda *call: outputs.append(call[2]))
     model(batch)
-    assert torch.equal(kept[0], maps)
+    assert torch.equal(outputs[0], maps)
 
 
 def test_images_without_a_map_are_refused():
@@ -92,19 +92,19 @@ def test_images_without_a_map_are_refused():
 
 
 @pytest.mark.parametrize(
-    "layer, said",
+    "layer, message",
     [
         ("trunk.stage.4", "no layer 'trunk.stage.4'; there are trunk.stages.4"),
         ("neck", "neck gives no map"),
         ("trunk.attentions.0.nothing", "no layer"),
     ],
 )
-def test_a_wrong_layer_is_refused(layer, said):
-    with pytest.raises(InputError, match=said):
+def test_an_unknown_layer_is_refused(layer, message):
+    with pytest.raises(InputError, match=message):
         identity_maps(network(), images(1), None, layer)
 
 
-def test_the_network_is_left_without_hooks():
+def test_hooks_are_removed_afterwards():
     model, batch = network(), images(1)
     before = model(batch)
     identity_maps(model, batch)
@@ -112,13 +112,13 @@ def test_the_network_is_left_without_hooks():
     assert not any(m._forward_hooks or m._backward_hooks for m in model.modules())
 
 
-def test_a_row_an_image_and_a_column_a_network():
+def test_a_figure_has_one_row_per_image_and_one_column_per_network():
     pixels = np.full((40, 20, 3), 200, dtype=np.uint8)
     heat = np.zeros((4, 2))
     heat[0] = 3.0
     figure = draw_heat_maps([pixels] * 3, [[heat, 0 * heat]] * 3, ["one", "two"])
     grid = np.array(figure.axes).reshape(3, 3)
     assert [axes.get_title() for axes in grid[0]] == ["image", "one", "two"]
-    shown = grid[2, 1].images[1].get_array()  # scaled to its own largest
+    shown = grid[2, 1].images[1].get_array()  # scaled to its maximum
     assert shown.max() == 1 and (shown[0] == 1).all() and (shown[1:] == 0).all()
     assert np.isfinite(np.asarray(grid[2, 2].images[1].get_array(), float)).all()

@@ -1,4 +1,4 @@
-"""Weights to give away: what a checkpoint says and is, in half the bytes and no secrets."""
+"""Weights to share: the tensors of a checkpoint in half the bytes, its card, no local paths."""
 
 import json
 import struct
@@ -9,36 +9,42 @@ from safetensors.torch import save_file
 
 import reid_dcs
 from reid_dcs import InputError
-from reid_dcs.config import Config, to_layer
-from reid_dcs.weights import read_weights
-from reid_dcs.weights.safetensors import write_packed
+from reid_dcs.config import TrainRun, to_layer
+from reid_dcs.weights import ModelCard, Preprocessing, read_card, read_weights, save_safetensors
+
+CARD = ModelCard(
+    "mobilenetv2_dcs",
+    num_classes=5,
+    preprocessing=Preprocessing(64, 32, [0.5] * 3, [0.2] * 3, "bicubic"),
+    trained_on="synthetic",
+    epoch=3,
+    metrics={"mAP": 0.25, "dataset": "synthetic"},
+    command="train_reid.py",
+)
 
 
 @pytest.fixture
 def content():
     torch.manual_seed(0)
     model = reid_dcs.build_model("mobilenetv2_dcs", 5)
-    config = to_layer(Config())
+    config = to_layer(TrainRun())
     config |= {"output_dir": "/home/somebody/out"}
     config["data"]["root"] = "/home/somebody/data"
     config["model"]["pretrained"] = "/home/somebody/imagenet.pth"
     return {
         "format": 2,
-        "model": {"name": "mobilenetv2_dcs", "options": {}, "num_classes": 5},
-        "preprocessing": {"height": 64, "width": 32, "mean": [0.5] * 3, "std": [0.2] * 3},
+        **CARD.to_dict(),
         "config": config,
-        "metrics": {"mAP": 0.25, "dataset": "synthetic"},
         "optimizer": {"state": {0: torch.zeros(99)}},
         "state_dict": model.state_dict(),
     }
 
 
-def test_a_round_trip_keeps_what_a_checkpoint_says(content, tmp_path):
+def test_a_round_trip_keeps_the_card_and_the_configuration(content, tmp_path):
     path = tmp_path / "small.safetensors"
-    rounding = write_packed(path, content)
+    rounding = save_safetensors(path, content, CARD)
     read = read_weights(path)
-    for key in ("model", "preprocessing", "metrics"):
-        assert read[key] == content[key]
+    assert read_card(read, path) == CARD
     assert read["config"]["data"]["height"] == content["config"]["data"]["height"]
     assert list(read["state_dict"]) == sorted(content["state_dict"])
     worst = 0.0
@@ -55,31 +61,26 @@ def test_a_round_trip_keeps_what_a_checkpoint_says(content, tmp_path):
 
 def test_it_is_half_as_large_and_names_no_folder(content, tmp_path):
     path = tmp_path / "small.safetensors"
-    write_packed(path, content)
+    save_safetensors(path, content, CARD)
     whole = sum(t.numel() * t.element_size() for t in content["state_dict"].values())
     assert path.stat().st_size < 0.55 * whole
     assert b"somebody" not in path.read_bytes()
     assert read_weights(path)["config"]["model"]["pretrained"] == "imagenet.pth"
 
 
-def test_packing_twice_changes_nothing(content, tmp_path):
-    write_packed(tmp_path / "a.safetensors", content)
+def test_saving_twice_changes_nothing(content, tmp_path):
+    save_safetensors(tmp_path / "a.safetensors", content, CARD)
     once = read_weights(tmp_path / "a.safetensors")
-    assert write_packed(tmp_path / "b.safetensors", once) == 0
+    assert save_safetensors(tmp_path / "b.safetensors", once, CARD) == 0
     assert (tmp_path / "a.safetensors").read_bytes() == (tmp_path / "b.safetensors").read_bytes()
 
 
 @pytest.mark.parametrize("number", [7e4, float("nan"), float("inf")])
-def test_a_number_that_float16_has_not_is_refused(number, content, tmp_path):
+def test_a_number_that_float16_cannot_represent_is_refused(number, content, tmp_path):
     content["state_dict"]["classifier.weight"][0, 0] = number
-    with pytest.raises(InputError, match="classifier.weight has a number that float16 has not"):
-        write_packed(tmp_path / "small.safetensors", content)
+    with pytest.raises(InputError, match="classifier.weight holds a number that float16 cannot"):
+        save_safetensors(tmp_path / "small.safetensors", content, CARD)
     assert list(tmp_path.iterdir()) == []
-
-
-def test_nameless_weights_are_refused(content, tmp_path):
-    with pytest.raises(InputError, match="do not say which model"):
-        write_packed(tmp_path / "x.safetensors", {"state_dict": content["state_dict"]})
 
 
 def test_safetensors_of_somebody_else_are_read_too(content, tmp_path):
@@ -91,22 +92,22 @@ def test_safetensors_of_somebody_else_are_read_too(content, tmp_path):
     )
 
 
-@pytest.mark.parametrize("damage", ["cut", "header", "length", "said"])
+@pytest.mark.parametrize("damage", ["cut", "header", "length", "no JSON", "no object"])
 def test_a_damaged_file_is_refused(damage, content, tmp_path):
     path = tmp_path / "small.safetensors"
-    write_packed(path, content)
+    save_safetensors(path, content, CARD)
     whole = path.read_bytes()
     (length,) = struct.unpack("<Q", whole[:8])
     header = json.loads(whole[8 : 8 + length])
-    header["__metadata__"]["reid_dcs"] = "{not JSON"
-    said = json.dumps(header).encode()
+    header["__metadata__"]["reid_dcs"] = "[1]" if damage == "no object" else "{not JSON"
+    metadata = json.dumps(header).encode()
+    changed = struct.pack("<Q", len(metadata)) + metadata + whole[8 + length :]
     path.write_bytes(
         {
             "cut": whole[:-100],
             "header": whole[:9] + b"x" * 40 + whole[49:],
             "length": struct.pack("<Q", 2**62) + whole[8:],
-            "said": struct.pack("<Q", len(said)) + said + whole[8 + length :],
-        }[damage]
+        }.get(damage, changed)
     )
     with pytest.raises(InputError, match="is not a file of weights, or it is damaged"):
         read_weights(path)

@@ -1,4 +1,4 @@
-"""The cache: whole files only, known by their hash, one download for several processes."""
+"""The cache: verified files only, and one download for several processes."""
 
 import hashlib
 import multiprocessing
@@ -8,7 +8,7 @@ from helpers.zoo_server import HALF, Server
 from test_sources import CONTENT, entry, impatient, serve  # noqa: F401
 
 from reid_dcs import InputError
-from reid_dcs.zoo import cache, cache_folder, manifest, obtain, verify
+from reid_dcs.zoo import cache, cache_folder, download, manifest, verify
 
 
 def test_where_the_cache_is(monkeypatch, tmp_path):
@@ -22,10 +22,10 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     assert cache_folder() == tmp_path / ".cache/reid_dcs"
 
 
-def test_what_is_there_is_not_fetched_again(serve, tmp_path):  # noqa: F811
+def test_a_file_in_the_cache_is_not_downloaded_again(serve, tmp_path):  # noqa: F811
     server = serve()
     for _ in range(2):
-        obtain("some", entry(server.url), tmp_path)
+        download("some", entry(server.url), tmp_path)
     assert len(server.ranges) == 1
 
 
@@ -36,58 +36,58 @@ def damaged(path):
     return path
 
 
-def test_a_damaged_file_is_fetched_anew_where_its_hash_is_known(serve, tmp_path, capsys):  # noqa: F811
+def test_a_damaged_file_is_downloaded_again_if_its_hash_is_known(serve, tmp_path, capsys):  # noqa: F811
     server = serve()
-    path = damaged(obtain("some", entry(server.url), tmp_path))
-    assert obtain("some", entry(server.url), tmp_path).read_bytes() == CONTENT
+    path = damaged(download("some", entry(server.url), tmp_path))
+    assert download("some", entry(server.url), tmp_path).read_bytes() == CONTENT
     assert len(server.ranges) == 2
     assert f"{path} has the sha256" in capsys.readouterr().err
 
 
-def test_a_damaged_file_stays_where_it_cannot_be_had(serve, tmp_path):  # noqa: F811
+def test_a_damaged_file_stays_if_the_download_fails(serve, tmp_path):  # noqa: F811
     server = serve("", "absent")
-    path = damaged(obtain("some", entry(server.url), tmp_path))
+    path = damaged(download("some", entry(server.url), tmp_path))
     with pytest.raises(InputError, match="status 404"):
-        obtain("some", entry(server.url), tmp_path)
+        download("some", entry(server.url), tmp_path)
     assert path.is_file()
 
 
-def test_a_file_that_is_not_what_it_was_at_first_use_is_refused(serve, tmp_path):  # noqa: F811
+def test_a_file_that_changed_since_the_first_download_is_refused(serve, tmp_path):  # noqa: F811
     server = serve()
-    path = damaged(obtain("some", entry(server.url, known=False), tmp_path))
+    path = damaged(download("some", entry(server.url, known=False), tmp_path))
     with pytest.raises(InputError, match=f"{path} has the sha256 .* delete it"):
-        obtain("some", entry(server.url, known=False), tmp_path)
+        download("some", entry(server.url, known=False), tmp_path)
 
 
 def test_another_file_behind_the_same_address_is_refused(serve, tmp_path):  # noqa: F811
     server = serve()
-    path = obtain("some", entry(server.url, known=False), tmp_path)
+    path = download("some", entry(server.url, known=False), tmp_path)
     record = tmp_path / "weights.pth.sha256"
     assert record.read_text() == f"{hashlib.sha256(CONTENT).hexdigest()}  weights.pth\n"
     path.unlink()
     server.content = CONTENT + b"\0"
-    with pytest.raises(InputError, match="recorded at first use"):
-        obtain("some", entry(server.url, known=False), tmp_path)
+    with pytest.raises(InputError, match="recorded at the first download"):
+        download("some", entry(server.url, known=False), tmp_path)
     assert not path.exists()
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(InputError, match="cannot write to .*taken"):
-        obtain("some", entry("https://nowhere.invalid/x"), tmp_path / "taken")
+        download("some", entry("https://nowhere.invalid/x"), tmp_path / "taken")
 
 
-def fetch_slowly(url: str, folder, done) -> None:
-    cache.obtain("some", entry(url), folder)
+def download_slowly(url: str, folder, done) -> None:
+    cache.download("some", entry(url), folder)
     done.put(True)
 
 
-def test_two_processes_at_once_fetch_once(tmp_path):
+def test_two_processes_at_once_download_once(tmp_path):
     context = multiprocessing.get_context("fork")
     server = Server(CONTENT, HALF)  # a pause before the second half lets the other one come
     done = context.Queue()
     both = [
-        context.Process(target=fetch_slowly, args=(server.url, tmp_path, done)) for _ in range(2)
+        context.Process(target=download_slowly, args=(server.url, tmp_path, done)) for _ in range(2)
     ]
     for process in both:
         process.start()

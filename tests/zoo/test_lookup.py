@@ -1,12 +1,17 @@
-"""A file or a name: which is meant, and what a name brings along."""
+"""Weights by file or by name of the zoo, with their card."""
+
+import json
+import shutil
 
 import pytest
 import torch
+import yaml
 from torchreid import models as torchreid_models
 
 import reid_dcs
 from reid_dcs import InputError, runs
-from reid_dcs.zoo import obtain, read_manifest, read_named, weights_file
+from reid_dcs.weights import Preprocessing
+from reid_dcs.zoo import download, find_weights, read_manifest, read_weights_and_card
 
 NAME = "mobilenetv2_dcs_synthetic"
 
@@ -19,34 +24,35 @@ def own_cache(tmp_path, monkeypatch):
 
 
 def test_a_name_is_a_file_in_the_cache(own_cache):
-    assert weights_file(NAME) == own_cache / f"{NAME}.safetensors"
+    assert find_weights(NAME) == own_cache / f"{NAME}.safetensors"
 
 
 def test_a_file_wins_over_a_name(tmp_path):
     (tmp_path / NAME).write_bytes(b"mine")
-    assert weights_file(NAME).read_bytes() == b"mine"
+    assert find_weights(NAME).read_bytes() == b"mine"
 
 
 @pytest.mark.parametrize("typo", ["mobilenetv2_dcs_sinthetic", "mobilenet_dcs_synthetic"])
-def test_what_is_neither_lists_close_names(typo, tmp_path):
+def test_an_unknown_name_lists_close_names(typo, tmp_path):
     with pytest.raises(InputError) as caught:
-        weights_file(typo)
+        find_weights(typo)
     message = str(caught.value)
     assert f"no weights at {tmp_path / typo}" in message and NAME in message
     assert "python tools/model_zoo.py list" in message and "\n" not in message
 
 
-def test_a_file_of_torchreids_is_described_by_its_entry(own_cache, monkeypatch):
+def test_a_file_of_torchreids_has_the_card_of_its_entry(own_cache, monkeypatch):
     torch.manual_seed(0)
     network = reid_dcs.build_model("osnet_x0_25", 751)
 
-    def download(url: str, output: str) -> None:
+    def gdown(url: str, output: str) -> None:
         torch.save({"state_dict": network.state_dict(), "epoch": 1}, output)
 
-    monkeypatch.setattr("gdown.download", download)
-    path, content = read_named("osnet_x0_25_market1501")
-    assert path == own_cache / "osnet_x0_25_market1501.pth"
-    assert content["model"] == {"name": "osnet_x0_25", "options": {}, "num_classes": 751}
+    monkeypatch.setattr("gdown.download", gdown)
+    path, content, card = read_weights_and_card("osnet_x0_25_market1501")
+    assert path == own_cache / "osnet_x0_25_market1501.pth" and "model" not in content
+    assert (card.model, card.num_classes, card.trained_on) == ("osnet_x0_25", 751, "market1501")
+    assert card.preprocessing == Preprocessing(256, 128)
     extractor = reid_dcs.FeatureExtractor("osnet_x0_25_market1501", batch_size=2)
     images = torch.randn(2, 3, 256, 128)
     with torch.no_grad():
@@ -72,18 +78,27 @@ def test_the_extractor_takes_a_name():
 
 
 def test_evaluation_by_name_keeps_its_features_in_the_cache(own_cache, tiny_root):
-    metrics = runs.evaluate(
-        {"data": {"root": str(tiny_root)}, "eval": {"weights": NAME}, "device": "cpu"}
-    )
+    settings = {"data": {"root": str(tiny_root)}, "eval": {"weights": NAME}, "device": "cpu"}
+    metrics = runs.evaluate(settings)
     assert metrics["mAP"] > 0.6 and metrics["trained_on"] == "synthetic"
     assert (own_cache / "features-synthetic-query.npz").is_file()
 
 
-def test_a_damaged_file_is_mended(own_cache):
-    path = obtain(NAME, read_manifest()[NAME])
+def test_the_metrics_name_the_weights_as_the_user_did(tiny_root, tmp_path):
+    settings = {"data": {"root": str(tiny_root)}, "device": "cpu", "output_dir": "out"}
+    shutil.copy(find_weights(NAME), tmp_path / "mine.safetensors")
+    for given in (NAME, "./mine.safetensors"):
+        runs.evaluate(settings | {"eval": {"weights": given}})
+        metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+        config = yaml.safe_load((tmp_path / "out/config.yaml").read_text())
+        assert metrics["weights"] == config["eval"]["weights"] == given
+
+
+def test_a_damaged_file_is_replaced(own_cache):
+    path = download(NAME, read_manifest()[NAME])
     whole = path.read_bytes()
     path.write_bytes(whole[:-1])
-    assert weights_file(NAME).read_bytes() == whole
+    assert find_weights(NAME).read_bytes() == whole
 
 
 @pytest.mark.slow

@@ -1,4 +1,4 @@
-"""Downloads from a server that misbehaves: what is gone on with, and what is refused."""
+"""Downloads from a server that misbehaves: some are resumed, some refused."""
 
 import hashlib
 import io
@@ -11,7 +11,7 @@ from helpers import zoo_server as behaviour
 from helpers.zoo_server import Server
 
 from reid_dcs import InputError
-from reid_dcs.zoo import Entry, obtain, sources
+from reid_dcs.zoo import ZooEntry, download, sources
 
 DATA = {"weight": torch.arange(30_000.0)}
 
@@ -25,9 +25,9 @@ def as_file() -> bytes:
 CONTENT = as_file()
 
 
-def entry(*urls: str, known: bool = True) -> Entry:
+def entry(*urls: str, known: bool = True) -> ZooEntry:
     digest = hashlib.sha256(CONTENT).hexdigest()
-    return Entry(
+    return ZooEntry(
         model="osnet_x1_0",
         trained_on="market1501",
         num_classes=1,
@@ -60,8 +60,8 @@ def serve():
         each.close()
 
 
-def assert_fetched(server: Server, folder, known: bool = True) -> None:
-    path = obtain("some", entry(server.url, known=known), folder)
+def assert_downloaded(server: Server, folder, known: bool = True) -> None:
+    path = download("some", entry(server.url, known=known), folder)
     assert path.read_bytes() == CONTENT
     left = {file.name for file in folder.iterdir() if not file.name.endswith(".lock")}
     assert left == {"weights.pth"} | (set() if known else {"weights.pth.sha256"})
@@ -69,7 +69,7 @@ def assert_fetched(server: Server, folder, known: bool = True) -> None:
 
 def refusal(folder, *urls: str, known: bool = True) -> str:
     with pytest.raises(InputError) as caught:
-        obtain("some", entry(*urls, known=known), folder)
+        download("some", entry(*urls, known=known), folder)
     message = str(caught.value)
     assert "\n" not in message
     assert not (folder / "weights.pth").exists()
@@ -84,32 +84,32 @@ def start_of(header: str | None) -> int:
 @pytest.mark.parametrize(
     "behaviours", [[], [behaviour.HALF], [behaviour.STALL], [behaviour.NAMELESS]]
 )
-def test_a_whole_file_comes_in_the_end(behaviours, known, serve, tmp_path):
-    assert_fetched(serve(*behaviours), tmp_path, known)
+def test_the_whole_file_is_downloaded_in_the_end(behaviours, known, serve, tmp_path):
+    assert_downloaded(serve(*behaviours), tmp_path, known)
 
 
 def test_a_length_that_is_too_long_looks_like_a_broken_connection(serve, tmp_path):
-    assert_fetched(serve(behaviour.LONG), tmp_path, known=False)
+    assert_downloaded(serve(behaviour.LONG), tmp_path, known=False)
 
 
-def test_what_broke_off_is_gone_on_with(serve, tmp_path):
+def test_an_interrupted_download_is_resumed(serve, tmp_path):
     server = serve(behaviour.HALF, behaviour.HALF)
-    assert_fetched(server, tmp_path)
+    assert_downloaded(server, tmp_path)
     starts = [start_of(header) for header in server.ranges]
     assert starts[0] == 0 < starts[1] < starts[2] < len(CONTENT)
 
 
-def test_what_broke_off_is_gone_on_with_by_a_later_call(serve, tmp_path, monkeypatch):
+def test_an_interrupted_download_is_resumed_by_a_later_call(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ATTEMPTS", 1)
     server = serve(behaviour.HALF)
     assert "1 attempts failed" in refusal(tmp_path, server.url)
     assert 0 < (tmp_path / "weights.pth.part").stat().st_size < len(CONTENT)
-    assert_fetched(server, tmp_path)
+    assert_downloaded(server, tmp_path)
     assert start_of(server.ranges[1]) > 0
 
 
 def test_a_server_that_ignores_ranges_starts_over(serve, tmp_path):
-    assert_fetched(serve(behaviour.HALF, behaviour.WHOLE), tmp_path)
+    assert_downloaded(serve(behaviour.HALF, behaviour.WHOLE), tmp_path)
 
 
 def test_another_version_of_the_file_starts_over(serve, tmp_path, monkeypatch):
@@ -117,20 +117,20 @@ def test_another_version_of_the_file_starts_over(serve, tmp_path, monkeypatch):
     server = serve(behaviour.HALF, content=CONTENT[::-1])
     refusal(tmp_path, server.url)
     server.content, server.etag = CONTENT, '"2"'
-    assert_fetched(server, tmp_path)
+    assert_downloaded(server, tmp_path)
 
 
 def test_a_part_that_is_too_long_starts_over(serve, tmp_path):
     server = serve()
     (tmp_path / "weights.pth.part").write_bytes(CONTENT + b"more")
     (tmp_path / "weights.pth.part.version").write_text(f'{server.url}\n"1"\n')
-    assert_fetched(server, tmp_path)
+    assert_downloaded(server, tmp_path)
 
 
-def test_another_address_does_not_go_on_with_the_part(serve, tmp_path, monkeypatch):
+def test_a_download_from_another_address_is_not_resumed(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ATTEMPTS", 1)
     broken, other = serve(behaviour.HALF), serve()
-    path = obtain("some", entry(broken.url, other.url), tmp_path)
+    path = download("some", entry(broken.url, other.url), tmp_path)
     assert path.read_bytes() == CONTENT and other.ranges == [None]
 
 
@@ -144,11 +144,11 @@ def test_another_address_does_not_go_on_with_the_part(serve, tmp_path, monkeypat
         (behaviour.SHORT, "bytes, not"),
     ],
 )
-def test_a_refusal_names_the_reason_and_where_to_fetch_it(how, reason, serve, tmp_path):
+def test_a_failed_download_names_the_reason_and_the_address(how, reason, serve, tmp_path):
     server = serve(how)
     message = refusal(tmp_path, server.url)
-    assert reason in message and "some could not be had" in message
-    assert f"fetch {server.url} on another machine and put it at {tmp_path}" in message
+    assert reason in message and "some could not be downloaded" in message
+    assert f"download {server.url} on another machine and put it at {tmp_path}" in message
 
 
 @pytest.mark.parametrize("how", [behaviour.HALF, behaviour.STALL])
@@ -156,22 +156,22 @@ def test_a_server_that_never_finishes_is_given_up(how, serve, tmp_path):
     assert "4 attempts failed" in refusal(tmp_path, serve(*[how] * 40).url)
 
 
-def test_nobody_listens(serve, tmp_path):
+def test_a_server_that_is_down(serve, tmp_path):
     server = serve()
     server.close()
     assert "no connection" in refusal(tmp_path, server.url)
 
 
-def test_wrong_bytes_are_refused_and_thrown_away(serve, tmp_path):
+def test_a_file_with_another_hash_is_refused_and_deleted(serve, tmp_path):
     wrong = bytes(reversed(CONTENT))
-    assert "what came has the sha256" in refusal(tmp_path, serve(content=wrong).url)
+    assert "the downloaded file has the sha256" in refusal(tmp_path, serve(content=wrong).url)
     assert not (tmp_path / "weights.pth.part").exists()
 
 
 @pytest.mark.parametrize("content", [b"<html>", CONTENT[:-50], b""], ids=["page", "cut", "empty"])
-def test_without_a_known_hash_it_must_at_least_be_weights(content, serve, tmp_path):
+def test_without_a_known_hash_a_file_must_at_least_be_weights(content, serve, tmp_path):
     url = serve(content=content).url
-    assert "what came is no file of weights" in refusal(tmp_path, url, known=False)
+    assert "the downloaded file is not a file of weights" in refusal(tmp_path, url, known=False)
     assert not (tmp_path / "weights.pth.sha256").exists()
 
 
@@ -182,16 +182,16 @@ class Code:
         return open, ("trap", "w")
 
 
-def test_code_that_came_is_not_run(serve, tmp_path, monkeypatch):
+def test_code_in_a_downloaded_file_is_not_run(serve, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     url = serve(content=pickle.dumps({"weight": Code()}, protocol=2)).url
-    assert "what came is no file of weights" in refusal(tmp_path, url, known=False)
+    assert "the downloaded file is not a file of weights" in refusal(tmp_path, url, known=False)
     assert not (tmp_path / "trap").exists()
 
 
 def test_sources_are_tried_in_order(serve, tmp_path):
     first, second, third = serve(behaviour.ABSENT), serve(), serve()
-    obtain("some", entry(first.url, second.url, third.url), tmp_path)
+    download("some", entry(first.url, second.url, third.url), tmp_path)
     assert (len(first.ranges), len(second.ranges), len(third.ranges)) == (1, 1, 0)
 
 
@@ -199,20 +199,20 @@ def test_google_drive_goes_through_gdown(tmp_path, monkeypatch):
     """There is no network to Drive in tests: this is what is asked of gdown."""
     asked = []
 
-    def download(url: str, output: str) -> str:
+    def gdown(url: str, output: str) -> str:
         asked.append(url)
         with open(output, "wb") as file:
             shutil.copyfileobj(io.BytesIO(CONTENT), file)
         return output
 
-    monkeypatch.setattr("gdown.download", download)
-    path = obtain("some", entry("drive:1abc", known=False), tmp_path)
+    monkeypatch.setattr("gdown.download", gdown)
+    path = download("some", entry("drive:1abc", known=False), tmp_path)
     assert asked == ["https://drive.google.com/uc?id=1abc"] and path.read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize("outcome", ["raises", "page", "nothing"])
 def test_google_drive_past_its_quota(outcome, tmp_path, monkeypatch):
-    def download(url: str, output: str) -> str | None:
+    def gdown(url: str, output: str) -> str | None:
         if outcome == "raises":
             raise RuntimeError("Too many users have viewed\nor downloaded this file")
         if outcome == "page":
@@ -220,6 +220,6 @@ def test_google_drive_past_its_quota(outcome, tmp_path, monkeypatch):
                 file.write("<!DOCTYPE html>")
         return None
 
-    monkeypatch.setattr("gdown.download", download)
+    monkeypatch.setattr("gdown.download", gdown)
     message = refusal(tmp_path, "drive:1abc", known=False)
-    assert "fetch https://drive.google.com/file/d/1abc/view on another machine" in message
+    assert "download https://drive.google.com/file/d/1abc/view on another machine" in message

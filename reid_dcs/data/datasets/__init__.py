@@ -1,4 +1,4 @@
-"""Data sets by the names of configurations, entered in torchreid's list as ``dcs_<name>``."""
+"""Data sets by name, registered with torchreid as ``dcs_<name>``."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,30 +23,30 @@ DATASETS: dict[str, type[ListedDataset]] = {
     "synthetic": Synthetic,
 }
 
-for _name, _dataset in DATASETS.items():  # torchreid has loaders of its own under the plain names
+for _name, _dataset in DATASETS.items():  # the plain names are torchreid's own loaders
     torchreid_data.register_image_dataset(f"dcs_{_name}", _dataset)
 
 
 def load_dataset(name: str, root: str, options: Mapping[str, Any] | None = None) -> ListedDataset:
-    """The paths, identities and cameras of a data set.
+    """List the images of a data set, with identities and cameras.
 
     Args:
-        name: of :data:`DATASETS`.
-        root: folder of the set, or one that holds it.
-        options: of the set, such as ``{"cuhk03_labeled": True}``.
+        name: key of :data:`DATASETS`.
+        root: folder of the data set, or a folder that contains it.
+        options: options of the data set, such as ``{"cuhk03_labeled": True}``.
 
     Raises:
-        InputError: an unknown name or option, or not the expected files under ``root``.
+        InputError: unknown name or option, or expected files are missing under ``root``.
     """
     dataset = find_dataset(name, options or {})
     return dataset(root=root, verbose=False, **(options or {}))
 
 
 def find_dataset(name: str, options: Mapping[str, Any]) -> type[ListedDataset]:
-    """The class of a data set that takes these options.
+    """Look up the class of a data set and check the names of its options.
 
     Raises:
-        InputError: an unknown name or option.
+        InputError: unknown name or option.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")

@@ -1,8 +1,8 @@
-"""CUHK03 (Li et al., CVPR 2014): 1,467 identities, five pairs of cameras, two kinds of boxes.
+"""CUHK03 (Li et al., CVPR 2014): 1,467 identities, five camera pairs, detected or labeled boxes.
 
-The new protocol (Zhong et al., CVPR 2017) has one split of 767 and 700 identities; the classic one
-20 test sets of 100. An image's name is ``1_001_2_06.png``: camera pair 1, person 1 of the pair,
-view 2, image 6.
+The new protocol (Zhong et al., CVPR 2017) has one split of 767 training and 700 test identities.
+The classic protocol has 20 test sets of 100 identities. An image is named ``1_001_2_06.png``:
+camera pair 1, person 1 of that pair, view 2, image 6.
 """
 
 import json
@@ -18,7 +18,7 @@ from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.datasets.places import locate
 from reid_dcs.errors import InputError
 
-OFFICIAL = {  # a person's two views are the two cameras
+OFFICIAL = {  # the two views of a person are the two cameras
     "detected": {
         "train": Counts(7_365, 767, 2),
         "query": Counts(1_400, 700, 2),
@@ -40,19 +40,19 @@ _NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<view>[12])_\d{2}\.png
 
 
 class CUHK03(ListedDataset):
-    """CUHK03, by default the new protocol on detected boxes. Never downloaded.
+    """CUHK03, by default with the new protocol and detected boxes. Never downloaded.
 
-    Images come from ``images_detected/`` or ``images_labeled/``; where those are not there yet
-    they are extracted from ``cuhk-03.mat``. ``detected/`` and ``labeled/`` in Market-1501's
-    layout, as CUHK03-NP is handed around, serve the new protocol too.
+    Images are read from ``images_detected/`` or ``images_labeled/``, and first extracted from
+    ``cuhk-03.mat`` if that folder does not exist. For the new protocol, ``detected/`` and
+    ``labeled/`` in Market-1501's layout, as CUHK03-NP is distributed, are read too.
 
     Args:
-        root: ``cuhk03`` itself, or the folder that holds it.
-        split_id: which of the 20 classic splits, from 0.
-        cuhk03_labeled: boxes drawn by hand instead of detected ones.
-        cuhk03_classic_split: the classic protocol: 100 test identities, all others train; every
-            test image is a query and in the gallery.
-        kwargs: torchreid's; see :class:`ListedDataset`.
+        root: ``cuhk03`` itself, or a folder that contains it.
+        split_id: number of the classic split, from 0 to 19.
+        cuhk03_labeled: use manually labeled boxes instead of detected ones.
+        cuhk03_classic_split: use the classic protocol: 100 test identities, all others for
+            training; all test images are both queries and gallery.
+        kwargs: see :class:`ListedDataset`.
     """
 
     title = "CUHK03"
@@ -69,29 +69,29 @@ class CUHK03(ListedDataset):
         cuhk03_classic_split: bool = False,
     ) -> Listing:
         kind = "labeled" if cuhk03_labeled else "detected"
-        folder = _home(root, kind)
+        folder = _find_folder(root, kind)
         if cuhk03_classic_split:
             test_set = _test_set(folder, kind, split_id)
-            return _classic(_images(folder, kind), test_set, IMAGES[kind])
+            return _classic_listing(_images(folder, kind), test_set, IMAGES[kind])
         if all((folder / kind / name).is_dir() for name in FOLDERS):
             return list_market_layout(folder / kind, OFFICIAL[kind], suffix=".png")
         protocol = f"cuhk03_new_protocol_config_{kind}.mat"
         locate(cls.title, folder, (folder.name,), (protocol, "."), _OBTAIN)
-        return _new(_images(folder, kind), folder / protocol, OFFICIAL[kind])
+        return _new_listing(_images(folder, kind), folder / protocol, OFFICIAL[kind])
 
 
-def _home(root: Path, kind: str) -> Path:
+def _find_folder(root: Path, kind: str) -> Path:
+    """The folder of the data set: the first that contains images of this kind in any form."""
     names = ("cuhk03", "CUHK03", "cuhk03-np", "CUHK03-NP")
-    holders = (f"images_{kind}", kind, *RAW_FILES)
-    for place in (root, *(root / name for name in names)):
-        if any((place / holder).exists() for holder in holders):
-            return place
-    parts = (f"images_{kind}/", f"{kind}/", *RAW_FILES)
-    return locate("CUHK03", root, names, parts, _OBTAIN)  # which says what is not there
+    sources = (f"images_{kind}/", f"{kind}/", *RAW_FILES)
+    for folder in (root, *(root / name for name in names)):
+        if any((folder / source).exists() for source in sources):
+            return folder
+    return locate("CUHK03", root, names, sources, _OBTAIN)  # raises: nothing was found
 
 
 def _images(folder: Path, kind: str) -> Path:
-    """The folder of all images of a kind; extracted first where only the raw file is there."""
+    """The folder of the images of one kind, extracted from the raw file if necessary."""
     images = folder / f"images_{kind}"
     if images.is_dir():
         return images
@@ -102,8 +102,8 @@ def _images(folder: Path, kind: str) -> Path:
     return images
 
 
-def _new(images: Path, protocol: Path, official: dict[str, Counts]) -> Listing:
-    """The protocol's file numbers all images from 1 and says which are whose."""
+def _new_listing(images: Path, protocol: Path, official: dict[str, Counts]) -> Listing:
+    """List the new protocol; its file gives names, identities and 1-based indices of the splits."""
     try:
         content = loadmat(protocol)
         names = [str(name[0]) for name in content["filelist"].flatten()]
@@ -114,18 +114,26 @@ def _new(images: Path, protocol: Path, official: dict[str, Counts]) -> Listing:
         }
         views = [int(name.split("_")[2]) for name in names]
         splits = {
-            split: [(str(images / names[i]), pids[i], views[i] - 1) for i in chosen]
-            for split, chosen in index.items()
+            split: [(str(images / names[i]), pids[i], views[i] - 1) for i in indices]
+            for split, indices in index.items()
         }
-    except Exception as error:  # a damaged MATLAB file fails in as many ways as it has parts
-        raise InputError(f"{protocol} is no split of CUHK03's new protocol: {error}") from error
-    there = {path.name for path in images.iterdir()}
-    missing = [str(images / names[i]) for i in sum(index.values(), []) if names[i] not in there]
+    except Exception as error:  # loadmat raises many types of errors on damaged files
+        raise InputError(
+            f"{protocol} is not a split of CUHK03's new protocol: {error}; {_OBTAIN}"
+        ) from error
+    existing = {path.name for path in images.iterdir()}
+    missing = [str(images / names[i]) for i in sum(index.values(), []) if names[i] not in existing]
     return Listing(**splits, missing=missing, official=official)
 
 
-def _classic(images: Path, test_set: set[tuple[int, int]], total: int) -> Listing:
-    """Everyone in ``images`` trains but the test set's (pair, person)."""
+def _classic_listing(images: Path, test_set: set[tuple[int, int]], total: int) -> Listing:
+    """List the classic protocol: all people train except the (pair, person) of the test set.
+
+    Args:
+        images: folder of the images.
+        test_set: the test identities.
+        total: official number of images.
+    """
     train: list[Item] = []
     test: list[Item] = []
     misnamed = []
@@ -137,34 +145,39 @@ def _classic(images: Path, test_set: set[tuple[int, int]], total: int) -> Listin
         pair, person, view = (int(name[part]) for part in ("pair", "person", "view"))
         split = test if (pair, person) in test_set else train
         split.append((str(path), 1000 * pair + person, view - 1))
-    tested = Counts(len(test), CLASSIC_TEST_IDENTITIES, 2)  # each set has images of its own number
-    trained = Counts(total - len(test), IDENTITIES - CLASSIC_TEST_IDENTITIES, 2)
-    official = {"train": trained, "query": tested, "gallery": tested}
+    test_counts = Counts(len(test), CLASSIC_TEST_IDENTITIES, 2)  # image numbers vary by test set
+    train_counts = Counts(total - len(test), IDENTITIES - CLASSIC_TEST_IDENTITIES, 2)
+    official = {"train": train_counts, "query": test_counts, "gallery": test_counts}
     return Listing(train, test, list(test), misnamed, official=official)
 
 
 def _test_set(folder: Path, kind: str, split_id: int) -> set[tuple[int, int]]:
-    """(pair, person) of one classic test set: of the raw file, or of torchreid's record of it."""
+    """The (pair, person) of one classic test set, from the raw file or torchreid's split file."""
     raw = next((folder / name for name in RAW_FILES if (folder / name).is_file()), None)
-    record = folder / f"splits_classic_{kind}.json"
+    split_file = folder / f"splits_classic_{kind}.json"
     if raw is not None:
         test_sets = read_test_sets(raw)
-    elif record.is_file():
-        test_sets = _read_record(record)
+    elif split_file.is_file():
+        test_sets = _read_split_file(split_file)
     else:
         raise InputError(
-            f"CUHK03 in {folder} lacks {RAW_FILES[0]} or {record.name}, which hold the classic "
-            f"test sets; {_OBTAIN}"
+            f"CUHK03 in {folder} lacks {RAW_FILES[0]} or {split_file.name}, which contain the "
+            f"classic test sets; {_OBTAIN}"
         )
     if not 0 <= split_id < len(test_sets):
-        raise InputError(f"split_id={split_id}: CUHK03 has the splits 0 to {len(test_sets) - 1}")
+        raise InputError(
+            f"data.options.split_id={split_id}: CUHK03 has splits 0 to {len(test_sets) - 1}"
+        )
     return test_sets[split_id]
 
 
-def _read_record(record: Path) -> list[set[tuple[int, int]]]:
+def _read_split_file(path: Path) -> list[set[tuple[int, int]]]:
+    """Read the classic test sets from the query images in torchreid's JSON file."""
     try:
-        splits = json.loads(record.read_text())
-        names = [[_NAME.search(path) for path, *_ in split["query"]] for split in splits]
-        return [{(int(n["pair"]), int(n["person"])) for n in own} for own in names]
+        splits = json.loads(path.read_text())
+        queries = [[_NAME.search(image) for image, *_ in split["query"]] for split in splits]
+        return [{(int(n["pair"]), int(n["person"])) for n in names} for names in queries]
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"{record} does not hold CUHK03's classic splits: {error}") from error
+        raise InputError(
+            f"{path} does not contain CUHK03's classic splits: {error}; remove it and {_OBTAIN}"
+        ) from error

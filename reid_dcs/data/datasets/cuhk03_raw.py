@@ -1,7 +1,7 @@
-"""CUHK03's raw file, ``cuhk-03.mat`` (MATLAB 7.3, which is HDF5): its images and its test sets.
+"""CUHK03's raw file ``cuhk-03.mat`` (MATLAB 7.3, i.e. HDF5): images and classic test sets.
 
-``detected`` and ``labeled`` are five cells, one a camera pair, of (people, 10) images, five a
-view; ``testsets`` are 20 cells of (100, 2): pair and person. MATLAB's axes are reversed in HDF5.
+``detected`` and ``labeled`` have one cell per camera pair, five in all: (people, 10) images, five
+per view. ``testsets`` has 20 cells of (100, 2): pair and person. HDF5 reverses MATLAB's axes.
 """
 
 import shutil
@@ -21,10 +21,10 @@ _DAMAGED = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError
 
 
 def read_test_sets(raw: Path) -> list[set[tuple[int, int]]]:
-    """(pair, person), both from 1, of each classic test set.
+    """Read the classic test sets, each a set of (pair, person), both counted from 1.
 
     Raises:
-        InputError: the file is not CUHK03's.
+        InputError: the file is damaged or not CUHK03's.
     """
     try:
         with h5py.File(raw) as file:
@@ -35,32 +35,37 @@ def read_test_sets(raw: Path) -> list[set[tuple[int, int]]]:
 
 
 def extract_images(raw: Path, kind: str, folder: Path) -> None:
-    """Write every image of ``kind`` (detected or labeled) as PNG into ``folder``, all or nothing.
+    """Extract all images of one kind as PNG files, all or nothing.
 
-    Names are torchreid's, ``1_001_2_06.png``.
+    File names are torchreid's, such as ``1_001_2_06.png``.
+
+    Args:
+        raw: the raw file.
+        kind: ``"detected"`` or ``"labeled"``.
+        folder: folder to create.
 
     Raises:
-        InputError: the file is not CUHK03's, or the folder cannot be written.
+        InputError: the file is damaged or not CUHK03's, or the folder cannot be written.
     """
     try:
-        workshop = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
     except OSError as error:
         raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
     try:
         for name, pixels in _images(raw, kind):
             try:
-                Image.fromarray(pixels).save(workshop / name, compress_level=1)
+                Image.fromarray(pixels).save(temporary / name, compress_level=1)
             except OSError as error:
                 raise InputError(f"cannot write {folder / name}: {error.strerror}") from error
-        workshop.chmod(0o755)
-        workshop.rename(folder)
+        temporary.chmod(0o755)
+        temporary.rename(folder)
     except BaseException:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
 def _images(raw: Path, kind: str) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and (H, W, 3) uint8."""
+    """Yield the name and the pixels, (H, W, 3) uint8, of every image."""
     try:
         with h5py.File(raw) as file:
             pairs = [file[reference][:].T for reference in file[kind][0]]  # (people, 10)
@@ -80,4 +85,4 @@ def _images(raw: Path, kind: str) -> Iterator[tuple[str, np.ndarray]]:
 
 
 def _not_raw(raw: Path, error: Exception) -> InputError:
-    return InputError(f"{raw} is not CUHK03's raw file, or damaged: {error}; obtain it again")
+    return InputError(f"{raw} is damaged or not CUHK03's raw file: {error}; obtain it again")

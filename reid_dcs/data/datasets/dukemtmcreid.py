@@ -1,4 +1,4 @@
-"""DukeMTMC-reID (Ristani et al., ECCVW 2016; Zheng et al., ICCV 2017). Withdrawn."""
+"""DukeMTMC-reID (Ristani et al., ECCVW 2016; Zheng et al., ICCV 2017). Withdrawn by its authors."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from reid_dcs.data.datasets.listing import Counts, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.datasets.places import locate
 
-OFFICIAL = {  # 408 of the gallery's identities are distractors, seen by one camera
+OFFICIAL = {  # 408 gallery identities are distractors, seen by one camera only
     "train": Counts(16_522, 702, 8),
     "query": Counts(2_228, 702, 8),
     "gallery": Counts(17_661, 1_110, 8),
@@ -15,12 +15,12 @@ OFFICIAL = {  # 408 of the gallery's identities are distractors, seen by one cam
 
 
 class DukeMTMCreID(ListedDataset):
-    """DukeMTMC-reID in its official split, for those who hold a copy. Never downloaded.
+    """DukeMTMC-reID in its official split, for users who have a copy. Never downloaded.
 
     Args:
-        root: ``DukeMTMC-reID`` itself, or a folder that holds it (under that name or as
-            torchreid lays it out, ``dukemtmc-reid/DukeMTMC-reID``).
-        kwargs: torchreid's; see :class:`ListedDataset`.
+        root: ``DukeMTMC-reID`` itself, or a folder that contains it (under that name or, as
+            in torchreid, ``dukemtmc-reid/DukeMTMC-reID``).
+        kwargs: see :class:`ListedDataset`.
     """
 
     title = "DukeMTMC-reID"

@@ -1,4 +1,4 @@
-"""A set of the user's own: three folders of images named as in Market-1501, or three CSV files."""
+"""Custom data set: three folders of images named as in Market-1501, or three CSV files."""
 
 import csv
 import re
@@ -16,7 +16,13 @@ _COLUMNS = {"path", "identity", "camera"}
 
 
 class Row(NamedTuple):
-    """One image as the user describes it; an empty camera is an unknown one."""
+    """One image of a split.
+
+    Attributes:
+        path: image file.
+        identity: identity label.
+        camera: camera label; empty if unknown.
+    """
 
     path: Path
     identity: str
@@ -24,60 +30,66 @@ class Row(NamedTuple):
 
 
 class Folder(ListedDataset):
-    """Any set, laid out in one of two ways under ``root``.
+    """Custom data set in one of two layouts under ``root``.
 
-    ``train.csv``, ``query.csv`` and ``gallery.csv`` with the columns ``path`` (from the CSV's
-    folder), ``identity`` and, if known, ``camera``: any words. Or the folders ``train/``
-    (or ``bounding_box_train/``), ``query/`` and ``gallery/`` (or ``bounding_box_test/``) of images
-    named ``IDENTITY_cCAMERA...`` or, if no camera is known, ``IDENTITY_...``; identity -1 is junk.
+    Tables: ``train.csv``, ``query.csv`` and ``gallery.csv`` with the columns ``path`` (relative to
+    the CSV file), ``identity`` and optionally ``camera``. Identities and cameras are any strings.
 
-    Cameras are known for all images or for none. Where they are not, no image is left out of a
-    ranking for its camera, and evaluation says so.
+    Folders: ``train/`` (or ``bounding_box_train/``), ``query/`` and ``gallery/`` (or
+    ``bounding_box_test/``) with images named ``IDENTITY_cCAMERA...`` or, without cameras,
+    ``IDENTITY_...``. Identity -1 is junk.
+
+    Cameras must be given for all images or for none. Without cameras, rankings exclude no image
+    of the query's camera, and evaluation prints a warning.
 
     Args:
-        root: the folder.
-        kwargs: torchreid's; see :class:`ListedDataset`.
+        root: folder of the data set.
+        kwargs: see :class:`ListedDataset`.
     """
 
     title = "folder"
-    terms = "yours to know: photographs of people are theirs too"
+    terms = "yours to check: the people shown have rights to their photographs"
     example = "0002_c1.jpg"
 
     @classmethod
     def list_files(cls, root: Path) -> Listing:
         tables = {split: root / f"{split}.csv" for split in SPLITS}
-        folders = {split: _folder(root, split) for split in SPLITS}
+        folders = {split: _split_folder(root, split) for split in SPLITS}
         misnamed: list[str] = []
         if any(table.is_file() for table in tables.values()):
-            _refuse_absent(root, list(tables.values()))
+            _require(root, list(tables.values()))
             rows = {split: list(_read_csv(table)) for split, table in tables.items()}
         else:
-            _refuse_absent(root, list(folders.values()))
+            _require(root, list(folders.values()))
             rows = {split: list(_read_names(f, misnamed)) for split, f in folders.items()}
-        missing = [str(row.path) for own in rows.values() for row in own if not row.path.is_file()]
-        known = _cameras_known(root, rows)
-        if not known:
-            _refuse_self_matches(rows)
+        all_rows = [row for split_rows in rows.values() for row in split_rows]
+        cameras_known = _check_cameras(root, all_rows)
+        if not cameras_known:
+            _check_query_not_in_gallery(rows)
         return Listing(
-            **_numbered(rows, known), misnamed=misnamed, missing=missing, cameras_known=known
+            **_number_labels(rows, cameras_known),
+            misnamed=misnamed,
+            missing=[str(row.path) for row in all_rows if not row.path.is_file()],
+            cameras_known=cameras_known,
         )
 
 
-def _folder(root: Path, split: str) -> Path:
-    market = root / SPLITS[split]
-    return market if market.is_dir() else root / split
+def _split_folder(root: Path, split: str) -> Path:
+    market1501_name = root / SPLITS[split]
+    return market1501_name if market1501_name.is_dir() else root / split
 
 
-def _refuse_absent(root: Path, needed: list[Path]) -> None:
-    absent = [path.name for path in needed if not path.exists()]
-    if absent:
+def _require(root: Path, paths: list[Path]) -> None:
+    missing = [path.name for path in paths if not path.exists()]
+    if missing:
         raise InputError(
-            f"{root.resolve()} lacks {', '.join(absent)}: a data set of your own is train/, "
-            "query/ and gallery/, or train.csv, query.csv and gallery.csv (datasets/README.md)"
+            f"{root.resolve()} lacks {', '.join(missing)}: a custom data set has train/, query/ "
+            "and gallery/, or train.csv, query.csv and gallery.csv (datasets/README.md)"
         )
 
 
 def _read_csv(table: Path) -> Iterator[Row]:
+    """Yield the rows of a table; its header names the columns."""
     try:
         with open(table, newline="", encoding="utf-8-sig") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
@@ -90,13 +102,16 @@ def _read_csv(table: Path) -> Iterator[Row]:
             for row in reader:
                 path, identity = (row["path"] or "").strip(), (row["identity"] or "").strip()
                 if not path or not identity or None in row:
-                    raise InputError(f"{table}, line {reader.line_num}: not path,identity[,camera]")
+                    raise InputError(
+                        f"{table}, line {reader.line_num}: expected path,identity[,camera]"
+                    )
                 yield Row(table.parent / path, identity, (row.get("camera") or "").strip())
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {table}: {error}") from error
 
 
 def _read_names(folder: Path, misnamed: list[str]) -> Iterator[Row]:
+    """Yield the images of a folder, labeled by their names; append others to ``misnamed``."""
     for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
         name = _NAME.match(path.name)
         if name is None:
@@ -105,49 +120,50 @@ def _read_names(folder: Path, misnamed: list[str]) -> Iterator[Row]:
             yield Row(path, str(int(name["identity"])), name["camera"] or "")
 
 
-def _cameras_known(root: Path, rows: dict[str, list[Row]]) -> bool:
-    """All or nothing."""
-    everyone = [row for own in rows.values() for row in own]
-    without = [row.path for row in everyone if not row.camera]
-    if 0 < len(without) < len(everyone):
+def _check_cameras(root: Path, rows: list[Row]) -> bool:
+    """True if all images have a camera, False if none has; otherwise an error."""
+    without = [row.path for row in rows if not row.camera]
+    if 0 < len(without) < len(rows):
         raise InputError(
-            f"{len(without):,} of {len(everyone):,} images in {root} have no camera, such as "
-            f"{without[0]}: name the camera of all or of none"
+            f"{len(without):,} of {len(rows):,} images in {root} have no camera, such as "
+            f"{without[0]}: give the camera of all images or of none"
         )
     return not without
 
 
-def _refuse_self_matches(rows: dict[str, list[Row]]) -> None:
+def _check_query_not_in_gallery(rows: dict[str, list[Row]]) -> None:
     both = {row.path for row in rows["query"]} & {row.path for row in rows["gallery"]}
     if both:
         raise InputError(
             f"{len(both):,} image(s) are in query and gallery, such as {min(both)}: without "
-            "cameras each would find itself; keep them in one of the two"
+            "cameras a query would match itself; remove them from one of the two"
         )
 
 
-def _numbered(rows: dict[str, list[Row]], cameras_known: bool) -> dict[str, list[Item]]:
-    """Identities and cameras as numbers, the same over all splits."""
-    everyone = [row for own in rows.values() for row in own]
-    pids = _numbers({row.identity for row in everyone})
-    cameras = {word: i for i, word in enumerate(sorted({r.camera for r in everyone}, key=_natural))}
-    apart = {"train": 0, "query": 0, "gallery": 1}
-    return {
-        split: [
-            (str(r.path), pids[r.identity], cameras[r.camera] if cameras_known else apart[split])
-            for r in own
-        ]
-        for split, own in rows.items()
-    }
+def _number_labels(rows: dict[str, list[Row]], cameras_known: bool) -> dict[str, list[Item]]:
+    """Replace identity and camera labels by numbers, consistently over the splits.
+
+    Identities that are all numbers keep them. Unknown cameras are 0, in the gallery 1.
+    """
+    identities = {row.identity for split_rows in rows.values() for row in split_rows}
+    if all(_is_number(identity) for identity in identities):
+        pids = {identity: int(identity) for identity in identities}
+    else:
+        pids = {identity: pid for pid, identity in enumerate(sorted(identities))}
+    cameras = {row.camera for split_rows in rows.values() for row in split_rows}
+    camids = {camera: camid for camid, camera in enumerate(sorted(cameras, key=_natural_key))}
+
+    def item(row: Row, split: str) -> Item:
+        camid = camids[row.camera] if cameras_known else int(split == "gallery")
+        return str(row.path), pids[row.identity], camid
+
+    return {split: [item(row, split) for row in split_rows] for split, split_rows in rows.items()}
 
 
-def _numbers(words: set[str]) -> dict[str, int]:
-    """Words that are numbers keep them; others are counted."""
-    if all(word.isascii() and word.isdigit() for word in words):
-        return {word: int(word) for word in words}
-    return {word: i for i, word in enumerate(sorted(words))}
+def _is_number(label: str) -> bool:
+    return label.isascii() and label.isdigit()
 
 
-def _natural(word: str) -> tuple[int, str]:
-    """Numbers by value, before words."""
-    return (int(word) if word.isascii() and word.isdigit() else 2**63, word)
+def _natural_key(label: str) -> tuple[int, str]:
+    """Sort key: numbers by value, then other labels."""
+    return (int(label) if _is_number(label) else 2**63, label)

@@ -1,4 +1,4 @@
-"""The torchreid data set that is made of what a folder holds."""
+"""Base class of the data sets: a torchreid data set made from a listing of files."""
 
 import inspect
 from pathlib import Path
@@ -11,31 +11,35 @@ from reid_dcs.errors import InputError
 
 
 class ListedDataset(torchreid_data.ImageDataset):
-    """A torchreid data set made of a :class:`Listing`; a subclass says how to list its folder.
+    """A torchreid data set made from a :class:`Listing`; subclasses implement ``list_files``.
 
-    Training identities are relabelled from 0 in the order of their numbers.
+    Training identities are relabeled from 0 in ascending order.
 
     Args:
-        root: folder of the data set, or one that holds it.
-        kwargs: the keywords of ``read`` and torchreid's (``transform``, ``mode``, ``combineall``,
-            ...); others are ignored, as torchreid passes every set's to each.
+        root: folder of the data set, or a folder that contains it.
+        kwargs: options of the data set, and torchreid's arguments (``transform``, ``mode``,
+            ``combineall``, ...). Others are ignored, because torchreid passes the options of
+            every data set to all.
 
     Attributes:
-        unofficial: how the counts differ from the official ones, or None.
+        title: name as its authors write it.
+        terms: terms of use of the images, shown where they are shown.
+        example: correct file name, for error messages.
+        unofficial: differences from the official split; None if there are none.
         cameras_known: see :class:`Listing`.
 
     Raises:
         InputError: files are missing or misnamed, or a split is empty.
     """
 
-    title = ""  # as its authors write it
-    terms = ""  # of its photographs, said where they are shown
-    example = "0002_c1s1_000451_03.jpg"  # of a file's name
+    title = ""
+    terms = ""
+    example = "0002_c1s1_000451_03.jpg"
 
     def __init__(self, root: str = "", **kwargs) -> None:
-        own = {key: value for key, value in kwargs.items() if key in self.options()}
-        listing = self.read(Path(root), **own)
-        _refuse_faults(self.title, self.example, listing)
+        options = {key: value for key, value in kwargs.items() if key in self.options()}
+        listing = self.read(Path(root), **options)
+        _raise_on_faults(self.title, self.example, listing)
         self.unofficial, self.cameras_known = listing.unofficial(), listing.cameras_known
         label = {pid: i for i, pid in enumerate(sorted({pid for _, pid, _ in listing.train}))}
         train = [(path, label[pid], camera) for path, pid, camera in listing.train]
@@ -43,39 +47,48 @@ class ListedDataset(torchreid_data.ImageDataset):
 
     @classmethod
     def read(cls, root: Path, *, held_out: float = 0.0, **options) -> Listing:
-        """List the set; ``held_out`` of its training identities evaluate in place of its test.
+        """List the data set, with the test split optionally replaced by training identities.
+
+        Args:
+            root: folder of the data set, or a folder that contains it.
+            held_out: fraction of the training identities to evaluate on; 0 uses the test split.
+            options: options of the data set.
 
         Raises:
-            InputError: the set, or a part of it, is not there; see :func:`hold_out`.
+            InputError: the data set is missing or incomplete; see also :func:`hold_out`.
         """
         listing = cls.list_files(root, **options)
         return hold_out(listing, held_out) if held_out else listing
 
     @classmethod
     def list_files(cls, root: Path, **options) -> Listing:
-        """Find the set under ``root`` and list it; its keyword arguments are the set's options.
+        """Find the data set under ``root`` and list its images.
+
+        The keyword-only arguments of a subclass are the options of its data set.
 
         Raises:
-            InputError: the set, or a part of it, is not there.
+            InputError: the data set is missing or incomplete.
         """
         raise NotImplementedError
 
     @classmethod
     def options(cls) -> tuple[str, ...]:
-        """Names of the keywords that ``read`` takes."""
+        """Names of the options that ``read`` takes."""
         parameters = inspect.signature(cls.list_files).parameters.values()
         return (*(p.name for p in parameters if p.kind is p.KEYWORD_ONLY), "held_out")
 
 
-def _refuse_faults(title: str, example: str, listing: Listing) -> None:
-    for what, files, cure in (
+def _raise_on_faults(title: str, example: str, listing: Listing) -> None:
+    for fault, files, advice in (
         ("misnamed", listing.misnamed, f"rename them as in {example}, or remove them"),
-        ("missing", listing.missing, "obtain the set again, whole"),
+        ("missing", listing.missing, "obtain the complete data set again"),
     ):
         if files:
             raise InputError(
-                f"{len(files):,} {what} file(s) in {title}, such as {files[0]}: {cure}"
+                f"{len(files):,} {fault} file(s) in {title}, such as {files[0]}: {advice}"
             )
     for split, items in listing.splits.items():
         if not items:
-            raise InputError(f"no images in the {split} split of {title}")
+            raise InputError(
+                f"no images in the {split} split of {title}: add some, or change --root"
+            )

@@ -1,15 +1,15 @@
-"""What a data set's folder holds."""
+"""Listing of a data set: the images of each split, and the faults found while reading them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Item = tuple[str, int, int]
-"""Path, identity, camera (from 0)."""
+"""Path, identity, and camera counted from 0."""
 
 
 class Counts(NamedTuple):
-    """Of one split."""
+    """Numbers of images, identities and cameras of a split."""
 
     images: int
     identities: int
@@ -18,17 +18,17 @@ class Counts(NamedTuple):
 
 @dataclass(frozen=True)
 class Listing:
-    """Everything found, before anything is refused.
+    """Images of the three splits, and faults that are reported later.
 
     Attributes:
-        train, query, gallery: the images. Training and test identities are numbered together:
-            one number in both is one person in both.
-        misnamed: files whose names say no identity or camera.
-        missing: files that the data set's own list names and that are not there.
-        official: counts of the official splits; None where there are none.
-        cameras_known: False where nobody said which camera took which image. Queries then have
-            another camera than the gallery, so that nothing is left out of a ranking.
-        departure: how it was made to differ from the official split; empty where it was not.
+        train, query, gallery: images of the split. An identity number means the same person in
+            all splits.
+        misnamed: files whose names do not give identity and camera.
+        missing: files named by the data set's own lists that do not exist.
+        official: counts of the official split; None if there is no official split.
+        cameras_known: False if the cameras are unknown. Query and gallery images then have
+            different camera numbers, so no image is excluded from a ranking.
+        difference: intended difference from the official split; empty if there is none.
     """
 
     train: list[Item]
@@ -38,23 +38,24 @@ class Listing:
     missing: list[str] = field(default_factory=list)
     official: Mapping[str, Counts] | None = None
     cameras_known: bool = True
-    departure: str = ""
+    difference: str = ""
 
     @property
     def splits(self) -> dict[str, list[Item]]:
+        """Images by name of the split."""
         return {"train": self.train, "query": self.query, "gallery": self.gallery}
 
     def unofficial(self) -> str | None:
-        """How the split differs from the official one; None where it does not."""
-        if self.departure:
-            return self.departure
-        wrong = []
+        """Describe the differences from the official split; None if there are none."""
+        if self.difference:
+            return self.difference
+        differences = []
         for split, official in (self.official or {}).items():
             items = self.splits[split]
             found = Counts(len(items), *(len({item[i] for item in items}) for i in (1, 2)))
-            wrong += [
+            differences += [
                 f"{split} has {have:,} {what} instead of {want:,}"
                 for what, have, want in zip(Counts._fields, found, official, strict=True)
                 if have != want
             ]
-        return "; ".join(wrong) or None
+        return "; ".join(differences) or None

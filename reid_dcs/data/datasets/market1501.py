@@ -1,4 +1,4 @@
-"""Market-1501 (Zheng et al., ICCV 2015): 1,501 identities, six cameras, boxes by DPM."""
+"""Market-1501 (Zheng et al., ICCV 2015): 1,501 identities, six cameras, DPM detections."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ from reid_dcs.data.datasets.listing import Counts, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout, list_named_images
 from reid_dcs.data.datasets.places import locate
 
-OFFICIAL = {  # junk dropped; the gallery's distractors count as one identity
+OFFICIAL = {  # without junk; the distractors of the gallery count as one identity
     "train": Counts(12_936, 751, 6),
     "query": Counts(3_368, 750, 6),
     "gallery": Counts(15_913, 751, 6),
@@ -18,10 +18,10 @@ class Market1501(ListedDataset):
     """Market-1501 in its official split. Never downloaded: see datasets/README.md.
 
     Args:
-        root: ``Market-1501-v15.09.15`` itself, or a folder that holds it (under that name or
+        root: ``Market-1501-v15.09.15`` itself, or a folder that contains it (under that name or
             as ``market1501``).
-        market1501_500k: add the distractors of the folder ``images/`` to the gallery.
-        kwargs: torchreid's; see :class:`ListedDataset`.
+        market1501_500k: add the distractors in ``images/`` to the gallery.
+        kwargs: see :class:`ListedDataset`.
     """
 
     title = "Market-1501"

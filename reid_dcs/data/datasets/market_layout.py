@@ -1,7 +1,7 @@
-"""Market-1501's layout on disk, which the field copies: three folders, the rest in file names.
+"""Market-1501's file layout, which other data sets share: three folders, labels in file names.
 
-``bounding_box_train``, ``query`` and ``bounding_box_test`` hold files such as
-``0002_c1s1_000451_03.jpg``: identity 2, camera 1. Identity -1 is junk, 0 a distractor.
+``bounding_box_train``, ``query`` and ``bounding_box_test`` contain files such as
+``0002_c1s1_000451_03.jpg``: identity 2, camera 1. Identity -1 is junk, identity 0 a distractor.
 """
 
 import re
@@ -20,10 +20,15 @@ _NAME = re.compile(r"(?P<pid>-?\d+)_c(?P<camera>[1-9]\d*)")
 def list_market_layout(
     folder: Path, official: Mapping[str, Counts] | None = None, suffix: str = ".jpg"
 ) -> Listing:
-    """The three split folders of ``folder``.
+    """List the three split folders.
+
+    Args:
+        folder: folder that contains them.
+        official: counts of the official split, if there is one.
+        suffix: suffix of correctly named images.
 
     Raises:
-        InputError: a split's folder is not there, or holds no image.
+        InputError: a split folder is missing or contains no images.
     """
     misnamed: list[str] = []
     splits = {
@@ -33,13 +38,18 @@ def list_market_layout(
 
 
 def list_named_images(folder: Path, misnamed: list[str], suffix: str = ".jpg") -> list[Item]:
-    """The images of one folder by name, junk left out; adds to ``misnamed``.
+    """List the images of one folder, without junk.
 
-    A file of another kind, such as Thumbs.db, is no image; an image under another suffix is
+    Files that are not images, such as Thumbs.db, are skipped. Images with another suffix are
     misnamed.
 
+    Args:
+        folder: folder of images.
+        misnamed: list to which misnamed files are appended.
+        suffix: suffix of correctly named images.
+
     Raises:
-        InputError: no such folder, or no image in it.
+        InputError: the folder is missing or contains no images.
     """
     try:
         paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES)
@@ -53,5 +63,5 @@ def list_named_images(folder: Path, misnamed: list[str], suffix: str = ".jpg") -
         elif int(name["pid"]) != -1:
             items.append((str(path), int(name["pid"]), int(name["camera"]) - 1))
     if not paths:
-        raise InputError(f"no images in {folder}: expected such as 0002_c1s1_000451_03{suffix}")
+        raise InputError(f"no images in {folder}: expected files like 0002_c1s1_000451_03{suffix}")
     return items

@@ -1,7 +1,7 @@
-"""MSMT17 (Wei et al., CVPR 2018): 4,101 identities, 15 cameras, four lists of its images.
+"""MSMT17 (Wei et al., CVPR 2018): 4,101 identities, 15 cameras, four list files.
 
-A line of a list is a path under the split's folder and an identity; the third word of a file's
-name is its camera: ``0000/0000_045_12_0303morning_0006_2.jpg 0``.
+A line of a list file is a path under the split's folder and an identity. The third field of the
+file name is the camera, here 12: ``0000/0000_045_12_0303morning_0006_2.jpg 0``.
 """
 
 import os
@@ -19,7 +19,7 @@ OFFICIAL = {
     "gallery": Counts(82_161, 3_060, 15),
 }
 LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
-TEST_IDENTITIES = 3_060  # training people are others: they are numbered after these
+TEST_IDENTITIES = 3_060  # training identities are other people: they are numbered after these
 _RELEASES = ("MSMT17_V1", "MSMT17_V2", "MSMT17")
 _LINE = re.compile(r"(?P<path>\S*?[^/_\s]+_[^/_\s]+_(?P<camera>\d+)_\S+) (?P<pid>\d+)")
 
@@ -27,13 +27,13 @@ _LINE = re.compile(r"(?P<path>\S*?[^/_\s]+_[^/_\s]+_(?P<camera>\d+)_\S+) (?P<pid
 class MSMT17(ListedDataset):
     """MSMT17 in its official split. Never downloaded: see datasets/README.md.
 
-    The training split is ``list_train`` and ``list_val`` together, 32,621 images, as its authors
-    and most papers count it; torchreid's own loader trains on ``list_train`` alone.
+    The training split is ``list_train`` plus ``list_val``, 32,621 images, as its authors and most
+    papers use it; torchreid's own loader trains on ``list_train`` only.
 
     Args:
-        root: ``MSMT17_V1``, ``MSMT17_V2`` (faces blurred) or ``MSMT17`` itself, or a folder that
-            holds one of them (or holds it as torchreid does, in ``msmt17/``).
-        kwargs: torchreid's; see :class:`ListedDataset`.
+        root: ``MSMT17_V1``, ``MSMT17_V2`` (blurred faces) or ``MSMT17`` itself, or a folder that
+            contains one of them (directly or, as in torchreid, in ``msmt17/``).
+        kwargs: see :class:`ListedDataset`.
     """
 
     title = "MSMT17"
@@ -44,10 +44,9 @@ class MSMT17(ListedDataset):
     def list_files(cls, root: Path) -> Listing:
         folder, train, test = _release(cls.title, root)
         faults: dict[str, list[str]] = {"misnamed": [], "missing": []}
-        first = TEST_IDENTITIES
         return Listing(
-            train=read_list(folder / "list_train.txt", train, faults, first)
-            + read_list(folder / "list_val.txt", train, faults, first),
+            train=read_list(folder / "list_train.txt", train, faults, TEST_IDENTITIES)
+            + read_list(folder / "list_val.txt", train, faults, TEST_IDENTITIES),
             query=read_list(folder / "list_query.txt", test, faults),
             gallery=read_list(folder / "list_gallery.txt", test, faults),
             official=OFFICIAL,
@@ -58,35 +57,41 @@ class MSMT17(ListedDataset):
 def read_list(
     path: Path, folder: Path, faults: dict[str, list[str]], first_pid: int = 0
 ) -> list[Item]:
-    """The images that a list names, under ``folder``; adds to the ``misnamed`` and ``missing``.
+    """Read a list file.
+
+    Args:
+        path: list file.
+        folder: folder of the images it names.
+        faults: lists ``misnamed`` and ``missing``, to which faulty entries are appended.
+        first_pid: number added to the identities.
 
     Raises:
-        InputError: the list cannot be read.
+        InputError: the list file cannot be read.
     """
     try:
         lines = path.read_text().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
-    items, there = [], _Presence(folder)
+    items, existing = [], _ExistingFiles(folder)
     for line in filter(None, lines):
         parts = _LINE.fullmatch(line.strip())
         if parts is None or int(parts["camera"]) < 1:
             faults["misnamed"].append(f"{path}: {line!r}")
             continue
-        if parts["path"] not in there:
-            faults["missing"].append(str(folder / parts["path"]))
         image = str(folder / parts["path"])
+        if parts["path"] not in existing:
+            faults["missing"].append(image)
         items.append((image, first_pid + int(parts["pid"]), int(parts["camera"]) - 1))
     return items
 
 
 def _release(title: str, root: Path) -> tuple[Path, Path, Path]:
-    """The release's folder, its training images, its test images."""
+    """Find the release under ``root``: its folder, its training images, its test images."""
     names = (*_RELEASES, *(f"msmt17/{name}" for name in _RELEASES), "msmt17")
     obtain = "ask its authors for it (www.pkuvmc.com/dataset.html)"
     present = [name for name in names if (root / name / LISTS[0]).is_file()]
     if len(present) > 1 and not (root / LISTS[0]).is_file():
-        raise InputError(f"{root} holds {' and '.join(present)}: pass one of them as --root")
+        raise InputError(f"{root} contains {' and '.join(present)}: pass one of them as --root")
     folder = locate(title, root, names, LISTS, obtain)
     train = "mask_train_v2" if (folder / "mask_train_v2").is_dir() else "train"
     test = "mask_test_v2" if train == "mask_train_v2" else "test"
@@ -94,15 +99,16 @@ def _release(title: str, root: Path) -> tuple[Path, Path, Path]:
     return folder, folder / train, folder / test
 
 
-class _Presence:
-    """Whether files are there: one look at each folder instead of one at each of 126,441 files."""
+class _ExistingFiles:
+    """Set of the existing files under a root: lists each folder once instead of 126,441 stats."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.names = root, {}
+        self.root, self.names_by_folder = root, {}
 
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
-        if folder not in self.names:
-            place = self.root / folder
-            self.names[folder] = set(os.listdir(place)) if place.is_dir() else set()
-        return name in self.names[folder]
+        if folder not in self.names_by_folder:
+            directory = self.root / folder
+            names = os.listdir(directory) if directory.is_dir() else ()
+            self.names_by_folder[folder] = set(names)
+        return name in self.names_by_folder[folder]

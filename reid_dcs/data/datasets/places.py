@@ -1,4 +1,4 @@
-"""Where a data set lies, and what to say when it does not."""
+"""Search for the folder of a data set."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,16 +7,17 @@ from reid_dcs.errors import InputError
 
 
 def locate(title: str, root: Path, names: Sequence[str], parts: Sequence[str], obtain: str) -> Path:
-    """The folder of a set: ``root`` itself or ``root / name``, whichever holds most of ``parts``.
+    """Find the folder of a data set: ``root`` or ``root / name``, whichever has most parts.
 
     Args:
-        title: of the set.
-        names: folders that hold it where it is unpacked under ``root``.
-        parts: files, and folders (with a slash at the end), that all have to be there.
-        obtain: where the set comes from, for the error.
+        title: title of the data set, for errors.
+        root: folder given by the user.
+        names: possible names of the folder under ``root``.
+        parts: required files and folders (with a trailing slash).
+        obtain: advice on how to obtain the data set, for errors.
 
     Raises:
-        InputError: no place holds any part, or the best lacks some.
+        InputError: no folder contains any part, or the best one lacks some.
     """
     places = [root, *(root / name for name in names)]
     found = max(places, key=lambda place: sum((place / part).exists() for part in parts))
@@ -25,7 +26,7 @@ def locate(title: str, root: Path, names: Sequence[str], parts: Sequence[str], o
         raise InputError(
             f"{title} is not under {root.resolve()}: looked for {', '.join(missing)} in "
             f"{', '.join(str(place.resolve()) for place in places)}; {obtain}; "
-            f"pass the folder that holds {names[0]} as --root"
+            f"pass the folder that contains {names[0]} as --root"
         )
     if missing:
         raise InputError(f"{title} in {found.resolve()} lacks {', '.join(missing)}; {obtain}")

@@ -1,8 +1,8 @@
-"""The embedded data set: people that nobody photographed, in Market-1501's layout.
+"""Synthetic data set: generated images of people, in Market-1501's layout.
 
-Identities are drawn, not photographed: clothes, patterns, hair and bags make them. Six cameras
-differ in colour, light, blur, background, scale and occlusion, so that colour alone does not
-tell who is who. Everything follows from the seed.
+Identities differ in clothes, patterns, hair and bags. Six cameras differ in color, light, blur,
+background, scale and occlusion, so that color alone does not identify a person. The seed
+determines every image.
 """
 
 import json
@@ -24,17 +24,17 @@ from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 
 HEIGHT, WIDTH = 128, 64
-VERSION = 1  # of the drawing: a folder of another version is drawn anew
+VERSION = 1  # of the generator: a folder with another version is generated again
 
 
 @dataclass(frozen=True)
 class Synthesis:
-    """What is drawn. Training and test identities are disjoint.
+    """Size and seed of a synthetic data set. Training and test identities are disjoint.
 
     Attributes:
-        train_identities, test_identities: how many people.
-        pictures: of each person under each camera; of a test person's, one is a query.
-        seed: of everything.
+        train_identities, test_identities: numbers of identities.
+        pictures: number of images per identity and camera; one of each test identity's is a query.
+        seed: random seed.
     """
 
     train_identities: int = 128
@@ -44,16 +44,16 @@ class Synthesis:
 
 
 class Synthetic(ListedDataset):
-    """The generated data set, in ``root/synthetic``; drawn when it is not there yet.
+    """The synthetic data set in ``root/synthetic``, generated if it does not exist.
 
-    Another size or seed: call :func:`draw_dataset` first.
+    For another size or seed, call :func:`draw_dataset` first.
 
     Args:
-        root: folder of the data sets.
-        kwargs: torchreid's; see :class:`ListedDataset`.
+        root: folder that contains ``synthetic``.
+        kwargs: see :class:`ListedDataset`.
 
     Raises:
-        InputError: the folder cannot be written, or is something else.
+        InputError: the folder cannot be written, or contains something else.
     """
 
     title = "synthetic"
@@ -67,36 +67,42 @@ class Synthetic(ListedDataset):
 
 
 def draw_dataset(folder: Path, synthesis: Synthesis) -> None:
-    """Draw the whole set beside ``folder``, then put it in its place: half a set never shows.
+    """Generate a data set atomically: in a temporary folder that is renamed to ``folder``.
+
+    Args:
+        folder: target; an older generated data set there is replaced.
+        synthesis: size and seed.
 
     Raises:
-        InputError: the place cannot be written, or holds something else.
+        InputError: the folder cannot be written, or contains something else.
     """
     if folder.exists() and _version_of(folder) is None:
         raise InputError(f"{folder} is not a generated data set: move it away or change --root")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        workshop = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".synthetic-"))
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".synthetic-"))
     except OSError as error:
         raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
     try:
         for name in SPLITS.values():
-            (workshop / name).mkdir()
-        everyone = synthesis.train_identities + synthesis.test_identities
+            (temporary / name).mkdir()
+        total = synthesis.train_identities + synthesis.test_identities
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            drawn = pool.map(lambda i: _draw_identity(workshop, synthesis, i), range(everyone))
-            list(tqdm(drawn, "draw people", everyone, leave=False, disable=None))
-        (workshop / "recipe.json").write_text(json.dumps({"version": VERSION, **asdict(synthesis)}))
-        workshop.chmod(0o755)
+            drawn = pool.map(lambda i: _draw_identity(temporary, synthesis, i), range(total))
+            list(tqdm(drawn, "generate people", total, leave=False, disable=None))
+        (temporary / "recipe.json").write_text(
+            json.dumps({"version": VERSION, **asdict(synthesis)})
+        )
+        temporary.chmod(0o755)
         shutil.rmtree(folder, ignore_errors=True)
-        workshop.rename(folder)
+        temporary.rename(folder)
     except BaseException:
-        shutil.rmtree(workshop, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
         raise
 
 
-def _draw_identity(workshop: Path, synthesis: Synthesis, identity: int) -> None:
-    """All pictures of one person, named as Market-1501 names them."""
+def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None:
+    """Write all images of one identity, named as in Market-1501."""
     random = np.random.default_rng([synthesis.seed, identity])
     person = sample_person(random)
     for number, camera in enumerate(CAMERAS, 1):
@@ -106,14 +112,14 @@ def _draw_identity(workshop: Path, synthesis: Synthesis, identity: int) -> None:
             else:
                 split = SPLITS["query" if shot == 0 else "gallery"]
             picture = photograph(person, camera, random, height=HEIGHT, width=WIDTH)
-            path = workshop / split / f"{identity + 1:04d}_c{number}s1_{shot:06d}_00.jpg"
+            path = temporary / split / f"{identity + 1:04d}_c{number}s1_{shot:06d}_00.jpg"
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
             if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
                 raise InputError(f"cannot write {path}: is the disk full?")
 
 
 def _version_of(folder: Path) -> int | None:
-    """The version of the drawing that a folder holds; None where it holds none."""
+    """Generator version of the data set in a folder; None if there is none."""
     try:
         return json.loads((folder / "recipe.json").read_text())["version"]
     except (OSError, ValueError, KeyError):

@@ -1,4 +1,9 @@
-"""Synthetic pedestrians: who they are, how they are drawn, and which camera sees them."""
+"""Synthetic pedestrians: identities, drawing, and cameras.
+
+``person`` samples identities. ``figure`` poses a body and projects it to polygons, ``cloth`` fills
+polygons with fabric, ``painting`` draws a whole person with both. ``scenes`` draws backgrounds and
+obstacles, ``cameras`` renders the image of a person in a scene.
+"""
 
 from reid_dcs.data.synthetic.cameras import CAMERAS, Camera, photograph
 from reid_dcs.data.synthetic.painting import draw_person

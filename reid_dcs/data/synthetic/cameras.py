@@ -1,7 +1,7 @@
-"""What a camera does to the picture: its scene, its framing, what stands in the way, its light.
+"""Cameras: render a person in a scene with framing, occlusion, lighting, lens and sensor effects.
 
-Scene, person and obstacle are drawn on a canvas larger than the picture; light, lens and sensor
-work on the shrunken picture.
+Scene, person and obstacle are drawn at a higher resolution. Lighting, lens and sensor effects are
+applied to the downsampled image.
 """
 
 from collections.abc import Callable
@@ -15,26 +15,28 @@ from reid_dcs.data.synthetic.painting import draw_person
 from reid_dcs.data.synthetic.person import Person
 from reid_dcs.data.synthetic.scenes import Stage
 
-SUPERSAMPLING = 3
-FRONT, RIGHT, BACK, LEFT = 0.0, np.pi / 2, np.pi, -np.pi / 2
-LUMA = (0.30, 0.59, 0.11)
+SUPERSAMPLING = 3  # factor of the drawing resolution
+FRONT, RIGHT, BACK, LEFT = 0.0, np.pi / 2, np.pi, -np.pi / 2  # walking directions, radians
+LUMA = (0.30, 0.59, 0.11)  # weights of red, green and blue in gray
 
 
 @dataclass(frozen=True)
 class Camera:
-    """The fixed properties of one camera.
+    """Fixed properties of one camera.
 
     Attributes:
-        name: where it hangs.
-        scene, obstacle: what it sees behind the person and, now and then, before the person.
-        occlusion: how often the obstacle is there, 0 to 1.
-        views: directions in which people usually walk, radians as in ``draw_person``.
-        scale: range of a person's height as a share of the picture's.
-        gains: white balance in red, green and blue.
-        gamma: of the tone curve; above 1 it darkens.
-        contrast, saturation: factors.
-        blur: standard deviation in pixels of a picture 64 wide.
-        noise: standard deviation in grey levels.
+        name: location of the camera.
+        scene: function that draws the background.
+        obstacle: function that draws an object in front of the person.
+        occlusion: probability of the obstacle.
+        views: usual walking directions, in radians as in ``draw_person``.
+        scale: range of the person's height, as a fraction of the image height.
+        gains: white balance factors of red, green and blue.
+        gamma: exponent of the tone curve; above 1 darkens.
+        contrast: contrast factor.
+        saturation: saturation factor.
+        blur: standard deviation of the lens blur, in pixels of an image 64 pixels wide.
+        noise: standard deviation of the sensor noise, in gray levels.
     """
 
     name: str
@@ -77,47 +79,61 @@ def photograph(
     height: int = 128,
     width: int = 64,
 ) -> np.ndarray:
-    """Return one picture (height, width, 3), uint8 RGB, of a person passing a camera.
+    """Render an image of a person passing a camera.
 
-    The spot in the scene, the pose, the direction, the framing, the obstacle and the light all
-    come from the generator, so the same generator state gives the same bytes. Any size will do
-    whose ratio is about that of a standing person, 2 to 1.
+    Args:
+        person: identity to draw.
+        camera: camera that sees the person.
+        rng: generator of all variation: scene, pose, direction, framing, obstacle and lighting.
+            The same state gives the same bytes.
+        height, width: image size in pixels, with a ratio near 2:1.
+
+    Returns:
+        (height, width, 3) uint8 RGB.
     """
-    tall, wide = height * SUPERSAMPLING, width * SUPERSAMPLING
-    stage = Stage(np.empty((tall, wide, 3), np.uint8), rng)
+    canvas_height, canvas_width = height * SUPERSAMPLING, width * SUPERSAMPLING
+    stage = Stage(np.empty((canvas_height, canvas_width, 3), np.uint8), rng)
     camera.scene(stage)
-    size = tall * rng.uniform(*camera.scale) * person.stature
+    body = canvas_height * rng.uniform(*camera.scale) * person.stature  # height in pixels
+    centered_foot = max((canvas_height + body) / 2, body + 0.03 * canvas_height)
     draw_person(
         stage.canvas,
         person,
         view=rng.choice(camera.views) + rng.normal(0.0, 0.35),
         phase=rng.uniform(0.0, 2 * np.pi),
-        centre=wide * rng.normal(0.5, 0.025),
-        foot=max((tall + size) / 2, size + 0.03 * tall) + tall * rng.normal(0.01, 0.015),
-        height=size,
+        center=canvas_width * rng.normal(0.5, 0.025),
+        foot=centered_foot + canvas_height * rng.normal(0.01, 0.015),
+        height=body,
     )
     if rng.random() < camera.occlusion:
         camera.obstacle(stage)
-    picture = cv2.resize(stage.canvas, (width, height), interpolation=cv2.INTER_AREA)
-    return _expose(picture, camera, rng)
+    image = cv2.resize(stage.canvas, (width, height), interpolation=cv2.INTER_AREA)
+    return _expose(image, camera, rng)
 
 
-def _expose(picture: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
-    """Return a picture (H, W, 3), uint8, after uneven light, lens, tone curve, colours, noise."""
-    tall, wide = picture.shape[:2]
+def _expose(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.ndarray:
+    """Apply lens blur, uneven lighting, white balance, tone curve, saturation, contrast and noise.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+    """
+    height, width = image.shape[:2]
     light = rng.uniform(0.78, 1.18, (3, 2)) * rng.uniform(0.85, 1.12)
-    light = cv2.resize(light, (wide, tall), interpolation=cv2.INTER_CUBIC).astype(np.float32)
-    seen = cv2.GaussianBlur(picture, (0, 0), camera.blur * wide / 64 * rng.uniform(0.8, 1.5))
-    seen = cv2.multiply(seen, cv2.merge([light] * 3), dtype=cv2.CV_8U)
+    light = cv2.resize(light, (width, height), interpolation=cv2.INTER_CUBIC).astype(np.float32)
+    image = cv2.GaussianBlur(image, (0, 0), camera.blur * width / 64 * rng.uniform(0.8, 1.5))
+    image = cv2.multiply(image, cv2.merge([light] * 3), dtype=cv2.CV_8U)
 
     gains = camera.gains * rng.normal(1.0, 0.03, 3)
-    levels = np.outer(np.arange(256) / 255, gains) ** (camera.gamma * rng.uniform(0.9, 1.1))
-    seen = cv2.LUT(seen, levels.astype(np.float32)[None])
+    tone_curve = np.outer(np.arange(256) / 255, gains) ** (camera.gamma * rng.uniform(0.9, 1.1))
+    image = cv2.LUT(image, tone_curve.astype(np.float32)[None])  # (H, W, 3) float32, 0 to 1
 
     saturation = camera.saturation * rng.uniform(0.85, 1.1)
     mix = saturation * np.eye(3) + (1 - saturation) * np.array(LUMA)
-    lift = np.full((3, 1), 0.45 * (1 - camera.contrast))
-    seen = cv2.transform(seen, 255 * np.hstack([camera.contrast * mix, lift]))
+    offset = np.full((3, 1), 0.45 * (1 - camera.contrast))
+    image = cv2.transform(image, 255 * np.hstack([camera.contrast * mix, offset]))
 
-    noise = rng.standard_normal((tall, wide), np.float32) * np.float32(camera.noise)
-    return cv2.convertScaleAbs(cv2.max(cv2.add(seen, cv2.merge([noise] * 3)), 0))
+    noise = rng.standard_normal((height, width), np.float32) * np.float32(camera.noise)
+    return cv2.convertScaleAbs(cv2.max(cv2.add(image, cv2.merge([noise] * 3)), 0))

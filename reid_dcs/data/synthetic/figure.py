@@ -1,9 +1,9 @@
-"""The body in space: its joints at a moment of the stride, its girth, and how it is seen.
+"""3D model of a walking body and its projection to polygons.
 
-Lengths are in body heights: x points to the person's left, which is the viewer's right when they
-meet, y up from the ground, z forward. Everything is one of two solids: a limb, which tapers along
-a chain of joints, or a stack of elliptic rings, rows of (y, half width, half depth). A patch is a
-part of a stack's surface, so it turns with the body and vanishes behind it.
+Coordinates are in body heights: x to the person's left (the viewer's right if they face each
+other), y up from the ground, z forward. There are two kinds of solids: a limb is a tapering tube
+along a chain of joints (x, y, z); a stack consists of elliptic rings (y, half width, half depth).
+A patch is a part of the surface of a stack: it turns with the body and is hidden behind it.
 """
 
 import numpy as np
@@ -11,9 +11,10 @@ from cv2 import convexHull
 
 from reid_dcs.data.synthetic.person import Person
 
-CAMERA_TILT = 0.13
+CAMERA_TILT = 0.13  # the camera looks down: pixels down per pixel of depth
+# Octagon, as x and y offsets.
 CIRCLE = np.array([(np.cos(a), np.sin(a)) for a in np.arange(8) * np.pi / 4])
-WHOLE = np.array([[-1.0], [1.0]])
+WHOLE = np.array([[-1.0], [1.0]])  # left and right edge of a silhouette
 NECKLINE = [
     (0.852, 0.030, 0.034),
     (0.838, 0.062, 0.044),
@@ -27,24 +28,25 @@ Polygons = list[np.ndarray]
 
 
 class Figure:
-    """A walking body on its way to the canvas: poses the joints and projects the solids.
+    """Joints of a walking body, and projection of its limbs, stacks and patches to pixels.
 
-    Polygons are (n, 2) int32 arrays of pixels, each crossed by a row of pixels only once.
+    Polygons are (n, 2) int32 pixel coordinates and y-monotone, as ``fillConvexPoly`` requires.
 
     Attributes:
-        facing: 1 when the person faces the viewer, -1 when the back is seen.
-        heading: 1 when the person walks to the viewer's right, -1 to the left.
-        height: of the body, in pixels.
-        origin: pixel (x, y) of the ground under the body's axis, as high as the step has lifted it.
-        legs: of each side, -1 and 1: hip, knee, ankle, heel and toe (5, 3).
-        arms: of each side: shoulder, elbow, wrist and fingertips (4, 3).
-        torso: rings of the upper garment from the neck to its hem.
+        facing: cosine of the view: 1 if the person faces the viewer, -1 if seen from behind.
+        heading: sine of the view: 1 if the person walks to the viewer's right, -1 to the left.
+        height: body height in pixels.
+        origin: pixel (x, y) of the body's axis at y = 0, placed so that the lower foot is on the
+            ground.
+        legs: by side, -1 (right) and 1 (left): hip, knee, ankle, heel and toe, (5, 3).
+        arms: by side: shoulder, elbow, wrist and fingertips, (4, 3).
+        torso: rings of the upper garment from the neck to its hem, (n, 3).
     """
 
     def __init__(
-        self, person: Person, view: float, phase: float, centre: float, foot: float, height: float
+        self, person: Person, view: float, phase: float, center: float, foot: float, height: float
     ) -> None:
-        """Take the same pose and place as ``draw_person``."""
+        """Pose the body; the arguments are those of ``draw_person``."""
         self.view, self.height = view, height
         self.facing, self.heading = float(np.cos(view)), float(np.sin(view))
         right, down = (self.facing, 0.0, self.heading), (-self.heading, 0.0, self.facing)
@@ -53,28 +55,38 @@ class Figure:
         self.arms = {side: _arm(person, side, phase + (side > 0) * np.pi) for side in (-1, 1)}
         self.torso = _torso(person)
         lift = min(joints[2:, 1].min() for joints in self.legs.values()) - 0.02
-        self.origin = np.array([centre, foot + height * lift])
+        self.origin = np.array([center, foot + height * lift])
 
     def nearness(self, point: np.ndarray) -> float:
-        """Return how far a point (3,) stands out towards the viewer."""
+        """Depth of a point (3,) towards the viewer, in body heights."""
         return point[2] * self.facing - point[0] * self.heading
 
     def limb(self, joints: np.ndarray, radii, girth: float = 1.0) -> Polygons:
-        """Return a tapering tube along joints (n, 3), one polygon a bone."""
-        middles = self.origin + joints @ self._axes
-        discs = middles[:, None] + np.multiply.outer(radii, CIRCLE) * (girth * self.height)
+        """Project a limb to one polygon per bone.
+
+        Args:
+            joints: (n, 3).
+            radii: (n,) radius at each joint.
+            girth: factor on the radii.
+        """
+        centers = self.origin + joints @ self._axes
+        discs = centers[:, None] + np.multiply.outer(radii, CIRCLE) * (girth * self.height)
         discs = np.rint(discs).astype(np.int32)
         return [convexHull(discs[i : i + 2].reshape(-1, 2))[:, 0] for i in range(len(discs) - 1)]
 
     def stack(self, rings: np.ndarray, x: float = 0.0, z: float = 0.0) -> Polygons:
-        """Return the silhouette of stacked rings (n, 3) that stand at x, z."""
+        """Project a stack of rings (n, 3) with its axis at x, z to its silhouette."""
         return self._surface(rings, WHOLE, x, z)
 
     def patch(self, rings: np.ndarray, middle, spread, z: float = 0.0) -> Polygons:
-        """Return the visible part of a patch around rings (n, 3), if any.
+        """Project the visible part of a patch of a stack; empty if it is hidden.
 
-        It reaches from ``middle - spread`` to ``middle + spread``, angles from the front to the
-        person's left; either may be an array (n,).
+        Args:
+            rings: (n, 3) rings of the stack.
+            middle, spread: the patch covers the angles from ``middle - spread`` to
+                ``middle + spread``, in radians from the front towards the person's left; numbers
+                or one angle per ring, (n,).
+            z: position of the axis.
         """
         turn = (middle + self.view + np.pi) % (2 * np.pi) - np.pi
         edges = np.array([turn - spread, turn + spread]).reshape(2, -1)
@@ -82,7 +94,7 @@ class Figure:
         return self._surface(rings, edges, 0.0, z) if (edges[0] < edges[1]).any() else []
 
     def _surface(self, rings: np.ndarray, edges: np.ndarray, x: float, z: float) -> Polygons:
-        """Return what lies between two edges, shares (2, n) of the way from the axis."""
+        """Outline between two edges, (2, n) fractions of the half width from the axis, -1 to 1."""
         y, wide, deep = rings.T
         foot = self.origin + (x, 0.0, z) @ self._axes
         reach = self.height * np.hypot(wide * self.facing, deep * self.heading)
@@ -94,19 +106,20 @@ class Figure:
 
 
 def section(rings: np.ndarray, top: float, bottom: float, count: int = 8) -> np.ndarray:
-    """Return the part of a stack between two heights as so many rings (count, 3)."""
+    """Part of a stack between two heights, resampled to ``count`` rings, (count, 3)."""
     y = np.linspace(top, bottom, count)
     wide, deep = (np.interp(-y, -rings[:, 0], rings[:, axis]) for axis in (1, 2))
     return np.array([y, wide, deep]).T
 
 
 def ball(y: float, wide: float, deep: float, tall: float) -> np.ndarray:
-    """Return the rings (13, 3) of an ellipsoid centred at height y, given its three radii."""
+    """Rings (13, 3) of an ellipsoid at height y with radii ``wide``, ``deep`` and ``tall``."""
     slope = np.linspace(np.pi / 2, -np.pi / 2, 13)
     return np.array([y + tall * np.sin(slope), wide * np.cos(slope), deep * np.cos(slope)]).T
 
 
 def _leg(person: Person, side: int, stride: float) -> np.ndarray:
+    """Joints of a leg, (5, 3), at a phase of its stride in radians."""
     bone = (person.legs - 0.045) / 2
     thigh = 0.33 * np.sin(stride)
     shin = thigh - 0.08 - 0.72 * max(0.0, np.cos(stride + 0.3)) ** 2
@@ -119,6 +132,7 @@ def _leg(person: Person, side: int, stride: float) -> np.ndarray:
 
 
 def _arm(person: Person, side: int, swing: float) -> np.ndarray:
+    """Joints of an arm, (4, 3), at a phase of its swing in radians."""
     carries = person.bag == "handbag" and side == person.bag_side
     upper = (0.12 if carries else 0.42) * np.sin(swing) - 0.05
     fore = upper + (0.1 if carries else 0.3 + 0.25 * max(0.0, np.sin(swing)))
@@ -129,6 +143,7 @@ def _arm(person: Person, side: int, swing: float) -> np.ndarray:
 
 
 def _torso(person: Person) -> np.ndarray:
+    """Rings of the upper garment, (n, 3)."""
     hips = person.legs
     hem = {
         "t-shirt": [(hips - 0.03, 0.097, 0.066)],

@@ -1,18 +1,19 @@
-"""Who a synthetic pedestrian is: a body, hair, clothes, shoes and a bag.
+"""Synthetic identities: body, hair, clothes, shoes and bag.
 
-The tables name what a person may have and how often: a weight stands behind each choice.
+The tables map each choice to its sampling weight.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
 
-Colour = tuple[float, float, float]
+Color = tuple[float, float, float]
+"""RGB, 0 to 255."""
 
-CLOTH: dict[str, Colour] = {
+CLOTH: dict[str, Color] = {
     "black": (38, 38, 44),
     "white": (234, 232, 226),
-    "grey": (132, 135, 140),
+    "gray": (132, 135, 140),
     "navy": (36, 50, 96),
     "blue": (54, 112, 190),
     "denim": (84, 112, 152),
@@ -29,13 +30,13 @@ BOTTOM_CLOTHS = {
     ("denim", "white"): 4,
     ("black", "white"): 4,
     ("navy", "red"): 3,
-    ("grey", "black"): 2,
+    ("gray", "black"): 2,
     ("beige", "brown"): 2,
     ("olive", "black"): 1,
     ("burgundy", "pink"): 1,
     ("brown", "beige"): 1,
 }
-SHOES = {"black": 4, "white": 4, "brown": 2, "red": 1, "grey": 1}
+SHOES = {"black": 4, "white": 4, "brown": 2, "red": 1, "gray": 1}
 FAIR_SKIN = {(246, 212, 186): 3, (230, 184, 150): 4}
 SKIN = FAIR_SKIN | {(198, 146, 110): 3, (142, 98, 70): 2, (96, 66, 50): 2}
 DARK_HAIR = {(36, 30, 30): 1, (72, 48, 36): 1, (124, 82, 48): 1}
@@ -62,94 +63,101 @@ SIDES = {-1: 1, 1: 1}
 
 @dataclass(frozen=True)
 class Fabric:
-    """A cloth of a main colour and an accent; pitch is a repeat's length in body heights."""
+    """Fabric with a pattern.
 
-    colour: Colour
-    accent: Colour
+    Attributes:
+        color, accent: colors of the pattern.
+        pattern: one of TOP_PATTERNS or BOTTOM_PATTERNS.
+        pitch: length of a repeat of the pattern, in body heights.
+    """
+
+    color: Color
+    accent: Color
     pattern: str
     pitch: float
 
 
 @dataclass(frozen=True)
 class Person:
-    """Everything that makes an identity. Colours are RGB from 0 to 255.
+    """Appearance of one identity.
 
     Attributes:
-        stature, build, shoulders: factors on height, girth and shoulder width, within
-            0.93 to 1.05, 0.88 to 1.2 and 0.9 to 1.06.
-        legs: height of the hips as a share of the whole height, 0.49 to 0.54.
+        stature: factor on the body height, 0.93 to 1.05.
+        build: factor on the girth, 0.88 to 1.2.
+        shoulders: factor on the shoulder width, 0.9 to 1.06.
+        legs: height of the hips as a fraction of the body height, 0.49 to 0.54.
         hair, top_cut, bottom_cut, bag: one of HAIR_STYLES, TOP_CUTS, BOTTOM_CUTS and BAGS.
-        hat_colour: of a cap or a beanie.
-        bag_side: 1 for the person's left, the viewer's right when they meet, else -1.
+        hat_color: color of a cap or beanie.
+        bag_side: 1 for the person's left, -1 for the right.
     """
 
     stature: float
     build: float
     shoulders: float
     legs: float
-    skin: Colour
+    skin: Color
     hair: str
-    hair_colour: Colour
-    hat_colour: Colour
+    hair_color: Color
+    hat_color: Color
     beard: bool
     top: Fabric
     top_cut: str
     long_sleeves: bool
     bottom: Fabric
     bottom_cut: str
-    shoes: Colour
+    shoes: Color
     bag: str
-    bag_colour: Colour
+    bag_color: Color
     bag_side: int
 
     @property
     def open_front(self) -> bool:
-        """Whether the upper garment is worn over another and closes in front."""
+        """True for garments worn open over another one."""
         return self.top_cut in OPEN_CUTS
 
 
 def sample_person(rng: np.random.Generator) -> Person:
-    """Return a random identity.
+    """Sample a random identity.
 
-    Clothes come from a small palette that people share, each dyed a little differently, so that
-    a colour alone seldom tells who somebody is.
+    All identities share a small palette of clothing colors, each slightly varied, so that color
+    alone rarely identifies a person.
     """
 
-    def pick(weights: dict, barred: str | None = None):
-        options = [option for option in weights if option != barred]
-        shares = np.array([weights[option] for option in options], float)
-        return options[rng.choice(len(options), p=shares / shares.sum())]
+    def pick(weights: dict, excluded: str | None = None):
+        options = [option for option in weights if option != excluded]
+        probabilities = np.array([weights[option] for option in options], float)
+        return options[rng.choice(len(options), p=probabilities / probabilities.sum())]
 
-    def dye(colour: Colour, spread: int = 9) -> Colour:
-        dyed = np.clip(colour + rng.integers(-spread, spread + 1, 3), 0, 255)
-        return tuple(dyed.tolist())
+    def jitter(color: Color, spread: int = 9) -> Color:
+        varied = np.clip(color + rng.integers(-spread, spread + 1, 3), 0, 255)
+        return tuple(varied.tolist())
 
-    def two_cloths() -> list[str]:
+    def two_color_names() -> list[str]:
         return rng.choice(list(CLOTH), 2, replace=False).tolist()
 
     cut, tone = pick(TOP_CUTS), pick(SKIN)
-    pattern = pick(TOP_PATTERNS, barred="logo" if cut in OPEN_CUTS else None)
-    hair = pick(HAIR_STYLES, barred="hood" if cut == "t-shirt" else None)
-    top, accent = (dye(CLOTH[name]) for name in two_cloths())
-    bottom, second = (dye(CLOTH[name]) for name in pick(BOTTOM_CLOTHS))
-    bag, hat = (dye(CLOTH[name]) for name in two_cloths())
+    pattern = pick(TOP_PATTERNS, excluded="logo" if cut in OPEN_CUTS else None)
+    hair = pick(HAIR_STYLES, excluded="hood" if cut == "t-shirt" else None)
+    top, accent = (jitter(CLOTH[name]) for name in two_color_names())
+    bottom, second = (jitter(CLOTH[name]) for name in pick(BOTTOM_CLOTHS))
+    bag, hat = (jitter(CLOTH[name]) for name in two_color_names())
     return Person(
         stature=rng.uniform(0.93, 1.05),
         build=rng.uniform(0.88, 1.2),
         shoulders=rng.uniform(0.9, 1.06),
         legs=rng.uniform(0.49, 0.54),
-        skin=dye(tone, 5),
+        skin=jitter(tone, 5),
         hair=hair,
-        hair_colour=dye(pick(HAIR if tone in FAIR_SKIN else DARK_HAIR), 6),
-        hat_colour=hat,
+        hair_color=jitter(pick(HAIR if tone in FAIR_SKIN else DARK_HAIR), 6),
+        hat_color=hat,
         beard=hair in BEARDED_STYLES and rng.random() < 0.3,
         top=Fabric(top, accent, pattern, rng.uniform(0.05, 0.085)),
         top_cut=cut,
         long_sleeves=cut != "t-shirt" or rng.random() < 0.2,
         bottom=Fabric(bottom, second, pick(BOTTOM_PATTERNS), rng.uniform(0.045, 0.07)),
         bottom_cut=pick(BOTTOM_CUTS),
-        shoes=dye(CLOTH[pick(SHOES)]),
+        shoes=jitter(CLOTH[pick(SHOES)]),
         bag=pick(BAGS),
-        bag_colour=bag,
+        bag_color=bag,
         bag_side=pick(SIDES),
     )

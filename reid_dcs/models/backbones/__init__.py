@@ -1,5 +1,1 @@
-"""Backbones. Importing this package registers their models."""
-
-from reid_dcs.models.backbones import fbnetv2, mobilenetv2, osnet, resnet
-
-__all__ = ["fbnetv2", "mobilenetv2", "osnet", "resnet"]
+"""Backbones: images to feature maps, with attention after four stages; no task's head."""

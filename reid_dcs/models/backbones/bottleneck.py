@@ -1,4 +1,4 @@
-"""The inverted residual that MobileNetV2 and FBNetV2 are built of."""
+"""The inverted residual block of MobileNetV2 and FBNetV2."""
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -8,12 +8,12 @@ from torchvision.ops import Conv2dNormActivation
 class Bottleneck(nn.Module):
     """1x1 expansion, 3x3 depthwise convolution, 1x1 projection, each with BN (MobileNetV2).
 
-    Under torchvision's ``InvertedResidual`` two things differ, for networks whose widths are
-    searched: the hidden width is given, not a multiple, and any block of stride 1 has a residual,
-    its input fitted to the block's own width (:func:`fit`).
+    Differs from torchvision's ``InvertedResidual`` in two points, for networks whose widths are
+    searched: the hidden width is given directly, not as a multiple, and every block of stride 1
+    has a residual, its input cut or zero-padded to the block's output width (:func:`fit`).
 
     Args:
-        inputs, hidden, outputs: channels.
+        inputs, hidden, outputs: numbers of channels.
         stride: of the depthwise convolution.
     """
 
@@ -32,7 +32,7 @@ class Bottleneck(nn.Module):
 
 
 def fit(x: Tensor, channels: int) -> Tensor:
-    """x's first channels, or x and channels of zeros: (B, C, H, W) -> (B, channels, H, W)."""
+    """Cut or zero-pad the channels: (B, C, H, W) -> (B, channels, H, W)."""
     missing = channels - x.shape[1]
     if missing > 0:
         return F.pad(x, (0, 0, 0, 0, 0, missing))
@@ -42,7 +42,7 @@ def fit(x: Tensor, channels: int) -> Tensor:
 def convolution(
     inputs: int, outputs: int, *, kernel_size: int, stride: int = 1, groups: int = 1
 ) -> nn.Sequential:
-    """A convolution without bias, BN and ReLU6."""
+    """Convolution without bias, BN and ReLU6."""
     return Conv2dNormActivation(
         inputs,
         outputs,
@@ -54,12 +54,15 @@ def convolution(
 
 
 def init_from_scratch(module: nn.Module) -> None:
-    """torchvision's initialisation of MobileNetV2, for ``network.apply``."""
+    """torchvision's initialization of MobileNetV2, for ``network.apply``."""
     if isinstance(module, nn.Conv2d):
         nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
 
 def out_of_place(module: nn.Module) -> None:
-    """For ``network.apply``: in place, ReLU6 first copies its whole input for its gradient."""
+    """Make ReLU6 out of place, for ``network.apply``.
+
+    In place it first copies its whole input, which its gradient needs.
+    """
     if isinstance(module, nn.ReLU6):
         module.inplace = False

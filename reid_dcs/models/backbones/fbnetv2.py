@@ -1,4 +1,4 @@
-"""FBNetV2's networks (Tables 5 and 6): one of a space, with attention after four stages."""
+"""FBNetV2 networks (Tables 5 and 6): one network of a search space, with four attention blocks."""
 
 import torch
 from torch import Tensor, nn
@@ -6,63 +6,75 @@ from torch import Tensor, nn
 from reid_dcs.attention import ATTENTIONS
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.backbones.base import AttentionFactory, Backbone, check_last_stride
 from reid_dcs.models.backbones.bottleneck import (
     Bottleneck,
     convolution,
     init_from_scratch,
     out_of_place,
 )
-from reid_dcs.models.registry import AttentionFactory, register_backbone
 from reid_dcs.models.space import SPACES, Space
 
 
-class FBNetV2(nn.Module):
-    """The trunk of one network of a space.
+class FBNetV2(Backbone):
+    """One network of a search space.
 
     Args:
-        attention: channels -> the block put after a stage.
-        space: its blocks, row by row.
-        architecture: which of its networks, as :meth:`Architecture.of` takes it; the largest by
-            default. Windows in it go to attention blocks of their kind.
+        attention: channels -> the block inserted after a stage.
+        space: the blocks to choose from, row by row.
+        architecture: the network to build, in any form that :meth:`Architecture.load` accepts;
+            by default the largest. If it holds windows, they go to attention blocks of their kind.
+        last_stride: of the last stage; 2 as Tables 5 and 6 print it, 1 to keep its resolution.
 
     Raises:
-        InputError: an architecture that is not of this space.
+        InputError: not an architecture of this space.
+        ValueError: a last stride other than 1 and 2.
     """
 
     def __init__(
-        self, attention: AttentionFactory, space: Space, architecture: object = None
+        self,
+        attention: AttentionFactory,
+        space: Space,
+        architecture: object = None,
+        last_stride: int = 2,
     ) -> None:
+        check_last_stride(last_stride)
         super().__init__()
         if architecture is None:
             architecture = Architecture.largest(space)
-        architecture = Architecture.of(architecture, space)
+        architecture = Architecture.load(architecture, space)
         self.out_channels = space.last
+        self.stage_channels, self.stage_strides = [], []
         self.stem = convolution(3, space.stem, kernel_size=3, stride=2)
         self.stages, self.attentions = nn.ModuleList(), nn.ModuleList()
         chosen = zip(architecture.widths, architecture.expansions, strict=True)
-        channels = space.stem
-        for options in space.stages:
+        channels, total_stride = space.stem, 2
+        for i, options in enumerate(space.stages, start=1):
             stage = nn.Sequential()
             for block in options:
                 width, expansion = next(chosen)
-                stage.append(Bottleneck(channels, round(expansion * channels), width, block.stride))
-                channels = width
+                stride = min(block.stride, last_stride) if i == len(space.stages) else block.stride
+                stage.append(Bottleneck(channels, round(expansion * channels), width, stride))
+                channels, total_stride = width, total_stride * stride
             self.stages.append(stage)
             self.attentions.append(attention(channels))
+            self.stage_channels.append(channels)
+            self.stage_strides.append(total_stride)
         self.last = convolution(channels, space.last, kernel_size=1)
         for module in (self.stem, self.stages, self.last):
             module.apply(init_from_scratch).apply(out_of_place)
-        self._place_windows(architecture)
+        self._set_windows(architecture)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 1984, H/32, W/32)."""
-        x = self.stem(x)
-        for stage, attention in zip(self.stages, self.attentions, strict=True):
-            x = attention(stage(x))
-        return self.last(x)
+        """(B, 3, H, W) -> (B, 1984, H/32, W/32), or H/16 with a last stride of 1."""
+        return self.last(super().forward(x))
+
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> the outputs of the four stages, the first at H/4."""
+        return self.run_stages(self.stem(x), self.stages)
 
     @torch.no_grad()
-    def _place_windows(self, architecture: Architecture) -> None:
+    def _set_windows(self, architecture: Architecture) -> None:
         if ATTENTIONS.get(architecture.attention) is not type(self.attentions[0]):
             return
         try:
@@ -71,24 +83,27 @@ class FBNetV2(nn.Module):
                     parameter.copy_(torch.tensor(list(logits[name])))
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
-                f"the architecture's windows are not those of {len(self.attentions)} blocks of "
+                f"the architecture's windows do not fit {len(self.attentions)} blocks of "
                 f"{architecture.attention} ({error})"
             ) from error
 
 
-@register_backbone
-def fbnetv2(attention: AttentionFactory, *, architecture: object = None) -> FBNetV2:
-    """Of Table 5: 2.7 M parameters, 0.23 G multiply-adds at 256x128 at most."""
-    return FBNetV2(attention, SPACES["fbnetv2"], architecture)
+def fbnetv2(
+    attention: AttentionFactory, *, architecture: object = None, last_stride: int = 2
+) -> FBNetV2:
+    """Table 5: at most 2.7 M parameters and 0.23 G multiply-adds at 256x128."""
+    return FBNetV2(attention, SPACES["fbnetv2"], architecture, last_stride)
 
 
-@register_backbone
-def fbnetv2_large(attention: AttentionFactory, *, architecture: object = None) -> FBNetV2:
-    """Of Table 5, three times as deep: 5.3 M parameters, 0.55 G multiply-adds at most."""
-    return FBNetV2(attention, SPACES["fbnetv2_large"], architecture)
+def fbnetv2_large(
+    attention: AttentionFactory, *, architecture: object = None, last_stride: int = 2
+) -> FBNetV2:
+    """Table 5, three times as deep: at most 5.3 M parameters, 0.55 G multiply-adds."""
+    return FBNetV2(attention, SPACES["fbnetv2_large"], architecture, last_stride)
 
 
-@register_backbone
-def fbnetv2_xlarge(attention: AttentionFactory, *, architecture: object = None) -> FBNetV2:
-    """Of Table 6, six times as deep: 17.5 M parameters, 1.86 G multiply-adds at most."""
-    return FBNetV2(attention, SPACES["fbnetv2_xlarge"], architecture)
+def fbnetv2_xlarge(
+    attention: AttentionFactory, *, architecture: object = None, last_stride: int = 2
+) -> FBNetV2:
+    """Table 6, six times as deep: at most 17.5 M parameters, 1.86 G multiply-adds."""
+    return FBNetV2(attention, SPACES["fbnetv2_xlarge"], architecture, last_stride)

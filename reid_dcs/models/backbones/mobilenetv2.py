@@ -1,54 +1,81 @@
-"""MobileNetV2 and MobileNetV2-200 (Table 4): last stride 1, attention after four stages."""
+"""MobileNetV2 and MobileNetV2-200 (Table 4), with attention after four stages."""
 
 from collections.abc import Iterator
+from itertools import accumulate
+from operator import mul
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
 
+from reid_dcs.models.backbones.base import AttentionFactory, Backbone, check_last_stride
 from reid_dcs.models.backbones.bottleneck import convolution, init_from_scratch, out_of_place
 from reid_dcs.models.pretrained import Donor
-from reid_dcs.models.registry import AttentionFactory, register_backbone
-
-# One row a stage of Table 4: expansion t, channels c, stride s, attention after it. The paper
-# prints stride 2 for the 160-channel stage; we take 1, the last stride of modern
-# re-identification networks.
-STAGES = (
-    (1, 16, 1, False),
-    (6, 24, 2, True),
-    (6, 32, 2, True),
-    (6, 64, 2, False),
-    (6, 96, 1, True),
-    (6, 160, 1, False),
-    (6, 320, 1, True),
-)
 
 
-class MobileNetV2(nn.Module):
-    """The trunk: torchvision's inverted residuals in the stages of Table 4.
+class Row(NamedTuple):
+    """One stage of Table 4."""
+
+    t: int
+    """Expansion factor."""
+    c: int
+    """Output channels."""
+    s: int
+    """Stride of the first bottleneck; the others have 1."""
+    attended: bool
+    """Whether an attention block follows."""
+
+
+def table_4(last_stride: int) -> tuple[Row, ...]:
+    """Rows of Table 4. It prints stride 2 for the 160-channel stage.
+
+    That is right for ImageNet classification. For re-identification Table 1's multiply-adds need
+    stride 1.
+    """
+    return (
+        Row(1, 16, 1, False),
+        Row(6, 24, 2, True),
+        Row(6, 32, 2, True),
+        Row(6, 64, 2, False),
+        Row(6, 96, 1, True),
+        Row(6, 160, last_stride, False),
+        Row(6, 320, 1, True),
+    )
+
+
+class MobileNetV2(Backbone):
+    """torchvision's inverted residuals in the stages of Table 4.
 
     The paper counts 53 convolutions: the first bottleneck keeps its 1x1 expansion although
-    t = 1, where torchvision leaves it out. It stands here as ``expand``.
+    t = 1, where torchvision leaves it out. Here it is ``expand``.
 
     Args:
-        attention: channels -> the block put after an attended stage.
+        attention: channels -> the block inserted after an attended stage.
+        last_stride: of the 160-channel stage; 2 is ImageNet's, 1 is usual in re-identification.
+
+    Raises:
+        ValueError: a last stride other than 1 and 2.
     """
 
     out_channels = 1280
+    dropout = 0.2
     repeats = (1, 2, 3, 4, 3, 3, 1)
-    """Table 4's n: bottlenecks a stage."""
+    """Table 4's n: bottlenecks of each stage."""
     donor: Donor | None = Donor.torchvision(
         MobileNet_V2_Weights.IMAGENET1K_V1, lambda: mobilenet_v2().features, prefix="features."
     )
 
-    def __init__(self, attention: AttentionFactory) -> None:
+    def __init__(self, attention: AttentionFactory, last_stride: int = 1) -> None:
+        check_last_stride(last_stride)
         super().__init__()
         self.stem = convolution(3, 32, kernel_size=3, stride=2)
         self.expand = convolution(32, 32, kernel_size=1)
         self.stages, self.attentions = nn.ModuleList(), nn.ModuleList()
+        rows = table_4(last_stride)
         channels = 32
-        for (t, c, s, attended), n in zip(STAGES, self.repeats, strict=True):
+        for (t, c, s, attended), n in zip(rows, self.repeats, strict=True):
             blocks = []
             for i in range(n):
                 blocks.append(InvertedResidual(channels, c, s if i == 0 else 1, expand_ratio=t))
@@ -59,25 +86,32 @@ class MobileNetV2(nn.Module):
         for module in (self.stem, self.expand, *self.stages, self.last):
             module.apply(init_from_scratch).apply(out_of_place)
 
+        self.attended = [i for i, row in enumerate(rows) if row.attended]
+        strides = list(accumulate((row.s for row in rows), mul, initial=2))[1:]  # after the stem's
+        self.stage_channels = [rows[i].c for i in self.attended]
+        self.stage_strides = [strides[i] for i in self.attended]
+
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 1280, H/16, W/16)."""
-        x = self.expand(self.stem(x))
-        for stage, attention in zip(self.stages, self.attentions, strict=True):
-            x = attention(stage(x))
-        return self.last(x)
+        """(B, 3, H, W) -> (B, 1280, H/16, W/16), or H/32 with a last stride of 2."""
+        return self.last(super().forward(x))
 
-    def inherit(self, given: nn.Sequential) -> None:
-        """Take the weights of the donor's trunk, torchvision's ``features``.
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> maps of 24, 32, 96 and 320 channels, the first at H/4."""
+        outputs = self.run_stages(self.expand(self.stem(x)), self.stages)
+        return [outputs[i] for i in self.attended]
 
-        ``expand``, which the donor lacks, becomes the identity, so that with the attention at
-        identity the trunk gives the donor's features.
+    def inherit(self, donor: nn.Sequential) -> None:
+        """Copy the weights of torchvision's ``features``.
+
+        ``expand``, which torchvision's network lacks, becomes the identity: while the attention
+        blocks are the identity too, the features are torchvision's.
         """
-        for own, other in zip(self._donated(), given, strict=True):
-            own.load_state_dict(other.state_dict())
+        for module, given in zip(self._shared_modules(), donor, strict=True):
+            module.load_state_dict(given.state_dict())
         _make_identity(self.expand, after=self.stem[1])
 
-    def _donated(self) -> Iterator[nn.Module]:
-        """The modules that torchvision's network has too, in its order."""
+    def _shared_modules(self) -> Iterator[nn.Module]:
+        """Modules that torchvision's ``features`` has too, in its order."""
         yield self.stem
         for stage in self.stages:
             yield from stage
@@ -85,30 +119,29 @@ class MobileNetV2(nn.Module):
 
 
 class MobileNetV2200(MobileNetV2):
-    """The deeper variant of Table 4, of 200 convolutions. Nobody trained it on ImageNet."""
+    """The deeper variant of Table 4, with 200 convolutions. No ImageNet weights are published."""
 
     repeats = (1, 3, 21, 19, 18, 3, 1)
     donor = None
 
 
-@register_backbone
-def mobilenetv2(attention: AttentionFactory) -> MobileNetV2:
+def mobilenetv2(attention: AttentionFactory, *, last_stride: int = 1) -> MobileNetV2:
     """2.2 M parameters, 0.38 GFLOPs at 256x128."""
-    return MobileNetV2(attention)
+    return MobileNetV2(attention, last_stride)
 
 
-@register_backbone
-def mobilenetv2_200(attention: AttentionFactory) -> MobileNetV2200:
+def mobilenetv2_200(attention: AttentionFactory, *, last_stride: int = 1) -> MobileNetV2200:
     """5.1 M parameters, 0.88 GFLOPs at 256x128."""
-    return MobileNetV2200(attention)
+    return MobileNetV2200(attention, last_stride)
 
 
 @torch.no_grad()
 def _make_identity(expand: nn.Sequential, after: nn.BatchNorm2d) -> None:
-    """Make a 1x1 convolution, BN, ReLU6 the identity on what ``ReLU6(after(.))`` gives.
+    """Set a 1x1 convolution, BN and ReLU6 to the identity on the outputs of ``ReLU6(after(.))``.
 
-    In evaluation exactly; in training nearly, because the BN is set to the mean and variance
-    that its input has: those of a Gaussian N(beta, gamma^2) clipped to [0, 6].
+    Exact in evaluation, approximate in training: the BN's statistics are set to those that its
+    input is expected to have, the mean and variance of a Gaussian N(beta, gamma^2) clipped to
+    [0, 6].
     """
     beta, gamma = after.bias, after.weight.abs().clamp(min=1e-6)
     normal = torch.distributions.Normal(beta, gamma)

@@ -3,25 +3,25 @@
 from torch import Tensor, nn
 from torchreid import models as torchreid_models
 
+from reid_dcs.models.backbones.base import AttentionFactory, Backbone
 from reid_dcs.models.pretrained import Donor
-from reid_dcs.models.registry import AttentionFactory, register_backbone
 from reid_dcs.weights import load_exactly
 from reid_dcs.zoo import WeightsFile
 
 _osnet = torchreid_models.osnet
 
 
-def _trunk_of_torchreid() -> nn.Module:
+def _torchreid_backbone() -> nn.Module:
     network = _osnet.osnet_x1_0(num_classes=1, pretrained=False)
     del network.classifier
     return network
 
 
-class OSNet(_osnet.OSNet):
-    """torchreid's OSNet x1.0 without its classifier, under torchreid's names.
+class OSNet(Backbone, _osnet.OSNet):
+    """torchreid's OSNet x1.0 without its classifier, with the same parameter names.
 
     Args:
-        attention: channels -> the block put after a stage.
+        attention: channels -> the block inserted after a stage.
     """
 
     out_channels = 512
@@ -31,7 +31,7 @@ class OSNet(_osnet.OSNet):
             file="osnet_x1_0_imagenet.pth",
             sources=["drive:" + _osnet.pretrained_urls["osnet_x1_0"].partition("id=")[2]],
         ),
-        trunk=_trunk_of_torchreid,
+        backbone=_torchreid_backbone,
     )
 
     def __init__(self, attention: AttentionFactory) -> None:
@@ -42,26 +42,33 @@ class OSNet(_osnet.OSNet):
             channels=[64, 256, 384, 512],
         )
         del self.classifier
-        self.attentions = nn.ModuleList(attention(c) for c in (256, 384, 512, 512))
+        self.stage_channels = [256, 384, 512, 512]
+        self.stage_strides = [8, 16, 16, 16]
+        self.attentions = nn.ModuleList(map(attention, self.stage_channels))
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) -> (B, 512, H/16, W/16)."""
+    def forward_stages(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) -> the outputs of conv2 to conv5, the first at H/8, the others at H/16."""
         x = self.maxpool(self.conv1(x))  # (B, 64, H/4, W/4)
-        stages = self.conv2, self.conv3, self.conv4, self.conv5
-        for stage, attention in zip(stages, self.attentions, strict=True):
-            x = attention(stage(x))
-        return x
+        return self.run_stages(x, (self.conv2, self.conv3, self.conv4, self.conv5))
 
     def embed(self, pooled: Tensor) -> Tensor:
         """OSNet's fully connected layer, BN and ReLU: (B, 512) -> (B, 512)."""
         return self.fc(pooled)
 
-    def inherit(self, given: nn.Module) -> None:
-        """Take the weights of the donor's trunk, the fully connected layer included."""
-        load_exactly(self, given.state_dict(), self.donor.title, but="attentions.")
+    def inherit(self, donor: nn.Module) -> None:
+        """Copy the weights of torchreid's backbone, including its fully connected layer."""
+        load_exactly(self, donor.state_dict(), self.donor.title, but="attentions.")
 
 
-@register_backbone
-def osnet_x1_0(attention: AttentionFactory) -> OSNet:
-    """2.2 M parameters, 0.98 GFLOPs at 256x128."""
+def osnet_x1_0(attention: AttentionFactory, *, last_stride: int = 1) -> OSNet:
+    """2.2 M parameters, 0.98 GFLOPs at 256x128.
+
+    Raises:
+        ValueError: a last stride other than 1. OSNet never downsamples after conv3, on ImageNet
+            neither.
+    """
+    if last_stride != 1:
+        raise ValueError(
+            f"last_stride must be 1, not {last_stride!r}: OSNet does not downsample after conv3"
+        )
     return OSNet(attention)

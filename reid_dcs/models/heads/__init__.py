@@ -1,1 +1,1 @@
-"""Heads: what a task puts on a backbone's last feature map."""
+"""Heads: the layers that a task adds after a backbone's last map."""

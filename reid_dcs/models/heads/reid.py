@@ -1,69 +1,56 @@
-"""From a feature map to what losses and evaluation want: pooling, BN neck, classifier."""
+"""Re-identification networks: a backbone, pooling, BN neck and identity classifier."""
 
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from reid_dcs.models.backbones.base import Backbone
+from reid_dcs.models.heads.pooling import GlobalAvgPool
 
 LOSSES = ("softmax", "triplet")
 
 
-class GlobalAvgPool(nn.Module):
-    """The mean over positions, whose gradient comes in the layout of the map.
-
-    That of ``AdaptiveAvgPool2d(1)`` never is in ``channels_last``, which slows down the BN before.
-    """
-
-    def forward(self, maps: Tensor) -> Tensor:
-        """(B, D, h, w) -> (B, D)."""
-        return F.avg_pool2d(maps, maps.shape[2:]).flatten(1)
-
-
 class ReIDNetwork(nn.Module):
-    """A trunk and the head of the strong baseline (Luo et al., 2019), under torchreid's contract.
+    """A backbone with the head of the strong baseline (Luo et al., 2019), for torchreid's engines.
 
-    The triplet loss sees the pooled feature before the BN neck; the classifier and the
-    evaluation see the one after it.
+    The triplet loss uses the pooled feature before the BN neck; the classifier and evaluation use
+    the feature after it.
 
     Args:
-        trunk: (B, 3, H, W) -> (B, D, h, w). Where it has a method ``embed``, (B, D) -> (B, D),
-            that comes after the pooling.
-        feature_dim: D.
-        num_classes: identities in training.
-        loss: ``"softmax"`` (training gives logits) or ``"triplet"`` (logits and features).
+        trunk: the backbone; D is its ``out_channels``. State dicts have its weights under
+            ``trunk.``.
+        num_classes: number of identities in training.
+        loss: ``"softmax"`` (in training the network returns logits) or ``"triplet"`` (logits and
+            features).
 
     Raises:
         ValueError: an unknown loss.
     """
 
-    def __init__(
-        self, trunk: nn.Module, feature_dim: int, num_classes: int, loss: str = "triplet"
-    ) -> None:
+    def __init__(self, trunk: Backbone, num_classes: int, loss: str = "triplet") -> None:
         super().__init__()
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {LOSSES}, not {loss!r}")
-        self.loss, self.feature_dim = loss, feature_dim
+        self.loss, self.feature_dim = loss, trunk.out_channels
         self.trunk = trunk
         self.pool = GlobalAvgPool()
-        self.neck = nn.BatchNorm1d(feature_dim)
-        self.neck.bias.requires_grad_(False)  # features stay centred, as cosine distance wants
-        self.classifier = nn.Linear(feature_dim, num_classes, bias=False)
+        self.neck = nn.BatchNorm1d(self.feature_dim)
+        self.neck.bias.requires_grad_(False)  # features stay centered, for the cosine distance
+        self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
 
     def forward(
         self, x: Tensor, return_featuremaps: bool = False
     ) -> Tensor | tuple[Tensor, Tensor]:
-        """Images (B, 3, H, W), normalised.
+        """Apply the network to normalized images (B, 3, H, W).
 
         Returns:
-            in evaluation features (B, D); in training logits (B, num_classes), and with
-            ``loss="triplet"`` the features before the neck (B, D) besides; with
-            ``return_featuremaps`` the trunk's last map (B, D, h, w).
+            in evaluation, features (B, D); in training, logits (B, num_classes), and with
+            ``loss="triplet"`` also the features before the neck (B, D); with
+            ``return_featuremaps``, the backbone's last map (B, D, h, w).
         """
         maps = self.trunk(x)  # (B, D, h, w)
         if return_featuremaps:
             return maps
-        pooled = self.pool(maps)  # (B, D)
-        if hasattr(self.trunk, "embed"):
-            pooled = self.trunk.embed(pooled)
+        pooled = self.trunk.embed(self.pool(maps))  # (B, D)
         features = self.neck(pooled)
         if not self.training:
             return features

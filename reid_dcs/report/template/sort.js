@@ -1,4 +1,4 @@
-// A click on a column's title sorts its table by it; another click turns the order round.
+// Clicking a column title sorts the table by that column; clicking again reverses the order.
 const compare = (a, b) =>
   a !== "" && b !== "" && !isNaN(a) && !isNaN(b) ? a - b : a.localeCompare(b);
 

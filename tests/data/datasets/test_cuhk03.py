@@ -1,4 +1,4 @@
-"""CUHK03 from a raw file made here, from extracted images, and its official lists."""
+"""CUHK03 from a generated raw file and from extracted images, and its official lists."""
 
 import json
 
@@ -13,13 +13,13 @@ from reid_dcs import InputError
 from reid_dcs.data.datasets import cuhk03_raw
 from reid_dcs.data.datasets.cuhk03 import CUHK03
 
-PEOPLE = (3, 2, 1, 1, 1)  # of each camera pair; the real ones are 843, 440, 77, 58, 49
+PEOPLE = (3, 2, 1, 1, 1)  # of each camera pair; in CUHK03 843, 440, 77, 58, 49
 TEST_SETS = [[(1, 2), (2, 1)], [(3, 1)]]
 EMPTY = {(1, 2, 4), (2, 1, 10)}  # (pair, person, image) whose cell is empty
 
 
 def write_raw(path):
-    """``cuhk-03.mat`` as MATLAB 7.3 lays it out: references to cells, axes reversed."""
+    """Write ``cuhk-03.mat`` as MATLAB 7.3 does: references to cells, axes reversed."""
     random = np.random.default_rng(0)
     pixels = {}
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -63,10 +63,10 @@ def write_raw(path):
 
 
 def write_protocol(folder, kind, names):
-    """The new protocol's file over ``names``: person 1 of each pair trains, the others test."""
+    """Write the new protocol's file: person 1 of each pair is for training, the others for test."""
     people = [tuple(map(int, name.split("_")[:2])) for name in names]
     order = sorted(set(people))
-    labels = [order.index(own) + 1 for own in people]
+    labels = [order.index(person) + 1 for person in people]
     index = np.arange(1, len(names) + 1)
     train = np.array([person == 1 for _, person in people])
     query = ~train & np.array([name.endswith(("_01.png", "_06.png")) for name in names])
@@ -84,11 +84,11 @@ def write_protocol(folder, kind, names):
 
 @pytest.fixture
 def raw(tmp_path):
-    """Root, pixels by (kind, name)."""
-    home = tmp_path / "cuhk03"
-    pixels = write_raw(home / "cuhk03_release/cuhk-03.mat")
+    """Root of the data set, and its pixels by (kind, name)."""
+    folder = tmp_path / "cuhk03"
+    pixels = write_raw(folder / "cuhk03_release/cuhk-03.mat")
     for kind in ("detected", "labeled"):
-        write_protocol(home, kind, [name for own, name in pixels if own == kind])
+        write_protocol(folder, kind, [name for its_kind, name in pixels if its_kind == kind])
     return tmp_path, pixels
 
 
@@ -98,7 +98,7 @@ def test_images_are_extracted_from_the_raw_file(raw, labeled):
     kind = "labeled" if labeled else "detected"
     dataset = CUHK03(str(root), cuhk03_labeled=labeled)
     folder = root / "cuhk03" / f"images_{kind}"
-    expected = {name: image for (own, name), image in pixels.items() if own == kind}
+    expected = {name: image for (its_kind, name), image in pixels.items() if its_kind == kind}
     assert {path.name for path in folder.iterdir()} == set(expected)
     for name, image in expected.items():
         assert np.array_equal(np.array(Image.open(folder / name)), image)
@@ -131,25 +131,25 @@ def test_the_classic_protocol_tests_on_its_test_set(raw):
         trained = {item[0].split("/")[-1] for item in dataset.train}
         assert dataset.gallery == dataset.query and not trained & names
         assert len(trained | names) == sum(kind == "detected" for kind, _ in pixels)
-    with pytest.raises(InputError, match="split_id=2: CUHK03 has the splits 0 to 1"):
+    with pytest.raises(InputError, match="data.options.split_id=2: CUHK03 has splits 0 to 1"):
         CUHK03(str(root), split_id=2, cuhk03_classic_split=True)
 
 
-def test_extracted_images_need_no_raw_file(raw):
+def test_extracted_images_are_read_without_the_raw_file(raw):
     root, _ = raw
-    home = root / "cuhk03"
+    folder = root / "cuhk03"
     first = CUHK03(str(root))
-    (home / "cuhk03_release/cuhk-03.mat").unlink()
-    assert CUHK03(str(home)).train == first.train
+    (folder / "cuhk03_release/cuhk-03.mat").unlink()
+    assert CUHK03(str(folder)).train == first.train
     with pytest.raises(InputError, match="lacks .*cuhk-03.mat or splits_classic_detected.json"):
         CUHK03(str(root), cuhk03_classic_split=True)
-    record = [{"query": [["/elsewhere/1_002_1_01.png", 0, 0]]}]
-    (home / "splits_classic_detected.json").write_text(json.dumps(record))
+    splits = [{"query": [["/elsewhere/1_002_1_01.png", 0, 0]]}]
+    (folder / "splits_classic_detected.json").write_text(json.dumps(splits))
     dataset = CUHK03(str(root), cuhk03_classic_split=True)
     assert {item[1] for item in dataset.query} == {1002}
 
 
-def test_images_in_markets_layout_serve_the_new_protocol(tmp_path):
+def test_images_in_market1501_layout_are_read_for_the_new_protocol(tmp_path):
     for name in (
         "bounding_box_train/0001_c1_1.png",
         "query/0003_c1_21.png",
@@ -183,21 +183,21 @@ def test_an_interrupted_extraction_leaves_nothing(raw, monkeypatch):
 
 def test_what_is_missing_or_damaged_is_named(raw, tmp_path):
     root, _ = raw
-    home = root / "cuhk03"
+    folder = root / "cuhk03"
     with pytest.raises(InputError, match="CUHK03 is not under .*images_detected/.*cuhk-03.mat"):
         CUHK03(str(tmp_path / "nowhere"))
     CUHK03(str(root))
-    (home / "images_detected/1_001_1_01.png").unlink()
+    (folder / "images_detected/1_001_1_01.png").unlink()
     with pytest.raises(InputError, match=r"1 missing file\(s\) in CUHK03, such as .*1_001_1_01"):
         CUHK03(str(root))
-    (home / "cuhk03_new_protocol_config_detected.mat").write_bytes(b"no MATLAB")
-    with pytest.raises(InputError, match="is no split of CUHK03's new protocol"):
+    (folder / "cuhk03_new_protocol_config_detected.mat").write_bytes(b"no MATLAB")
+    with pytest.raises(InputError, match="is not a split of CUHK03's new protocol"):
         CUHK03(str(root))
-    (home / "cuhk03_new_protocol_config_detected.mat").unlink()
+    (folder / "cuhk03_new_protocol_config_detected.mat").unlink()
     with pytest.raises(InputError, match="lacks cuhk03_new_protocol_config_detected.mat"):
         CUHK03(str(root))
-    (home / "cuhk03_release/cuhk-03.mat").write_bytes(b"no HDF5")
-    with pytest.raises(InputError, match="is not CUHK03's raw file, or damaged"):
+    (folder / "cuhk03_release/cuhk-03.mat").write_bytes(b"no HDF5")
+    with pytest.raises(InputError, match="is damaged or not CUHK03's raw file"):
         CUHK03(str(root), cuhk03_labeled=True)
 
 
@@ -213,5 +213,8 @@ def test_the_official_lists_have_the_official_counts(shared, tmp_path, kind):
     paths = {split: {item[0] for item in getattr(dataset, split)} for split in ("train", "query")}
     paths["gallery"] = {item[0] for item in dataset.gallery}
     assert sum(map(len, paths.values())) == len(set().union(*paths.values()))
-    people = {s: {p.split("/")[-1][:5] for p in own} for s, own in paths.items()}
+    people = {
+        split: {path.split("/")[-1][:5] for path in split_paths}
+        for split, split_paths in paths.items()
+    }
     assert people["query"] == people["gallery"] and not people["train"] & people["query"]

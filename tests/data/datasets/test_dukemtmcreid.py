@@ -1,4 +1,4 @@
-"""DukeMTMC-reID: its layout on generated names, its counts on the official names."""
+"""DukeMTMC-reID: the layout with generated names, and counts of the official names."""
 
 import csv
 

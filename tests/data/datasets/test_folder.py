@@ -1,4 +1,4 @@
-"""A user's own set: names or CSV files, with and without cameras."""
+"""Custom data sets: labels in names or CSV files, with and without cameras."""
 
 import pytest
 
@@ -36,14 +36,14 @@ def test_names_as_in_market1501(tmp_path):
     assert dataset.cameras_known and dataset.unofficial is None
 
 
-def test_markets_folder_names_do_too(tmp_path):
+def test_market1501_folder_names_are_accepted(tmp_path):
     write_names(
         tmp_path, "bounding_box_train/1_c1.jpg", "query/2_c1.jpg", "bounding_box_test/2_c2.jpg"
     )
     assert len(Folder(str(tmp_path)).gallery) == 1
 
 
-def test_tables_of_words(pictures):
+def test_tables_with_string_labels(pictures):
     write_tables(
         pictures,
         "path, identity, camera",
@@ -58,7 +58,7 @@ def test_tables_of_words(pictures):
     assert query[0] == str(pictures / "pictures/c.png")
 
 
-def test_without_cameras_no_gallery_image_shares_a_querys(pictures):
+def test_without_cameras_query_and_gallery_differ_in_camera(pictures):
     write_tables(
         pictures,
         "path,identity",
@@ -77,23 +77,26 @@ def test_names_without_cameras(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "rows, said",
+    "rows, message",
     [
-        ({"train": ["pictures/a.png,1,2,3"]}, r"train.csv, line 2: not path,identity\[,camera\]"),
+        (
+            {"train": ["pictures/a.png,1,2,3"]},
+            r"train.csv, line 2: expected path,identity\[,camera\]",
+        ),
         ({"train": ["pictures/a.png,,2"]}, "train.csv, line 2"),
         ({"train": ["pictures/a.png,1,"]}, "1 of 3 images .* have no camera, such as .*a.png"),
         ({"query": ["pictures/z.png,1,2"]}, r"1 missing file\(s\) in folder, such as .*z.png"),
         ({"gallery": []}, "no images in the gallery split"),
     ],
 )
-def test_mistakes_in_tables(pictures, rows, said):
+def test_mistakes_in_tables(pictures, rows, message):
     good = {
         "train": ["pictures/a.png,1,1"],
         "query": ["pictures/c.png,3,1"],
         "gallery": ["pictures/d.png,3,2"],
     }
     write_tables(pictures, "path,identity,camera", **{**good, **rows})
-    with pytest.raises(InputError, match=said):
+    with pytest.raises(InputError, match=message):
         Folder(str(pictures))
 
 
@@ -103,15 +106,15 @@ def test_a_table_without_its_header_is_refused(pictures):
         Folder(str(pictures))
 
 
-def test_an_image_that_would_find_itself_is_refused(pictures):
-    own = ["pictures/c.png,3"]
-    write_tables(pictures, "path,identity", train=["pictures/a.png,1"], query=own, gallery=own)
+def test_an_image_that_would_match_itself_is_refused(pictures):
+    rows = ["pictures/c.png,3"]
+    write_tables(pictures, "path,identity", train=["pictures/a.png,1"], query=rows, gallery=rows)
     with pytest.raises(InputError, match="in query and gallery, such as .*c.png"):
         Folder(str(pictures))
 
 
 def test_what_is_missing_or_misnamed_is_named(tmp_path):
-    with pytest.raises(InputError, match="lacks train, query, gallery: a data set of your own is"):
+    with pytest.raises(InputError, match="lacks train, query, gallery: a custom data set has"):
         Folder(str(tmp_path))
     write_names(tmp_path, "train/1_c1.jpg", "query/2_c1.jpg", "gallery/2_c2.jpg", "query/cat.jpg")
     with pytest.raises(InputError, match=r"1 misnamed file\(s\) in folder, such as .*cat.jpg"):

@@ -1,4 +1,4 @@
-"""A share of the training identities in place of the test split."""
+"""Held-out identities: evaluation on part of the training split."""
 
 from collections import Counter, defaultdict
 
@@ -21,23 +21,23 @@ def listing(identities: int, cameras: int = 3, shots: int = 4, **known) -> Listi
     return Listing(train, [("q.jpg", 1, 0)], [("g.jpg", 1, 1)], **known)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.25, 1 / 3, 0.5, 0.9])
+@pytest.mark.parametrize("fraction", [0.1, 0.25, 1 / 3, 0.5, 0.9])
 @pytest.mark.parametrize("identities", [10, 37, 100])
-def test_identities_are_apart_and_nobody_is_lost(share, identities):
+def test_identities_are_disjoint_and_no_image_is_lost(fraction, identities):
     whole = listing(identities)
-    cut = hold_out(whole, share)
-    trained = {pid for _, pid, _ in cut.train}
-    held = {pid for _, pid, _ in cut.gallery}
+    split = hold_out(whole, fraction)
+    trained = {pid for _, pid, _ in split.train}
+    held = {pid for _, pid, _ in split.gallery}
     assert not trained & held
-    assert abs(len(held) - share * identities) < 1
-    assert sorted(cut.train + cut.query + cut.gallery) == sorted(whole.train)
-    assert Counter((pid, camera) for _, pid, camera in cut.query) == {
+    assert abs(len(held) - fraction * identities) < 1
+    assert sorted(split.train + split.query + split.gallery) == sorted(whole.train)
+    assert Counter((pid, camera) for _, pid, camera in split.query) == {
         (pid, camera): 1 for pid in held for camera in range(3)
     }
-    assert str(len(held)) in cut.unofficial()
+    assert str(len(held)) in split.unofficial()
 
 
-def test_the_held_out_are_spread_evenly():
+def test_held_out_identities_are_evenly_spaced():
     held = {pid // 2 for _, pid, _ in hold_out(listing(100), 0.1).gallery}
     assert held == {*range(9, 100, 10)}
 
@@ -46,47 +46,47 @@ def test_the_held_out_are_spread_evenly():
 def test_every_query_has_a_match_under_another_camera(shots):
     ragged = listing(10, 2, shots)
     ragged.train.extend(listing(20, 3, 2).train[60:])
-    cut = hold_out(ragged, 0.5)
+    split = hold_out(ragged, 0.5)
     cameras = defaultdict(set)
-    for _, pid, camera in cut.gallery:
+    for _, pid, camera in split.gallery:
         cameras[pid].add(camera)
-    assert cut.query and all(cameras[pid] - {camera} for _, pid, camera in cut.query)
-    assert sorted(cut.train + cut.query + cut.gallery) == sorted(ragged.train)
+    assert split.query and all(cameras[pid] - {camera} for _, pid, camera in split.query)
+    assert sorted(split.train + split.query + split.gallery) == sorted(ragged.train)
 
 
-def test_without_cameras_queries_and_gallery_differ_in_theirs():
-    cut = hold_out(listing(10, 1, cameras_known=False), 0.5)
-    assert {camera for *_, camera in cut.query} == {0}
-    assert {camera for *_, camera in cut.gallery} == {1}
+def test_without_cameras_query_and_gallery_differ_in_camera():
+    split = hold_out(listing(10, 1, cameras_known=False), 0.5)
+    assert {camera for *_, camera in split.query} == {0}
+    assert {camera for *_, camera in split.gallery} == {1}
 
 
 @pytest.mark.parametrize(
-    ("identities", "shots", "share"),
+    ("identities", "shots", "fraction"),
     [(10, 4, 1), (10, 4, -0.1), (10, 4, "0.5x"), (10, 4, 0.01), (1, 4, 0.999), (10, 1, 0.5)],
 )
-def test_a_share_that_leaves_nothing_is_refused(identities, shots, share):
+def test_a_fraction_that_leaves_nothing_is_refused(identities, shots, fraction):
     with pytest.raises(InputError, match="held_out"):
-        hold_out(listing(identities, cameras=1, shots=shots), share)
+        hold_out(listing(identities, cameras=1, shots=shots), fraction)
 
 
 @pytest.mark.parametrize("name", DATASETS)
-def test_every_set_can_hold_identities_out(name):
+def test_every_data_set_can_hold_out_identities(name):
     assert "held_out" in DATASETS[name].options()
 
 
-def test_the_test_split_is_not_touched(tiny_root):
+def test_the_test_split_is_not_used(tiny_root):
     whole = load_dataset("synthetic", str(tiny_root))
-    cut = load_dataset("synthetic", str(tiny_root), {"held_out": 0.5})
-    used = {path for path, *_ in cut.train + cut.query + cut.gallery}
+    split = load_dataset("synthetic", str(tiny_root), {"held_out": 0.5})
+    used = {path for path, *_ in split.train + split.query + split.gallery}
     assert used == {path for path, *_ in whole.train}
-    assert {pid for _, pid, *_ in cut.train} == set(range(4))  # of 8, relabelled
-    assert cut.unofficial == "4 of 8 training identities are held out to evaluate"
+    assert {pid for _, pid, *_ in split.train} == set(range(4))  # of 8, relabeled
+    assert split.unofficial == "4 of 8 training identities are held out to evaluate"
     faults = {fault for fault, _ in check_dataset("synthetic", str(tiny_root), {"held_out": 0.5})}
     assert faults == {"difference(s) from the official split"}
 
 
-@pytest.mark.parametrize("share", ["half", 2])
-def test_the_commands_refuse_a_wrong_share_in_one_line(tool, tiny_root, share):
-    run = tool("train_reid.py", "--root", str(tiny_root), f"data.options.held_out={share}")
+@pytest.mark.parametrize("fraction", ["half", 2])
+def test_commands_refuse_an_invalid_fraction_in_one_line(tool, tiny_root, fraction):
+    run = tool("train_reid.py", "--root", str(tiny_root), f"data.options.held_out={fraction}")
     assert run.returncode == 2
     assert run.stderr.count("\n") == 1 and "held_out" in run.stderr

@@ -1,4 +1,4 @@
-"""MSMT17: its three releases on generated files, its counts on the official lists."""
+"""MSMT17: the three releases with generated files, and counts of the official lists."""
 
 import shutil
 
@@ -60,7 +60,7 @@ def test_torchreids_own_loader_finds_the_same_test_images(tmp_path):
 
 def test_two_releases_under_one_root_are_refused(tmp_path):
     write_release(tmp_path, "MSMT17_V1"), write_release(tmp_path, "MSMT17_V2")
-    with pytest.raises(InputError, match="holds MSMT17_V1 and MSMT17_V2: pass one"):
+    with pytest.raises(InputError, match="contains MSMT17_V1 and MSMT17_V2: pass one"):
         MSMT17(str(tmp_path))
 
 
@@ -80,7 +80,7 @@ def test_what_is_missing_is_named(tmp_path):
         MSMT17(str(tmp_path))
 
 
-def test_a_line_that_is_no_image_is_named(tmp_path):
+def test_a_malformed_line_is_named(tmp_path):
     folder = write_release(tmp_path, "MSMT17_V1")
     with open(folder / "list_gallery.txt", "a") as file:
         file.write("0000/cat.jpg 0\n")
@@ -92,7 +92,7 @@ def test_the_official_lists_have_the_official_counts(shared, tmp_path, monkeypat
     for name in LISTS:
         shutil.copy(shared / "data/splits/msmt17" / name, tmp_path / name)
     (tmp_path / "train").mkdir(), (tmp_path / "test").mkdir()
-    monkeypatch.setattr(msmt17, "_Presence", lambda folder: _Everything())  # images are absent
+    monkeypatch.setattr(msmt17, "_ExistingFiles", lambda folder: _AllFiles())  # no images here
     listing = MSMT17.list_files(tmp_path)
     assert listing.unofficial() is None and not listing.misnamed
     paths = [path for items in listing.splits.values() for path, *_ in items]
@@ -102,6 +102,6 @@ def test_the_official_lists_have_the_official_counts(shared, tmp_path, monkeypat
     assert len(trained) == 1_041 and len(tested) == 3_060 and not trained & tested
 
 
-class _Everything:
+class _AllFiles:
     def __contains__(self, path):
         return True

@@ -1,4 +1,4 @@
-"""Architecture files: what is written is what is built, and a wrong one is refused in a line."""
+"""Architecture files: a network is built as its file says, a wrong file is refused in one line."""
 
 import dataclasses
 import json
@@ -10,14 +10,14 @@ from helpers.networks import CLASSES, images
 from omegaconf import OmegaConf
 
 import reid_dcs
-from reid_dcs.models.architecture import FOUND, Architecture, found_architectures
+from reid_dcs.models.architecture import PACKAGED, Architecture, packaged_architectures
 from reid_dcs.models.complexity import complexity
 from reid_dcs.models.space import SPACES
 
 SPACE = SPACES["fbnetv2"]
 
 
-def drawn(seed: int = 0) -> Architecture:
+def random_architecture(seed: int = 0) -> Architecture:
     choose = random.Random(seed).choice
     return Architecture(
         "fbnetv2",
@@ -28,7 +28,7 @@ def drawn(seed: int = 0) -> Architecture:
 
 @pytest.mark.parametrize("kind", ["base", "dcs"])
 def test_a_file_gives_its_widths_and_expansions(kind, tmp_path):
-    architecture = drawn()
+    architecture = random_architecture()
     architecture.write(tmp_path / "found.json")
     model = reid_dcs.build_model(
         f"fbnetv2_{kind}", CLASSES, architecture=str(tmp_path / "found.json")
@@ -43,8 +43,8 @@ def test_a_file_gives_its_widths_and_expansions(kind, tmp_path):
     assert model.eval()(images()).shape == (4, 1984)
 
 
-def test_a_mapping_and_an_architecture_are_taken_too():
-    given = drawn()
+def test_a_mapping_and_an_architecture_are_accepted_too():
+    given = random_architecture()
     content = json.loads(json.dumps(dataclasses.asdict(given)))
     shapes = [
         [p.shape for p in reid_dcs.build_model("fbnetv2_sa", 2, architecture=a).parameters()]
@@ -61,7 +61,7 @@ def test_the_default_is_the_largest_of_the_space():
     assert [p.shape for p in default.parameters()] == [p.shape for p in named.parameters()]
     count = [
         sum(p.numel() for p in reid_dcs.build_model("fbnetv2_base", 2, architecture=a).parameters())
-        for a in (Architecture.smallest(SPACE), drawn(), largest)
+        for a in (Architecture.smallest(SPACE), random_architecture(), largest)
     ]
     assert count == sorted(count)
 
@@ -70,29 +70,29 @@ def test_the_default_is_the_largest_of_the_space():
     ("kind", "names", "length"),
     [("dcs_sw", ["start_logit", "length_logit"], 1), ("gsa", ["logits"], 15)],
 )
-def test_windows_of_a_file_go_to_their_blocks(kind, names, length):
+def test_windows_of_a_file_are_loaded_into_their_blocks(kind, names, length):
     windows = tuple({name: torch.randn(length).tolist() for name in names} for _ in SPACE.stages)
-    found = dataclasses.replace(drawn(), attention=kind, windows=windows)
+    found = dataclasses.replace(random_architecture(), attention=kind, windows=windows)
     model = reid_dcs.build_model(f"fbnetv2_{kind}", 2, architecture=found)
     for block, given in zip(model.trunk.attentions, windows, strict=True):
         for name in names:
             torch.testing.assert_close(getattr(block, name).tolist(), given[name])
-    for other in {"base", "dcs", "dcs_sw", "gsa"} - {kind}:  # which do not read them
+    for other in {"base", "dcs", "dcs_sw", "gsa"} - {kind}:  # they ignore the windows
         reid_dcs.build_model(f"fbnetv2_{other}", 2, architecture=found)
 
 
-@pytest.mark.parametrize("name", found_architectures())
-def test_what_a_search_found_is_built_by_its_name_and_costs_what_was_asked(name):
-    search = OmegaConf.load(FOUND / f"{name}.yaml")
+@pytest.mark.parametrize("name", packaged_architectures())
+def test_a_packaged_architecture_is_built_by_its_name_and_costs_what_its_search_aimed_at(name):
+    search = OmegaConf.load(PACKAGED / f"{name}.yaml")
     model = reid_dcs.build_model(search.model.name, 2, architecture=name)
     cost = complexity(model, (3, search.data.height, search.data.width))
     assert cost.total_macs / 1e9 == pytest.approx(search.search.target_gmacs, rel=0.1)
 
 
-def test_a_file_wins_over_a_name(tmp_path, monkeypatch):
+def test_a_file_takes_precedence_over_a_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    drawn().write(found_architectures()[0])
-    assert reid_dcs.build_model("fbnetv2_dcs", 2, architecture=found_architectures()[0])
+    random_architecture().write(packaged_architectures()[0])
+    assert reid_dcs.build_model("fbnetv2_dcs", 2, architecture=packaged_architectures()[0])
 
 
 def refusal(architecture, name: str = "fbnetv2_dcs") -> str:
@@ -102,9 +102,9 @@ def refusal(architecture, name: str = "fbnetv2_dcs") -> str:
     return str(caught.value)
 
 
-def test_files_that_are_no_architecture_are_refused(tmp_path):
+def test_files_that_are_not_an_architecture_are_refused(tmp_path):
     missing = refusal(str(tmp_path / "none.json"))
-    assert "no architecture at" in missing and found_architectures()[0] in missing
+    assert "no architecture at" in missing and packaged_architectures()[0] in missing
     file = tmp_path / "found.json"
     for text in ("{", "[]", '{"space": "fbnetv2"}', '{"widths": 3}', "null"):
         file.write_text(text)
@@ -113,12 +113,12 @@ def test_files_that_are_no_architecture_are_refused(tmp_path):
 
 
 def test_another_spaces_architecture_is_refused():
-    message = refusal(drawn(), "fbnetv2_large_dcs")
+    message = refusal(random_architecture(), "fbnetv2_large_dcs")
     assert "'fbnetv2'" in message and "'fbnetv2_large'" in message
 
 
 def test_wrong_entries_are_named():
-    good = dataclasses.asdict(drawn())
+    good = dataclasses.asdict(random_architecture())
     assert "widths[3] is 17" in refusal(good | {"widths": [*good["widths"][:3], 17] + [0] * 14})
     assert "17 expansions, but 18 blocks" in refusal(good | {"expansions": [1.25] * 17})
     assert "widths must be a list" in refusal(good | {"widths": 16})
@@ -128,5 +128,5 @@ def test_wrong_entries_are_named():
     assert "dcs_sw" in refusal(wrong, "fbnetv2_dcs_sw")
 
 
-def test_networks_without_spaces_have_no_architecture():
-    assert "architecture" in refusal(drawn(), "mobilenetv2_dcs")
+def test_networks_without_a_space_have_no_option_architecture():
+    assert "architecture" in refusal(random_architecture(), "mobilenetv2_dcs")

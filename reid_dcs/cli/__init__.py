@@ -1,0 +1,42 @@
+"""The command ``reid-dcs``. Nothing heavy is imported before the arguments are parsed."""
+
+import sys
+from collections.abc import Sequence
+from pkgutil import resolve_name
+
+COMMANDS = {
+    "train": ("reid_dcs.cli.runs:train", "train a network and evaluate it"),
+    "search": ("reid_dcs.cli.runs:search", "search a network's channels, train and evaluate it"),
+    "eval": ("reid_dcs.cli.runs:evaluate", "evaluate trained weights"),
+    "data": ("reid_dcs.cli.data:data", "check a data set, or decode it once"),
+    "zoo": ("reid_dcs.cli.weights:zoo", "list, download and verify trained weights"),
+    "export": ("reid_dcs.cli.weights:export", "write a network as ONNX or safetensors"),
+    "gradcam": ("reid_dcs.cli.pictures:gradcam", "draw where networks see a person"),
+    "channels": ("reid_dcs.cli.pictures:channels", "draw what attention selects"),
+}
+"""Each sub-command: the function that takes its arguments, and a line of help."""
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a sub-command.
+
+    Args:
+        arguments: the command line after ``reid-dcs``; by default this process's.
+    """
+    from reid_dcs.cli.parsers import Parser
+
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    parser = Parser(
+        "reid-dcs",
+        "Person re-identification with Differentiable Channel Selection.",
+        epilog="\n".join(
+            [
+                "commands:",
+                *(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()),
+                "\nreid-dcs COMMAND --help explains a command.",
+            ]
+        ),
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    command = parser.parse_args(given[:1]).command
+    resolve_name(COMMANDS[command][0])(given[1:])

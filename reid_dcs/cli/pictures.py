@@ -1,0 +1,66 @@
+"""The commands ``gradcam`` and ``channels``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from reid_dcs.cli.parsers import PictureParser, file_or_folder
+
+
+def gradcam(arguments: Sequence[str]) -> None:
+    parser = PictureParser("reid-dcs gradcam", "Grad-CAM: where networks see a person.")
+    parser.add_argument(
+        "--identity", type=int, help="number in training; by default the one that is predicted"
+    )
+    parser.add_argument(
+        "--pair", type=file_or_folder, metavar="IMAGE", help="explain the similarity to this image"
+    )
+    parser.add_argument(
+        "--layer", default="", help="name of a module; by default the last one that gives a map"
+    )
+
+    def action(**given: Any) -> None:
+        from reid_dcs.visual import compare
+
+        compare.gradcam(**given)
+
+    parser.run(arguments, action)
+
+
+def channels(arguments: Sequence[str]) -> None:
+    parser = PictureParser(
+        "reid-dcs channels", "What attention selects: affinities of positions, or channel windows."
+    )
+    parser.add_argument("what", choices=("affinity", "windows"))
+    parser.add_argument(
+        "--at", type=_pixel, action="append", metavar="X,Y", help="a query, in pixels of the image"
+    )
+    parser.add_argument(
+        "--grid", type=_cells, metavar="ROWSxCOLUMNS", help="queries spread over the image; 4x2"
+    )
+
+    def action(what: str, at: list | None, grid: tuple | None, **given: Any) -> None:
+        if what == "windows" and (at or grid):
+            parser.error("--at and --grid are for affinity")
+        from reid_dcs.visual import compare
+
+        if what == "windows":
+            compare.windows(**given)
+        else:
+            compare.affinity(**given, at=at or (), grid=grid or compare.GRID)
+
+    parser.run(arguments, action)
+
+
+def _pixel(text: str) -> tuple[int, int]:
+    x, y = map(int, text.split(","))
+    return x, y
+
+
+def _cells(text: str) -> tuple[int, int]:
+    rows, columns = map(int, text.split("x"))
+    if rows < 1 or columns < 1:
+        raise ValueError
+    return rows, columns
+
+
+_pixel.__name__, _cells.__name__ = "pixel", "cells"  # argparse names them in its errors

@@ -1,0 +1,106 @@
+"""The commands ``zoo`` and ``export``."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reid_dcs.cli.parsers import Parser, file_or_folder
+
+
+def zoo(arguments: Sequence[str]) -> None:
+    parser = Parser(
+        "reid-dcs zoo",
+        "Trained weights by name. The status of verify is 1 if a file is damaged.",
+    )
+    parser.add_argument("action", choices=("list", "download", "verify"))
+    parser.add_argument("name", nargs="?", help="of the weights to download")
+    parser.add_argument(
+        "--output-dir",
+        metavar="DIR",
+        type=file_or_folder,
+        help="folder to use instead of the cache (REID_DCS_CACHE)",
+    )
+    parser.add_debug()
+    given = parser.parse_args(arguments)
+    if (given.action == "download") != (given.name is not None):
+        parser.error("download takes one NAME, list and verify take none")
+    action = {"list": _list, "download": _download, "verify": _verify}[given.action]
+    parser.carry_out(lambda: action(given), given.debug)
+
+
+def _list(_: argparse.Namespace) -> None:
+    """Print one line per file: metrics in per cent, a star where only its authors state them."""
+    from reid_dcs.zoo import cache_folder, read_manifest
+
+    print(f"{'name':30} {'input':>8} {'measured on':>12} {'mAP':>6} {'rank1':>6}  licence")
+    for name, entry in read_manifest().items():
+        size = f"{entry.preprocessing.height}x{entry.preprocessing.width}"
+        on, star = entry.evaluated_on or entry.trained_on, "*" if entry.stated_by else " "
+        metrics = " ".join(f"{entry.metrics[key]:6.1%}" for key in ("mAP", "rank1"))
+        print(f"{name:30} {size:>8} {on:>12} {metrics}{star} {entry.licence}")
+    print(f"\n* as their authors state, not measured here\ncache: {cache_folder()}")
+
+
+def _download(given: argparse.Namespace) -> None:
+    from reid_dcs.zoo import download, find_entry
+
+    print(download(given.name, find_entry(given.name), _folder(given.output_dir)))
+
+
+def _verify(given: argparse.Namespace) -> None:
+    from reid_dcs.zoo import verify
+
+    found = verify(_folder(given.output_dir))
+    for path, wrong in found.items():
+        print(f"{path} {wrong or 'is intact'}")
+    sys.exit(1 if any(found.values()) else 0)
+
+
+def _folder(given: str | None) -> Path | None:
+    return None if given is None else Path(given)
+
+
+def export(arguments: Sequence[str]) -> None:
+    parser = Parser(
+        "reid-dcs export",
+        "Export a trained network: an ONNX graph, compared with PyTorch first, or safetensors.",
+    )
+    parser.add_argument(
+        "--weights",
+        required=True,
+        type=file_or_folder,
+        help="checkpoint, or name of the model zoo",
+    )
+    parser.add_argument("--model", help="network, if the weights do not say it")
+    where = parser.add_mutually_exclusive_group()
+    where.add_argument(
+        "--output", type=file_or_folder, metavar="FILE", help="ends in .onnx or .safetensors"
+    )
+    where.add_argument(
+        "--output-dir",
+        type=file_or_folder,
+        metavar="DIR",
+        help="folder for <model>.onnx; by default the current one",
+    )
+    parser.add_argument(
+        "--images", type=file_or_folder, metavar="DIR", help="images to check the graph on"
+    )
+    parser.add_argument(
+        "--preprocess",
+        action="store_true",
+        help="the graph takes uint8 (B, H, W, 3), RGB, and normalizes it",
+    )
+    parser.add_debug()
+    given = parser.parse_args(arguments)
+    parser.carry_out(lambda: _export(given), given.debug)
+
+
+def _export(given: argparse.Namespace) -> None:
+    from reid_dcs.inference.export import export
+
+    output = Path(given.output or given.output_dir or ".")
+    path, difference = export(
+        given.weights, output, given.model, _folder(given.images), given.preprocess
+    )
+    print(f"{path}: {difference}")

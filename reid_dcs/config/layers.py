@@ -1,0 +1,289 @@
+"""Layers of settings: read from files, the command line and Python, checked, and merged."""
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from copy import deepcopy
+from dataclasses import asdict, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, get_origin, get_type_hints
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
+
+from reid_dcs.config.settings import RENAMED, SETTINGS, PrepareData, Run
+from reid_dcs.errors import InputError
+
+Settings = TypeVar("Settings")
+"""One of the classes of :data:`reid_dcs.config.SETTINGS`."""
+
+Layer = Run | PrepareData | Mapping[str, Any]
+"""Some settings, as a nested mapping; or an object of a settings class."""
+
+
+def compose(kind: type[Settings], *layers: Layer) -> Settings:
+    """Put layers over the defaults of a command's settings; a later layer wins.
+
+    Args:
+        kind: :class:`TrainRun`, :class:`SearchRun`, :class:`EvaluateRun` or :class:`PrepareData`.
+        layers: nested mappings, or objects of a settings class.
+
+    Raises:
+        InputError: an unknown key, one that the command would ignore, a wrong type or a value out
+            of range.
+    """
+    plain = [_escaped(as_layer(kind, layer)) for layer in layers]
+    try:
+        settings: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), *plain))
+    except OmegaConfBaseException as error:
+        what = str(error).splitlines()[0]
+        key = f"{error.full_key}: " if error.full_key else ""
+        raise InputError(f"configuration: {key}{what}") from error
+    _check_ranges(settings)
+    if getattr(settings, "output_dir", None) == "":
+        settings.output_dir = str(Path("outputs", settings.data.name, settings.model.name))
+    return settings
+
+
+def as_layer(kind: type, layer: Layer, where: str = "configuration") -> dict[str, Any]:
+    """A layer in plain types, its keys checked, text as text and ``~`` expanded.
+
+    Of an object of a settings class only what differs from the defaults is taken, so that an
+    evaluation can take the rest from the weights.
+
+    Args:
+        kind: the settings class that it is a layer of.
+        where: the source of the layer, for errors.
+
+    Raises:
+        InputError: a key that the command would ignore, an old key, or a number in place of text.
+    """
+    if isinstance(layer, Run | PrepareData):
+        layer = _difference(asdict(layer), asdict(type(layer)()))
+    return _checked(kind, kind, layer, "", where)
+
+
+def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge nested mappings; a later one wins."""
+    merged: dict[str, Any] = {}
+    for layer in layers:
+        for key, value in layer.items():
+            both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+            merged[key] = merge_layers(merged[key], value) if both else value
+    return merged
+
+
+def read_config(path: str | Path) -> dict[str, Any]:
+    """Read a YAML file.
+
+    Raises:
+        InputError: no such file, not YAML, or not keys and values.
+    """
+    try:
+        content: Any = OmegaConf.to_container(
+            OmegaConf.load(os.path.expanduser(path)), resolve=True
+        )
+    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        raise InputError(f"configuration file {path}: {reason}") from error
+    if not isinstance(content, dict):
+        raise InputError(f"configuration file {path}: expected keys and values")
+    return content
+
+
+def parse_overrides(kind: type, overrides: list[str]) -> dict[str, Any]:
+    """Parse ``["train.epochs=3", "model.options.windows=1"]`` into a layer.
+
+    The value of a text setting is taken as it is, any other value as YAML.
+
+    Raises:
+        InputError: not ``key=value``, or the value is not YAML.
+    """
+    layer: dict[str, Any] = {}
+    for override in overrides:
+        key, equals, text = override.partition("=")
+        if not key or not equals:
+            raise InputError(f"expected key=value, not {override!r}")
+        value = _parse(_hint(kind, key), override, text)
+        for name in reversed(key.split(".")):
+            value = {name: value}
+        layer = merge_layers(layer, value)
+    return layer
+
+
+def to_layer(settings: Any) -> dict[str, Any]:
+    """Settings in plain types, as checkpoints hold them."""
+    return asdict(settings)
+
+
+def to_yaml(settings: Any) -> str:
+    """Settings as a file that :func:`read_config` reads back."""
+    return OmegaConf.to_yaml(OmegaConf.create(_escaped(asdict(settings))))
+
+
+def upgraded(stored: Mapping[str, Any], kind: type) -> dict[str, Any]:
+    """The settings of an earlier run, perhaps of an earlier version, as ``kind`` has them.
+
+    Old keys get their new names, settings that did not exist get their defaults, and those of
+    other commands are left out.
+    """
+    settings = deepcopy(dict(stored))
+    for old, new in RENAMED.items():
+        *groups, leaf = old.split(".")
+        node = settings
+        for group in groups:
+            node = node.get(group, {})
+        if leaf in node:
+            node[new.rpartition(".")[2]] = node.pop(leaf)
+    return _completed(kind, settings)
+
+
+def has_setting(kind: type, name: str) -> bool:
+    """Whether a settings class has the setting or group of that name, such as ``data.root``."""
+    return _hint(kind, name) is not None
+
+
+def _hint(kind: type, name: str) -> Any:
+    """The type of a setting, or None; Any below a group without fixed keys."""
+    hint: Any = kind
+    for part in name.split("."):
+        if get_origin(hint) is dict or hint is Any:
+            return Any
+        hint = get_type_hints(hint).get(part) if is_dataclass(hint) else None
+    return hint
+
+
+def _is_text(hint: Any) -> bool:
+    return hint is str or get_origin(hint) is Literal
+
+
+def _is_switch_or_text(hint: Any) -> bool:
+    return hint == bool | str
+
+
+def _parse(hint: Any, override: str, text: str) -> Any:
+    if _is_text(hint):
+        return text
+    if _is_switch_or_text(hint):
+        return {"true": True, "false": False}.get(text.lower(), text)
+    try:
+        parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
+    except (OmegaConfBaseException, YAMLError) as error:
+        raise InputError(f"{override}: {str(error).splitlines()[0]}") from error
+    return parsed["value"]
+
+
+def _checked(
+    kind: type, group: type, layer: Mapping[str, Any], prefix: str, where: str
+) -> dict[str, Any]:
+    hints = get_type_hints(group)
+    metadata = {item.name: item.metadata for item in fields(group)}
+    checked = {}
+    for key, value in layer.items():
+        name, hint = f"{prefix}{key}", hints.get(key)
+        if hint is None:
+            if isinstance(value, Mapping) and not value and not prefix:
+                continue  # an empty group
+            _refuse(kind, next(_leaves(name, value)), where)
+            checked[key] = value  # no command has it: merging suggests a name
+        elif isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
+            checked[key] = _checked(kind, hint, value, f"{name}.", where)
+        else:
+            checked[key] = _leaf(name, hint, value, metadata[key].get("path", False), where)
+    return checked
+
+
+def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
+    if isinstance(value, os.PathLike):
+        value = os.fspath(value)
+    if isinstance(value, bool) and _is_switch_or_text(hint):
+        return value
+    text = _is_text(hint) or _is_switch_or_text(hint)
+    if text and isinstance(value, bool | int | float):
+        raise InputError(
+            f"{where}: {name} is text, but YAML or Python made {value!r} of it: put it in quotes"
+        )
+    if is_path and isinstance(value, str):
+        return os.path.expanduser(value)
+    if is_path and isinstance(value, Mapping):
+        return {
+            key: os.path.expanduser(option) if str(option).startswith("~/") else option
+            for key, option in value.items()
+        }
+    return value
+
+
+def _leaves(name: str, value: Any) -> Iterator[str]:
+    if isinstance(value, Mapping) and value:
+        for key, below in value.items():
+            yield from _leaves(f"{name}.{key}", below)
+    else:
+        yield name
+
+
+def _refuse(kind: type, name: str, where: str) -> None:
+    """Raise if the setting was renamed, or is another command's."""
+    new = name
+    for old, todays in RENAMED.items():
+        if new == old or new.startswith(f"{old}."):
+            new = todays + new[len(old) :]
+    if new != name:
+        raise InputError(f"{where}: {name} is now {new}")
+    commands = [command for command, other in SETTINGS.items() if has_setting(other, name)]
+    if commands:
+        this = [command for command, other in SETTINGS.items() if other is kind]
+        raise InputError(
+            f"{where}: {this[0] if this else 'this command'} would ignore {name}, "
+            f"which is a setting of {' and '.join(commands)}"
+        )
+
+
+def _difference(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
+    found = {}
+    for key, value in settings.items():
+        if key in defaults and value == defaults[key]:
+            continue
+        both = isinstance(value, dict) and isinstance(defaults.get(key), dict)
+        found[key] = _difference(value, defaults[key]) if both else value
+    return found
+
+
+def _completed(group: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    defaults, hints = asdict(group()), get_type_hints(group)
+    for key in defaults:
+        if key in stored:
+            below = is_dataclass(hints[key])
+            defaults[key] = _completed(hints[key], stored[key]) if below else stored[key]
+    return defaults
+
+
+def _escaped(value: Any) -> Any:
+    """The same text for OmegaConf, to which ``${`` would be an interpolation."""
+    if isinstance(value, str):
+        return value.replace("${", "\\${")
+    if isinstance(value, Mapping):
+        return {key: _escaped(below) for key, below in value.items()}
+    return value
+
+
+_BOUNDS = {
+    "at_least": ("at least", float.__ge__),
+    "at_most": ("at most", float.__le__),
+    "above": ("above", float.__gt__),
+    "below": ("below", float.__lt__),
+}
+
+
+def _check_ranges(group: Any, prefix: str = "") -> None:
+    for item in fields(group):
+        name, value = f"{prefix}{item.name}", getattr(group, item.name)
+        if is_dataclass(value):
+            _check_ranges(value, f"{name}.")
+        for number in value if isinstance(value, list) else [value]:
+            if isinstance(number, float) and not math.isfinite(number):
+                raise InputError(f"configuration: {name} must be a finite number, not {number}")
+            for bound, limit in item.metadata.get("bounds", {}).items():
+                words, holds = _BOUNDS[bound]
+                if not holds(float(number), float(limit)):
+                    raise InputError(f"configuration: {name} must be {words} {limit}, not {number}")

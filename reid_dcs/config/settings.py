@@ -1,0 +1,250 @@
+"""Every setting, with its type, default and range: one class for each command.
+
+The defaults train a DCS network on the generated data set, in minutes on two cores. A class holds
+only what its command uses; the groups that several commands share are built by inheritance.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+
+
+def _number(default: float, **bounds: float) -> Any:
+    """A number with bounds: ``at_least``, ``at_most``, ``above`` or ``below``."""
+    return field(default=default, metadata={"bounds": bounds})
+
+
+def _probability(default: float) -> Any:
+    return _number(default, at_least=0, at_most=1)
+
+
+def _path(default: Any) -> Any:
+    """A file or folder; a leading ``~`` is the home folder."""
+    return field(default=default, metadata={"path": True})
+
+
+def _options() -> Any:
+    """Keyword arguments; a text that begins with ``~/`` is a path."""
+    return field(default_factory=dict, metadata={"path": True})
+
+
+# The generators of random numbers are seeded with multiples of the seed, in 64 bits.
+_SEEDS = {"at_least": 0, "at_most": 2**32 - 1}
+
+
+@dataclass
+class ModelConfig:
+    """The network."""
+
+    name: str = "mobilenetv2_dcs"  # one of reid_dcs.list_models() or of torchreid's models
+    options: dict[str, Any] = _options()  # of the attention and the backbone, such as windows: 1
+
+
+@dataclass
+class TrainModelConfig(ModelConfig):
+    """The network, and the weights that training starts from."""
+
+    pretrained: bool | str = _path(False)  # true: download ImageNet weights; or a local file
+
+
+@dataclass
+class ImagesConfig:
+    """The data set, and the size that its images are resized to."""
+
+    name: str = "synthetic"
+    root: str = _path("datasets")  # folder of the data set, or the one that contains it
+    options: dict[str, Any] = _options()  # of the data set, such as split_id: 3
+    height: int = _number(64, at_least=16)  # pixels
+    width: int = _number(32, at_least=16)
+
+
+@dataclass
+class EvaluateDataConfig(ImagesConfig):
+    """The images, and where decoded ones are kept."""
+
+    mapped: bool = False  # read decoded images from a file under <root>/stores, not from memory
+
+
+@dataclass
+class TrainDataConfig(EvaluateDataConfig):
+    """The images, and how a training batch is sampled and augmented."""
+
+    batch_size: int = _number(32, at_least=1)  # P identities x num_instances images
+    num_instances: int = _number(2, at_least=1)  # images of each identity in a batch
+    flip: float = _probability(0.5)  # of a horizontal flip
+    padding: int = _number(2, at_least=0)  # pixels added on each side before a random crop
+    erasing: float = _probability(0.0)  # of random erasing
+    brightness: float = _probability(0.0)  # jitter: a factor between 1 - value and 1 + value
+    contrast: float = _probability(0.0)  # jitter, likewise
+    mixup: float = _number(0.0, at_least=0)  # alpha of the Beta distribution; 0: no mixup
+
+
+@dataclass
+class OptimizerConfig:
+    """An optimizer and its learning rate schedule."""
+
+    optimizer: Literal["adam", "sgd"] = "adam"
+    learning_rate: float = _number(2e-3, at_least=0)
+    momentum: float = _number(0.9, at_least=0, below=1)  # of sgd
+    weight_decay: float = _number(1e-4, at_least=0)
+    schedule: Literal["cosine", "step"] = "cosine"  # cosine: to zero; step: at the milestones
+    milestones: list[int] = field(  # epochs after which the rate is multiplied by lr_decay
+        default_factory=list, metadata={"bounds": {"at_least": 1}}
+    )
+    lr_decay: float = _number(0.1, above=0, at_most=1)
+    warmup_epochs: float = _number(2, at_least=0)  # linear warmup from a hundredth of the rate
+
+
+@dataclass
+class TrainConfig(OptimizerConfig):
+    """The training recipe. An optimizer step takes ``accumulate`` batches."""
+
+    epochs: int = _number(18, at_least=1)
+    frozen_epochs: int = _number(0, at_least=0)  # the first epochs, which train only the head
+    accumulate: int = _number(1, at_least=1)  # batches whose mean gradient makes one step
+    clip_norm: float = _number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
+    ema: float = _number(0.0, at_least=0, below=1)  # decay of the weights' moving average; 0: none
+    label_smoothing: float = _number(0.1, at_least=0, below=1)
+    margin: float = _number(0.3, at_least=0)  # of the triplet loss
+    soft_margin: bool = False  # log(1 + exp(.)) instead of the margin
+    triplet_weight: float = _number(1.0, at_least=0)  # of the triplet loss in the total loss
+    precision: Precision = "auto"
+    compile: bool | None = None  # torch.compile; null: on accelerators only
+    sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
+
+
+def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_decay: float) -> Any:
+    return field(
+        default_factory=lambda: OptimizerConfig(
+            optimizer, rate, weight_decay=weight_decay, warmup_epochs=0
+        )
+    )
+
+
+@dataclass
+class SearchConfig:
+    """Algorithm 1: the search for channels that precedes the training."""
+
+    epochs: int = _number(10, at_least=1)
+    # p, the fraction of each epoch's batches (the last ones) that update the windows
+    window_share: float = _number(0.2, above=0, below=1)
+    weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network
+    window_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.3, 0.0)  # of the windows
+    logit_optimizer: OptimizerConfig = _search_optimizer("adam", 0.03, 0.0)  # Gumbel-softmax logits
+    temperature: float = _number(5.0, at_least=1e-6)  # of the Gumbel softmax, in the first epoch
+    temperature_decay: float = _number(0.956, above=0, at_most=1)  # a factor per epoch
+    temperature_floor: float = _number(0.1, at_least=1e-6)  # the lowest temperature
+    # billions of multiply-adds of the network that is derived from a supergraph; 0: no target
+    target_gmacs: float = _number(0.0, at_least=0)
+    cost_weight: float = _number(1.0, at_least=0)  # of the distance from the target in the loss
+    retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"  # docs/search.md
+    calibration: int = _number(256, at_least=1)  # training images that windows.json is computed on
+
+
+@dataclass
+class AblationConfig:
+    """The rows of a table, each a run of its own; no rows: a single run."""
+
+    rows: dict[str, Any] = field(default_factory=dict)  # row: its settings, and paper: [mAP, R1]
+    seeds: list[int] = field(default_factory=lambda: [1, 2, 3], metadata={"bounds": _SEEDS})
+
+
+@dataclass
+class EvalConfig:
+    """How query and gallery are compared."""
+
+    metric: Literal["cosine", "euclidean"] = "cosine"
+    batch_size: int = _number(128, at_least=1)
+
+
+@dataclass
+class TrainEvalConfig(EvalConfig):
+    """The evaluations of a training run."""
+
+    every: int = _number(0, at_least=0)  # epochs between evaluations; 0: only after the last
+
+
+@dataclass
+class FullEvalConfig(EvalConfig):
+    """The evaluation of trained weights."""
+
+    weights: str = _path("")  # checkpoint, or a name of the model zoo
+    flip: bool = False  # average the features of an image and its mirror image
+    precision: Precision = "float32"
+    keep_features: bool = True  # keep them for the next evaluation, in output_dir or by the weights
+    average_precision: Literal["rectangle", "trapezoid"] = "rectangle"  # trapezoid: Market's MATLAB
+    single_shot: bool = False  # CUHK03's classic CMC: one gallery image per identity, by the seed
+    rerank: bool = False  # k-reciprocal re-ranking; not comparable with single-query results
+    k1: int = _number(20, at_least=1)  # neighbors in re-ranking
+    k2: int = _number(6, at_least=1)  # neighbors for query expansion in re-ranking
+    rerank_weight: float = _probability(0.3)  # of the original distance in re-ranking
+    ranks: int = _number(0, at_least=0)  # length of the ranked lists in ranks.png; 0: no picture
+    rank_queries: Literal["random", "worst", "best"] = "random"  # which queries, by their AP
+    report: bool = False  # write report.html
+
+
+@dataclass
+class Run:
+    """What training, search and evaluation have in common."""
+
+    seed: int = _number(1, **_SEEDS)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    output_dir: str = _path("")  # empty: outputs/<data.name>/<model.name>
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+
+
+@dataclass
+class TrainRun(Run):
+    """Settings of ``train``."""
+
+    model: TrainModelConfig = field(default_factory=TrainModelConfig)
+    data: TrainDataConfig = field(default_factory=TrainDataConfig)
+    eval: TrainEvalConfig = field(default_factory=TrainEvalConfig)
+    resume: str = _path("none")  # none, auto (output_dir's last checkpoint, if any) or a file
+    train: TrainConfig = field(default_factory=TrainConfig)
+    ablation: AblationConfig = field(default_factory=AblationConfig)
+
+
+@dataclass
+class SearchRun(TrainRun):
+    """Settings of ``search``: the search, and the training and evaluation that follow it."""
+
+    search: SearchConfig = field(default_factory=SearchConfig)
+
+
+@dataclass
+class EvaluateRun(Run):
+    """Settings of ``eval``; the weights say which model, size and data set are the defaults."""
+
+    eval: FullEvalConfig = field(default_factory=FullEvalConfig)
+
+
+@dataclass
+class PrepareData:
+    """Settings of ``data``."""
+
+    data: ImagesConfig = field(default_factory=lambda: ImagesConfig(height=256, width=128))
+
+
+SETTINGS: dict[str, type] = {
+    "train": TrainRun,
+    "search": SearchRun,
+    "eval": EvaluateRun,
+    "data": PrepareData,
+}
+"""The settings class of each command."""
+
+RENAMED = {
+    "train.decay": "train.lr_decay",
+    "search.share": "search.window_share",
+    "search.weights": "search.weight_optimizer",
+    "search.windows": "search.window_optimizer",
+    "search.logits": "search.logit_optimizer",
+    "search.weight_optimizer.decay": "search.weight_optimizer.lr_decay",
+    "search.window_optimizer.decay": "search.window_optimizer.lr_decay",
+    "search.logit_optimizer.decay": "search.logit_optimizer.lr_decay",
+}
+"""Old names of settings and groups, and the new ones; applied in this order."""

@@ -1,0 +1,46 @@
+"""Run code once another package has been imported, without importing it."""
+
+import sys
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+
+
+def after_import(name: str, action: Callable[[], None]) -> None:
+    """Call ``action`` once, right after ``name`` is imported; now, if it is imported already."""
+    if name in sys.modules:
+        action()
+    else:
+        sys.meta_path.insert(0, _AfterImport(name, action))
+
+
+class _AfterImport:
+    """A finder of one package, whose loader is followed by an action."""
+
+    def __init__(self, name: str, action: Callable[[], None]) -> None:
+        self.name, self.action = name, action
+
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if name != self.name:
+            return None
+        for finder in sys.meta_path:
+            if finder is not self and (spec := finder.find_spec(name, path, target)):
+                return self._followed(spec)
+        return None
+
+    def _followed(self, spec: ModuleSpec) -> ModuleSpec:
+        loader = spec.loader
+        if loader is None:  # a namespace package executes nothing
+            return spec
+        execute = loader.exec_module
+
+        def execute_and_act(module: ModuleType) -> None:
+            execute(module)
+            if self in sys.meta_path:
+                sys.meta_path.remove(self)
+                self.action()
+
+        loader.exec_module = execute_and_act  # type: ignore[method-assign]  # of this loader only
+        return spec
