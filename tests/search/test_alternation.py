@@ -36,8 +36,8 @@ def make_trainer(kind, penalty=None):
     search = SearchConfig(
         epochs=EPOCHS,
         window_share=0.4,
-        weights=OptimizerConfig("sgd", 0.01, weight_decay=0.1, warmup_epochs=0),
-        windows=OptimizerConfig("sgd", 0.5, warmup_epochs=0),
+        weight_optimizer=OptimizerConfig("sgd", 0.01, weight_decay=0.1, warmup_epochs=0),
+        window_optimizer=OptimizerConfig("sgd", 0.5, warmup_epochs=0),
         temperature=4.0,
         temperature_decay=0.5,
     )
