@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention.affinity import channel_attention
 from reid_dcs.attention.mask import overlap_union
-from reid_dcs.attention.query import MODES, UNIONS, windowed_query
+from reid_dcs.attention.query import DEFAULT_MODE, MODES, UNIONS, windowed_query
 
 
 class Windows(NamedTuple):
@@ -52,7 +52,7 @@ class WindowedAttention(nn.Module):
     """
 
     def __init__(
-        self, channels: int, *, mode: str = "mask", union: str = "max", zero_init: bool = True
+        self, channels: int, *, mode: str = DEFAULT_MODE, union: str = "max", zero_init: bool = True
     ) -> None:
         super().__init__()
         if mode not in MODES:

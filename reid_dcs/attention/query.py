@@ -8,24 +8,28 @@ position is computed on these. Once i's windows are known, that affinity is bili
 
 from torch import Tensor
 
+from reid_dcs.attention.bilinear import BilinearQuery
 from reid_dcs.attention.interp import InterpolatedQuery
 from reid_dcs.attention.mask import MaskedQuery
 
-MODES = {"interp": InterpolatedQuery, "mask": MaskedQuery}
+MODES = {"bilinear": BilinearQuery, "interp": InterpolatedQuery, "mask": MaskedQuery}
+DEFAULT_MODE = "bilinear"
+"""How windows are read unless a caller or a block says otherwise."""
 UNIONS = ("max", "sum")
 
 
 def windowed_query(
-    x: Tensor, start: Tensor, length: Tensor, *, mode: str = "interp", union: str = "max"
+    x: Tensor, start: Tensor, length: Tensor, *, mode: str = DEFAULT_MODE, union: str = "max"
 ) -> Tensor:
     """``y_i = A_i x_i``, where A_i is the selection of i's M windows.
 
     Args:
         x: features, (B, N, C).
         start, length: windows in channels, (B, N, M), or (M,) for the same windows everywhere.
-        mode: ``"interp"`` reads a fractional window by Eqs. (3)-(5), on query and key alike;
-            ``"mask"`` weighs each channel of the query by its overlap with the window. They are
-            equal at integer start and length.
+        mode: how a fractional window is read. ``"bilinear"``: Eqs. (3)-(5) on the affinity, the
+            blend of the four whole windows around it; ``"interp"``: Eqs. (3)-(5) on the features
+            of query and key; ``"mask"``: each channel of the query weighed by its overlap with
+            the window. All are equal at whole start and length.
         union: how M windows join: ``"max"`` is the set union at integers; ``"sum"`` counts
             overlaps twice and gives nested windows a gradient.
 

@@ -4,6 +4,8 @@ A window is a start s and a length l in channels; channel p is the interval ``[p
 are real numbers, so that a gradient can move them.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -56,15 +58,53 @@ def channel_overlap(start: Tensor, length: Tensor, like: Tensor) -> Tensor:
     Returns:
         (B, N, C), or (C,) for the same window everywhere.
     """
-    p = torch.arange(like.shape[-1], device=start.device, dtype=start.dtype)  # (C,)
+    return fill(start + length, like).sub_(fill(start, like))
 
-    def fill(edge: Tensor) -> Tensor:
-        """What the channels below the edge fill of each channel."""
-        if like.stride(-1) == 1 or edge.ndim == 1:
-            return (edge - p).clamp_(0, 1)
-        return (edge.mT - p.unsqueeze(-1)).clamp_(0, 1).mT  # channels outermost, as in memory
 
-    return fill(start + length).sub_(fill(start))
+def fill(edge: Tensor, like: Tensor) -> Tensor:
+    """How much of each channel lies below an edge, ``clamp(edge - p, 0, 1)``: -> (B, N, C)."""
+    return from_channels(edge, like).clamp_(0, 1)
+
+
+def from_channels(edge: Tensor, like: Tensor) -> Tensor:
+    """``edge - p``, the way from the beginning of each channel to an edge.
+
+    Args:
+        edge: (B, N, 1), or (1,) for the same one everywhere.
+        like: (B, N, C), for its number of channels and its memory layout.
+
+    Returns:
+        (B, N, C), or (C,) for the same edge everywhere.
+    """
+    p = torch.arange(like.shape[-1], device=edge.device, dtype=edge.dtype)  # (C,)
+    if like.stride(-1) == 1 or edge.ndim == 1:
+        return edge - p
+    return (edge.mT - p.unsqueeze(-1)).mT  # channels outermost, as in memory
+
+
+def join_windows(
+    overlap: Callable[[Tensor, Tensor, Tensor], Tensor],
+    x: Tensor,
+    start: Tensor,
+    length: Tensor,
+    union: str,
+) -> Tensor:
+    """The weights of M windows on the channels, joined one by one, in x's type.
+
+    Args:
+        overlap: gives the weights of one window, such as :func:`channel_overlap`.
+        x: (B, N, C).
+        start, length: (B, N, M), or (M,) for the same windows everywhere.
+        union: ``"max"`` or ``"sum"``.
+
+    Returns:
+        (B, N, C), or (C,) for the same windows everywhere.
+    """
+    weights = overlap(start[..., :1], length[..., :1], x)
+    for m in range(1, start.shape[-1]):
+        one = (..., slice(m, m + 1))
+        weights = join_(weights, overlap(start[one], length[one], x), union)
+    return weights.to(x.dtype)
 
 
 def join_(weights: Tensor, other: Tensor, union: str) -> Tensor:

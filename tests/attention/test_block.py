@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.attention import ATTENTIONS, build_attention, report_windows
+from reid_dcs.attention.query import MODES
 
 SIZES = [(24, 5, 3), (8, 6, 4)]  # (C, H, W): fewer positions than channels, and more
 kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
@@ -70,7 +71,7 @@ def test_without_zero_init_it_attends(kind, size, training):
 
 @kinds
 @sizes
-@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("mode", list(MODES))
 def test_every_parameter_gets_a_gradient(kind, size, mode):
     block = active_block(kind, size[0], mode=mode)
     (block(feature_map(4, *size)) * feature_map(4, *size, seed=1)).sum().backward()
@@ -100,7 +101,7 @@ def test_an_image_does_not_see_its_batch(kind, size):
 
 @kinds
 @sizes
-@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("mode", list(MODES))
 def test_autocast_trains(kind, size, mode):
     """bfloat16 stays near float32, forward; backward reaches every parameter."""
     block = active_block(kind, size[0], mode=mode)
