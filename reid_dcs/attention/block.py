@@ -49,6 +49,8 @@ class WindowedAttention(nn.Module):
     Attributes:
         reach: windows lie in the first so many channels: all of them, unless a search masks the
             last ones; then a number of channels, whole or not, as a 0-D tensor.
+        softness: the scale of the windows' edges in channels. 0, hard edges, unless a search
+            anneals it (:func:`soften`).
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class WindowedAttention(nn.Module):
         self.channels, self.mode, self.union = channels, mode, union
         self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
         self.reach: float | Tensor = channels
+        self.softness = 0.0
         self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         if zero_init:
@@ -83,10 +86,16 @@ class WindowedAttention(nn.Module):
 
     def attend(self, tokens: Tensor, windows: Windows) -> Tensor:
         """``(1/N) R X``: (B, N, C) -> (B, N, C)."""
-        query = windowed_query(tokens, *windows, mode=self.mode, union=self.union)
+        query = self.query(tokens, windows)
         if self.kept is None:
             return channel_attention(query, tokens, tokens)
         return channel_attention(query[..., self.kept], tokens[..., self.kept], tokens)
+
+    def query(self, tokens: Tensor, windows: Windows) -> Tensor:
+        """The tokens read through the windows: (B, N, D) -> (B, N, D)."""
+        return windowed_query(
+            tokens, *windows, mode=self.mode, union=self.union, softness=self.softness
+        )
 
     def keep(self, channels: Tensor) -> None:
         """Have affinities read these channels alone, (C,) bool; windows elsewhere find nothing."""
@@ -117,8 +126,7 @@ class SharedWindowAttention(WindowedAttention):
         if self.kept is not None or last - first == self.channels:
             return super().attend(tokens, windows)
         key = tokens[..., first:last]  # (B, N, D)
-        shifted = windows.start - first, windows.length
-        query = windowed_query(key, *shifted, mode=self.mode, union=self.union)
+        query = self.query(key, Windows(windows.start - first, windows.length))
         return channel_attention(query, key, tokens)
 
     def touched(self, windows: Windows) -> tuple[int, int]:
@@ -127,7 +135,7 @@ class SharedWindowAttention(WindowedAttention):
         All of them where the host cannot know the windows for nothing: on an accelerator, and in
         compilation. Their weight outside the windows is zero: the output is the same.
         """
-        if windows.start.device.type != "cpu" or torch.compiler.is_compiling():
+        if self.softness or windows.start.device.type != "cpu" or torch.compiler.is_compiling():
             return 0, self.channels
         start, end = windows.start.min().item(), (windows.start + windows.length).max().item()
         if not math.isfinite(start + end):

@@ -11,6 +11,7 @@ from torch import Tensor
 from reid_dcs.attention.bilinear import BilinearQuery
 from reid_dcs.attention.interp import InterpolatedQuery
 from reid_dcs.attention.mask import MaskedQuery
+from reid_dcs.attention.soft import SOFTEST, SoftQuery
 
 MODES = {"bilinear": BilinearQuery, "interp": InterpolatedQuery, "mask": MaskedQuery}
 DEFAULT_MODE = "bilinear"
@@ -19,7 +20,13 @@ UNIONS = ("max", "sum")
 
 
 def windowed_query(
-    x: Tensor, start: Tensor, length: Tensor, *, mode: str = DEFAULT_MODE, union: str = "max"
+    x: Tensor,
+    start: Tensor,
+    length: Tensor,
+    *,
+    mode: str = DEFAULT_MODE,
+    union: str = "max",
+    softness: float = 0.0,
 ) -> Tensor:
     """``y_i = A_i x_i``, where A_i is the selection of i's M windows.
 
@@ -32,6 +39,8 @@ def windowed_query(
             the window. All are equal at whole start and length.
         union: how M windows join: ``"max"`` is the set union at integers; ``"sum"`` counts
             overlaps twice and gives nested windows a gradient.
+        softness: the scale of the windows' edges in channels; above 0 they are soft (soft.py),
+            whatever the mode and union, which are what is left when a search has annealed it.
 
     Returns:
         (B, N, C), such that ``y @ x.mT`` is the affinity R of Eq. (2) under i's window.
@@ -43,4 +52,6 @@ def windowed_query(
         raise ValueError(f"mode must be one of {tuple(MODES)}, not {mode!r}")
     if union not in UNIONS:
         raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
+    if softness > SOFTEST:
+        return SoftQuery.apply(x, start, length, softness)
     return MODES[mode].apply(x, start, length, union)

@@ -42,7 +42,11 @@ def test_dcs_is_figure_2():
     """x + BN(DWConv((1/N) R X)), position by position, on a map that is not square."""
     channels, height, width = 6, 3, 2
     torch.manual_seed(0)
-    block = DCS(channels, windows=1, min_length=1.5, mode="mask", zero_init=False).double().eval()
+    block = (
+        DCS(channels, windows=1, min_length=1.5, mode="mask", bounds="sigmoid", zero_init=False)
+        .double()
+        .eval()
+    )
     x = feature_map(1, channels, height, width).double()
     select = block.select.weight[:, :, 0, 0]
     attended = torch.zeros_like(x)
@@ -104,7 +108,7 @@ def test_dcs_sw_reads_a_slice_and_gives_the_full_width_result(size, logits, mode
 
 def test_dcs_sw_touches_no_more_than_its_window():
     """8.875 channels from 27.56, and one more for the gradient of the end."""
-    block = DCSSW(64).double()
+    block = DCSSW(64, bounds="sigmoid").double()
     with torch.no_grad():
         block.length_logit.fill_(-2.0)  # 8.5 channels from 27.75
     tokens = random_features(1, 5, 64)
