@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import Config, Layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
@@ -52,7 +53,8 @@ def said_by(content: Mapping[str, Any], given: Layer, source: str) -> Layer:
     data = {key: content["preprocessing"][key] for key in ("height", "width")}
     if given.get("data", {}).get("name", trained["name"]) == trained["name"]:
         data |= {"name": trained["name"], "options": trained.get("options", {})}
-    return {"model": {"name": own["name"], "options": own["options"]}, "data": data}
+    options = options_of_file(own["name"], own["options"])
+    return {"model": {"name": own["name"], "options": options}, "data": data}
 
 
 def identities_of(content: Mapping[str, Any]) -> int:

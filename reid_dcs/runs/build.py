@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from reid_dcs.attention.options import options_to_write
 from reid_dcs.config import Config, to_layer
 from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
@@ -142,7 +143,7 @@ def engine_options(config: Config, parts: Parts) -> dict[str, Any]:
         "description": {
             "model": {
                 "name": config.model.name,
-                "options": dict(config.model.options),
+                "options": options_to_write(config.model.name, config.model.options),
                 "num_classes": parts.manager.num_train_pids,
             },
             "preprocessing": {

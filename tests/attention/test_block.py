@@ -58,6 +58,28 @@ def test_zero_init_is_left_by_the_first_step(kind):
     assert [n for n, p in block.named_parameters() if p.grad.count_nonzero() == 0] == []
 
 
+@pytest.mark.parametrize("kind", ["dcs", "dcs_sw", "dcs_pos", "dcs_dim"])
+@pytest.mark.parametrize("softness", [0.0, 2.0], ids=["hard", "soft"])
+@pytest.mark.parametrize("zero_init", [True, False])
+def test_windows_have_a_gradient_in_the_first_step_without_zero_init_alone(
+    kind, softness, zero_init
+):
+    """A last BN of scale 0 lets nothing through, exactly; the step gives it a scale."""
+    torch.manual_seed(0)
+    block = build_attention(kind, 8, zero_init=zero_init)
+    block.softness = softness
+    x, probe = feature_map(4, 8, 6, 4), feature_map(4, 8, 6, 4, seed=1)
+    found = [p for n, p in block.named_parameters() if not n.startswith(("project", "norm"))]
+    optimizer = torch.optim.SGD(block.norm.parameters(), lr=0.1)
+    counts = []
+    for _ in range(2):
+        block.zero_grad()
+        (block(x) * probe).sum().backward()
+        counts.append([p.grad.count_nonzero().item() > 0 for p in found])
+        optimizer.step()
+    assert counts == [[not zero_init] * len(found), [True] * len(found)]
+
+
 @kinds
 @sizes
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])

@@ -58,11 +58,11 @@ def test_weights_are_mean_overlaps_and_join_by_products(
         torch.testing.assert_close(gradient, reference, rtol=1e-3, atol=1e-4)
 
 
-@pytest.mark.parametrize("softness", [0.05, 0.7, 4.0])
+@pytest.mark.parametrize("softness", [0.05, 4.0])
 @pytest.mark.parametrize("shared", [False, True], ids=["a_position", "shared"])
 def test_gradcheck(shared, softness):
-    x = random_features(2, 3, 7, seed=5).requires_grad_()
-    start, length = random_windows((2,) if shared else (2, 3, 2), 7, seed=5)
+    x = random_features(1, 2, 4, seed=5).requires_grad_()
+    start, length = random_windows((2,) if shared else (1, 2, 2), 4, seed=5)
     inputs = (x, start.requires_grad_(), length.requires_grad_())
     assert torch.autograd.gradcheck(lambda *v: windowed_query(*v, softness=softness), inputs)
     assert torch.autograd.gradgradcheck(lambda *v: windowed_query(*v, softness=softness), inputs)
