@@ -27,7 +27,10 @@ from reid_dcs.runtime.device import choose_device
 
 BATCH = 16
 STAGES = [(24, 64, 32), (32, 32, 16), (96, 16, 8), (320, 16, 8)]  # (C, H, W)
-OURS = [("mask", 1), ("mask", 2), ("interp", 1), ("interp", 2), ("interp", 4)]  # mode, M
+OURS = [  # mode, M; soft: edges of C / 16
+    *(("mask", 1), ("mask", 2), ("bilinear", 1), ("bilinear", 2), ("soft", 1), ("soft", 2)),
+    *(("interp", 1), ("interp", 2), ("interp", 4)),
+]
 ROUNDS, WARMUP, GATHER_LIMIT = 15, 3, 2 * 2**30
 
 
@@ -74,7 +77,8 @@ def gather(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
 
 def windowed(mode: str):
     def attend(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
-        return channel_attention(windowed_query(tokens, start, length, mode=mode), tokens, tokens)
+        reading = {"softness": tokens.shape[-1] / 16} if mode == "soft" else {"mode": mode}
+        return channel_attention(windowed_query(tokens, start, length, **reading), tokens, tokens)
 
     return attend
 

@@ -34,7 +34,8 @@ class SoftQuery(Function):
 
     @staticmethod
     def forward(x: Tensor, start: Tensor, length: Tensor, softness: float) -> Tensor:
-        return x * soft_union(*soft_overlaps(start, length, softness, like=x)).to(x.dtype)
+        edges = noise_above(start, length, softness, like=x)
+        return x * soft_union([overlap(*pair, softness) for pair in edges]).to(x.dtype)
 
     @staticmethod
     def setup_context(ctx, inputs: tuple, output: Tensor) -> None:
@@ -44,54 +45,57 @@ class SoftQuery(Function):
     @staticmethod
     def backward(ctx, grad: Tensor) -> tuple[Tensor | None, ...]:
         x, start, length = ctx.saved_tensors
-        overlaps = soft_overlaps(start, length, ctx.softness, like=x)
-        d_x = grad * soft_union(*overlaps).to(x.dtype)
+        edges = noise_above(start, length, ctx.softness, like=x)
+        overlaps = [overlap(*pair, ctx.softness) for pair in edges]
+        d_x = grad * soft_union(overlaps).to(x.dtype)
         if not any(ctx.needs_input_grad[1:3]):
             return d_x, None, None, None
         f = (grad * x).to(start.dtype)
-        d_start, d_end = [], []
-        for m in range(start.shape[-1]):
-            one, alone = (..., slice(m, m + 1)), f
+        d_edges = []
+        for m, (at_start, at_end) in enumerate(edges):
+            alone = f
             for n, other in enumerate(overlaps):
                 if n != m:
-                    alone = alone * (1 - other)
-            rise = alone.diff(dim=-1, append=torch.zeros_like(alone[..., :1]))  # f_{p+1} - f_p
-
-            def of_edge(edge: Tensor, alone: Tensor = alone, rise: Tensor = rise) -> Tensor:
-                """sum_p f_p (S_p - S_{p+1}), summed by parts: (B, N, 1)."""
-                first = torch.sigmoid(edge / ctx.softness) * alone[..., :1]
-                below = below_next(edge, ctx.softness, x)  # S_{p+1}
-                return first + (rise * below).sum(-1, keepdim=True)
-
-            d_start.append(-of_edge(start[one]))
-            d_end.append(of_edge((start + length)[one]))
-        d_length = torch.cat(d_end, dim=-1)
-        d_start = torch.cat(d_start, dim=-1) + d_length
+                    alone = torch.addcmul(alone, alone, other, value=-1)
+            first = alone[..., :1]
+            rise = torch.cat([alone[..., 1:] - alone[..., :-1], -alone[..., -1:]], dim=-1)
+            for edge, above in ((start, at_start), (start + length, at_end)):
+                # sum_p f_p (S_p - S_{p+1}), summed by parts
+                from_first = torch.sigmoid(edge[..., m : m + 1] / ctx.softness) * first
+                d_edges.append(from_first + (rise * above).sum(-1, keepdim=True))
+        d_length = torch.cat(d_edges[1::2], dim=-1)
+        d_start = d_length - torch.cat(d_edges[::2], dim=-1)
         return d_x, d_start.sum_to_size(start.shape), d_length.sum_to_size(length.shape), None
 
 
-def soft_union(first: Tensor, *others: Tensor) -> Tensor:
-    """``1 - prod_m (1 - w_m)``: (B, N, C), or (C,)."""
-    joined = first
-    for weights in others:
-        joined = joined + weights - joined * weights
-    return joined
+def noise_above(
+    start: Tensor, length: Tensor, softness: float, like: Tensor
+) -> list[tuple[Tensor, Tensor]]:
+    """``S_{p+1} = sigmoid((edge - p - 1) / tau)`` of both edges of each of the M windows.
 
-
-def soft_overlaps(start: Tensor, length: Tensor, softness: float, like: Tensor) -> list[Tensor]:
-    """w of each of M windows: (B, N, M) -> M times (B, N, C), or (M,) -> M times (C,)."""
-    # with S = sigmoid((edge - p - 1) / tau), the difference of softpluses without cancellation
-    gain = math.expm1(1 / softness)
-
-    def logarithm(edge: Tensor) -> Tensor:
-        return (below_next(edge, softness, like) * gain).log1p_()
-
+    How likely the noise leaves the edge above channel p: (B, N, C) each, or (C,).
+    """
+    edges = ((v - 1) / softness for v in (start, start + length))
     return [
-        logarithm(end).sub_(logarithm(first)).mul_(softness)
-        for first, end in zip(start.split(1, -1), (start + length).split(1, -1), strict=True)
+        tuple(from_channels(edge, like, 1 / softness).sigmoid_() for edge in pair)
+        for pair in zip(*(edge.split(1, -1) for edge in edges), strict=True)
     ]
 
 
-def below_next(edge: Tensor, softness: float, like: Tensor) -> Tensor:
-    """``sigmoid((edge - (p + 1)) / tau)``, the share of the noise above the end of channel p."""
-    return from_channels((edge - 1) / softness, like, 1 / softness).sigmoid_()
+def overlap(at_start: Tensor, at_end: Tensor, softness: float) -> Tensor:
+    """w of one window, from what :func:`noise_above` gives: ``F(s + l) - F(s)``.
+
+    ``softplus(v + 1 / tau) - softplus(v) = log(1 + expm1(1 / tau) sigmoid(v))``, which does not
+    subtract large numbers from each other.
+    """
+    gain, one = math.expm1(1 / softness), at_start.new_ones(())
+    ratio = torch.add(one, at_end, alpha=gain) / torch.add(one, at_start, alpha=gain)
+    return ratio.log_().mul_(softness)
+
+
+def soft_union(overlaps: list[Tensor]) -> Tensor:
+    """``1 - prod_m (1 - w_m)``: (B, N, C), or (C,)."""
+    joined, *others = overlaps
+    for weights in others:
+        joined = torch.addcmul(joined + weights, joined, weights, value=-1)
+    return joined
