@@ -31,7 +31,10 @@ from reid_dcs.runtime.device import choose_device
 
 BATCH = 16
 STAGES = [(24, 64, 32), (32, 32, 16), (96, 16, 8), (320, 16, 8)]  # (C, H, W)
-MODES = [("mask", 1), ("mask", 2), ("interp", 1), ("interp", 2), ("interp", 4)]  # mode, M
+MODES = [  # mode, M; soft: edges of C / 16
+    *(("mask", 1), ("mask", 2), ("bilinear", 1), ("bilinear", 2), ("soft", 1), ("soft", 2)),
+    *(("interp", 1), ("interp", 2), ("interp", 4)),
+]
 ROUNDS, WARMUP = 15, 3
 GATHER_LIMIT = 2 * 2**30  # bytes
 CPU = torch.device("cpu")
@@ -85,7 +88,8 @@ def windowed(mode: str) -> Attend:
     """The attention of reid_dcs."""
 
     def attend(tokens: Tensor, start: Tensor, length: Tensor) -> Tensor:
-        return channel_attention(windowed_query(tokens, start, length, mode=mode), tokens, tokens)
+        reading = {"softness": tokens.shape[-1] / 16} if mode == "soft" else {"mode": mode}
+        return channel_attention(windowed_query(tokens, start, length, **reading), tokens, tokens)
 
     return attend
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention.affinity import channel_attention
 from reid_dcs.attention.mask import overlap_union
-from reid_dcs.attention.query import MODES, UNIONS, windowed_query
+from reid_dcs.attention.query import DEFAULT_MODE, MODES, UNIONS, windowed_query
 
 
 class Windows(NamedTuple):
@@ -51,10 +51,14 @@ class WindowedAttention(nn.Module):
             at whole channels the modes are the same.
         zero_init: start the last BN's scale at zero. The block is then the identity at first,
             which a pretrained trunk wants; its windows get no gradient in the first step.
+
+    Attributes:
+        softness: the scale of the windows' edges in channels. 0, hard edges, unless a search
+            anneals it.
     """
 
     def __init__(
-        self, channels: int, *, mode: str = "mask", union: str = "max", zero_init: bool = True
+        self, channels: int, *, mode: str = DEFAULT_MODE, union: str = "max", zero_init: bool = True
     ) -> None:
         super().__init__()
         if mode not in MODES:
@@ -63,6 +67,7 @@ class WindowedAttention(nn.Module):
             raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
         self.channels, self.mode, self.union = channels, mode, union
         self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
+        self.softness = 0.0
         self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         if zero_init:
@@ -88,10 +93,16 @@ class WindowedAttention(nn.Module):
 
     def attend(self, tokens: Tensor, windows: Windows, reach: Reach = None) -> Tensor:
         """``(1/N) R X``: (B, N, C) -> (B, N, C)."""
-        query = windowed_query(tokens, *windows, mode=self.mode, union=self.union)
+        query = self.query(tokens, windows)
         if self.kept is None:
             return channel_attention(query, tokens, tokens)
         return channel_attention(query[..., self.kept], tokens[..., self.kept], tokens)
+
+    def query(self, tokens: Tensor, windows: Windows) -> Tensor:
+        """The tokens read through the windows: (B, N, D) -> (B, N, D)."""
+        return windowed_query(
+            tokens, *windows, mode=self.mode, union=self.union, softness=self.softness
+        )
 
     def keep(self, channels: Tensor) -> None:
         """Have affinities read these channels alone, (C,) bool; windows elsewhere find nothing."""
@@ -122,8 +133,7 @@ class SharedWindowAttention(WindowedAttention):
         if self.kept is not None or last - first == self.channels:
             return super().attend(tokens, windows, reach)
         key = tokens[..., first:last]  # (B, N, D)
-        shifted = windows.start - first, windows.length
-        query = windowed_query(key, *shifted, mode=self.mode, union=self.union)
+        query = self.query(key, Windows(windows.start - first, windows.length))
         return channel_attention(query, key, tokens)
 
     def touched(self, windows: Windows, reach: Reach = None) -> tuple[int, int]:
@@ -132,7 +142,7 @@ class SharedWindowAttention(WindowedAttention):
         All of them where the host cannot know the windows for nothing: on an accelerator, and in
         compilation. Their weight outside the windows is zero: the output is the same.
         """
-        if windows.start.device.type != "cpu" or torch.compiler.is_compiling():
+        if self.softness or windows.start.device.type != "cpu" or torch.compiler.is_compiling():
             return 0, self.channels
         start, end = windows.start.min().item(), (windows.start + windows.length).max().item()
         if not math.isfinite(start + end):

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.autograd import Function
 
-from reid_dcs.attention.windows import channel_overlap, join_
+from reid_dcs.attention.windows import channel_overlap, join_windows
 
 
 class MaskedQuery(Function):
@@ -54,8 +54,4 @@ class MaskedQuery(Function):
 
 def overlap_union(x: Tensor, start: Tensor, length: Tensor, union: str) -> Tensor:
     """A_pp in x's type: (B, N, C), or (C,) for the same windows everywhere."""
-    weights = channel_overlap(start[..., :1], length[..., :1], like=x)
-    for m in range(1, start.shape[-1]):
-        one = (..., slice(m, m + 1))
-        weights = join_(weights, channel_overlap(start[one], length[one], like=x), union)
-    return weights.to(x.dtype)
+    return join_windows(channel_overlap, x, start, length, union)

@@ -8,26 +8,39 @@ position is computed on these. Once i's windows are known, that affinity is bili
 
 from torch import Tensor
 
+from reid_dcs.attention.bilinear import BilinearQuery
 from reid_dcs.attention.interp import InterpolatedQuery
 from reid_dcs.attention.mask import MaskedQuery
+from reid_dcs.attention.soft import SOFTEST, SoftQuery
 
-MODES = {"interp": InterpolatedQuery, "mask": MaskedQuery}
+MODES = {"bilinear": BilinearQuery, "interp": InterpolatedQuery, "mask": MaskedQuery}
+DEFAULT_MODE = "bilinear"
+"""How windows are read unless a caller or a block says otherwise."""
 UNIONS = ("max", "sum")
 
 
 def windowed_query(
-    x: Tensor, start: Tensor, length: Tensor, *, mode: str = "interp", union: str = "max"
+    x: Tensor,
+    start: Tensor,
+    length: Tensor,
+    *,
+    mode: str = DEFAULT_MODE,
+    union: str = "max",
+    softness: float = 0.0,
 ) -> Tensor:
     """``y_i = A_i x_i``, where A_i is the selection of i's M windows.
 
     Args:
         x: features, (B, N, C).
         start, length: windows in channels, (B, N, M), or (M,) for the same windows everywhere.
-        mode: ``"interp"`` reads a fractional window by Eqs. (3)-(5), on query and key alike;
-            ``"mask"`` weighs each channel of the query by its overlap with the window. They are
-            equal at integer start and length.
+        mode: how a fractional window is read. ``"bilinear"``: Eqs. (3)-(5) on the affinity, the
+            blend of the four whole windows around it; ``"interp"``: Eqs. (3)-(5) on the features
+            of query and key; ``"mask"``: each channel of the query weighed by its overlap with
+            the window. All are equal at whole start and length.
         union: how M windows join: ``"max"`` is the set union at integers; ``"sum"`` counts
             overlaps twice and gives nested windows a gradient.
+        softness: the scale of the windows' edges in channels; above 0 they are soft (soft.py),
+            whatever the mode and union, which are what is left when a search has annealed it.
 
     Returns:
         (B, N, C), such that ``y @ x.mT`` is the affinity R of Eq. (2) under i's window.
@@ -39,4 +52,6 @@ def windowed_query(
         raise ValueError(f"mode must be one of {tuple(MODES)}, not {mode!r}")
     if union not in UNIONS:
         raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
+    if softness > SOFTEST:
+        return SoftQuery.apply(x, start, length, softness)
     return MODES[mode].apply(x, start, length, union)

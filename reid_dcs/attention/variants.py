@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention.affinity import channel_attention
 from reid_dcs.attention.block import Reach, SharedWindowAttention, WindowedAttention, Windows
+from reid_dcs.attention.bounds import BOUNDS, DEFAULT_BOUNDS
 from reid_dcs.attention.windows import countable, squash_length, squash_start, squash_window
 
 
@@ -60,21 +61,30 @@ class DCS(WindowedAttention):
         channels: C of the feature map.
         windows: M, windows for each position.
         min_length: the shortest window, in channels.
+        bounds: how windows are kept inside, one of ``BOUNDS`` (bounds.py).
         options: see :class:`WindowedAttention`.
     """
 
     def __init__(
-        self, channels: int, *, windows: int = 2, min_length: float = 1.0, **options
+        self,
+        channels: int,
+        *,
+        windows: int = 2,
+        min_length: float = 1.0,
+        bounds: str = DEFAULT_BOUNDS,
+        **options,
     ) -> None:
         super().__init__(channels, **options)
+        self.bounds = _checked_bounds(bounds)
         self.min_length = _checked_length(min_length)
-        self.select = _window_logits(channels, starts=windows, lengths=windows)
+        room = (channels - min(min_length, channels)) / 2
+        self.select = _selection(channels, bounds, room, starts=windows, lengths=windows)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
-        start, length = self.select(x).flatten(2).mT.chunk(2, dim=-1)  # (B, N, M) each
         reach = self.channels if reach is None else reach
-        return Windows(*squash_window(start, length, reach, self.min_length))
+        start, length = _selected(self, x, reach).chunk(2, dim=-1)  # (B, N, M) each
+        return Windows(*squash_window(start, length, reach, self.min_length, self.bounds))
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
         """The 1x1 convolution."""
@@ -88,19 +98,30 @@ class DCSPos(WindowedAttention):
         channels: C of the feature map.
         windows: M, windows for each position.
         ratio: r, a window's share of the channels.
+        bounds: how windows are kept inside, one of ``BOUNDS`` (bounds.py).
         options: see :class:`WindowedAttention`.
     """
 
-    def __init__(self, channels: int, *, windows: int = 2, ratio: float = 0.5, **options) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        windows: int = 2,
+        ratio: float = 0.5,
+        bounds: str = DEFAULT_BOUNDS,
+        **options,
+    ) -> None:
         super().__init__(channels, **options)
+        self.bounds = _checked_bounds(bounds)
         self.ratio = _checked_ratio(ratio)
-        self.select = _window_logits(channels, starts=windows)
+        self.select = _selection(channels, bounds, (1 - ratio) * channels, starts=windows)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         reach = self.channels if reach is None else reach
         length = self.ratio * reach
-        start = squash_start(self.select(x).flatten(2).mT, reach - length)
+        room = reach - length
+        start = squash_start(_selected(self, x, reach), room, room / 2, self.bounds)
         return Windows(start, torch.zeros_like(start) + length)
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -115,21 +136,29 @@ class DCSDim(WindowedAttention):
         channels: C of the feature map.
         windows: M. All begin at 0, so that with ``union="max"`` the longest hides the others.
         min_length: the shortest window, in channels.
+        bounds: how windows are kept inside, one of ``BOUNDS`` (bounds.py).
         options: see :class:`WindowedAttention`.
     """
 
     def __init__(
-        self, channels: int, *, windows: int = 1, min_length: float = 1.0, **options
+        self,
+        channels: int,
+        *,
+        windows: int = 1,
+        min_length: float = 1.0,
+        bounds: str = DEFAULT_BOUNDS,
+        **options,
     ) -> None:
         super().__init__(channels, **options)
+        self.bounds = _checked_bounds(bounds)
         self.min_length = _checked_length(min_length)
-        self.select = _window_logits(channels, lengths=windows)
+        self.select = _selection(channels, bounds, 0.0, lengths=windows)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
-        logits = self.select(x).flatten(2).mT  # (B, N, M)
         reach = self.channels if reach is None else reach
-        length = squash_length(logits, reach, self.min_length)
+        offsets = _selected(self, x, reach)  # (B, N, M)
+        length = squash_length(offsets, reach, self.min_length, self.bounds)
         return Windows(torch.zeros_like(length), length)
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -145,11 +174,20 @@ class DCSSW(SharedWindowAttention):
     Args:
         channels: C of the feature map.
         min_length: the shortest window, in channels.
+        bounds: how windows are kept inside, one of ``BOUNDS`` (bounds.py).
         options: see :class:`WindowedAttention`.
     """
 
-    def __init__(self, channels: int, *, min_length: float = 1.0, **options) -> None:
+    def __init__(
+        self,
+        channels: int,
+        *,
+        min_length: float = 1.0,
+        bounds: str = DEFAULT_BOUNDS,
+        **options,
+    ) -> None:
         super().__init__(channels, **options)
+        self.bounds = _checked_bounds(bounds)
         self.min_length = _checked_length(min_length)
         self.start_logit = nn.Parameter(torch.zeros(1))
         self.length_logit = nn.Parameter(torch.zeros(1))
@@ -158,7 +196,7 @@ class DCSSW(SharedWindowAttention):
         """Start and length, (1,) each."""
         logits = self.start_logit, self.length_logit
         reach = self.channels if reach is None else reach
-        return Windows(*squash_window(*logits, reach, self.min_length))
+        return Windows(*squash_window(*logits, reach, self.min_length, self.bounds))
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
         """The logits of the window."""
@@ -249,20 +287,48 @@ def build_attention(kind: str, channels: int, **options) -> WindowedAttention:
     return ATTENTIONS[kind](channels, **options)
 
 
-def _window_logits(channels: int, *, starts: int = 0, lengths: int = 0) -> nn.Conv2d:
-    """The 1x1 convolution that gives the logits of starts, then those of lengths.
+def _selection(
+    channels: int, bounds: str, room: float, *, starts: int = 0, lengths: int = 0
+) -> nn.Conv2d:
+    """The 1x1 convolution that gives the starts of windows, then their lengths.
 
     Where the features are zero, lengths are half of their range, and the starts are spread
-    evenly over the room left.
+    evenly over the room left. Where they have variance 1, the convolution adds a deviation of 1 to
+    logits, of an eighth of the channels to offsets in channels.
     """
     windows = max(starts, lengths)
     if not isinstance(windows, int) or windows < 1:
         raise ValueError(f"windows must be a whole number of at least 1, not {windows!r}")
     select = nn.Conv2d(channels, starts + lengths, 1)
-    nn.init.normal_(select.weight, std=channels**-0.5)
+    place = (torch.arange(starts) + 0.5) / max(starts, 1)
     with torch.no_grad():
-        select.bias.zero_()[:starts] = torch.logit((torch.arange(starts) + 0.5) / max(starts, 1))
+        select.bias.zero_()
+        if bounds == "sigmoid":
+            select.weight.normal_(std=channels**-0.5)
+            select.bias[:starts] = torch.logit(place)
+        else:
+            select.weight.normal_(std=channels / 8)
+            select.bias[:starts] = room * (place - 0.5)
     return select
+
+
+def _selected(block: WindowedAttention, x: Tensor, reach: float | Tensor) -> Tensor:
+    """What the block's convolution gives each position, (B, C, H, W) -> (B, N, M or 2 M).
+
+    In channels, features are divided by sqrt(C): where they have variance 1, a step of gradient
+    descent on the weights moves a window as far as the same step on its bias, for any C.
+    """
+    offsets = countable(block.select(x).flatten(2).mT)
+    if block.bounds == "sigmoid":
+        return offsets
+    bias = countable(block.select.bias)
+    return bias + (offsets - bias) * reach**-0.5
+
+
+def _checked_bounds(bounds: str) -> str:
+    if bounds not in BOUNDS:
+        raise ValueError(f"bounds must be one of {tuple(BOUNDS)}, not {bounds!r}")
+    return bounds
 
 
 def _checked_length(min_length: float) -> float:

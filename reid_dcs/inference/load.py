@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
@@ -75,7 +76,8 @@ def settings_of_card(card: ModelCard, given: Layer) -> Layer:
     dataset = card.trained_on
     if dataset and given.get("data", {}).get("name", dataset) == dataset:
         data |= {"name": dataset, "options": card.trained_on_options}
-    return {"model": {"name": card.model, "options": card.options}, "data": data}
+    options = options_of_file(card.model, card.options)
+    return {"model": {"name": card.model, "options": options}, "data": data}
 
 
 def load_trained(weights: TrainedWeights, device: torch.device) -> nn.Module:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
+from reid_dcs.attention.options import options_to_write
 from reid_dcs.config import Run, TrainRun, to_layer
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
@@ -134,7 +135,7 @@ def build_card(config: TrainRun, num_classes: int) -> ModelCard:
     """Describe the network that ``config`` trains."""
     return ModelCard(
         model=config.model.name,
-        options=config.model.options,
+        options=options_to_write(config.model.name, config.model.options),
         num_classes=num_classes,
         preprocessing=training_preprocessing(config),
         trained_on=config.data.name,

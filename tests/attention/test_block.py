@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.attention import ATTENTIONS, build_attention, report_windows
+from reid_dcs.attention.query import MODES
 
 SIZES = [(24, 5, 3), (8, 6, 4)]  # (C, H, W): fewer positions than channels, and more
 kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
@@ -57,6 +58,28 @@ def test_zero_init_is_left_by_the_first_step(kind):
     assert [n for n, p in block.named_parameters() if p.grad.count_nonzero() == 0] == []
 
 
+@pytest.mark.parametrize("kind", ["dcs", "dcs_sw", "dcs_pos", "dcs_dim"])
+@pytest.mark.parametrize("softness", [0.0, 2.0], ids=["hard", "soft"])
+@pytest.mark.parametrize("zero_init", [True, False])
+def test_windows_have_a_gradient_in_the_first_step_without_zero_init_alone(
+    kind, softness, zero_init
+):
+    """A last BN of scale 0 lets nothing through, exactly; the step gives it a scale."""
+    torch.manual_seed(0)
+    block = build_attention(kind, 8, zero_init=zero_init)
+    block.softness = softness
+    x, probe = feature_map(4, 8, 6, 4), feature_map(4, 8, 6, 4, seed=1)
+    found = [p for n, p in block.named_parameters() if not n.startswith(("project", "norm"))]
+    optimizer = torch.optim.SGD(block.norm.parameters(), lr=0.1)
+    counts = []
+    for _ in range(2):
+        block.zero_grad()
+        (block(x) * probe).sum().backward()
+        counts.append([p.grad.count_nonzero().item() > 0 for p in found])
+        optimizer.step()
+    assert counts == [[not zero_init] * len(found), [True] * len(found)]
+
+
 @kinds
 @sizes
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
@@ -70,7 +93,7 @@ def test_without_zero_init_it_attends(kind, size, training):
 
 @kinds
 @sizes
-@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("mode", list(MODES))
 def test_every_parameter_gets_a_gradient(kind, size, mode):
     block = active_block(kind, size[0], mode=mode)
     (block(feature_map(4, *size)) * feature_map(4, *size, seed=1)).sum().backward()
@@ -100,7 +123,7 @@ def test_an_image_does_not_see_its_batch(kind, size):
 
 @kinds
 @sizes
-@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("mode", list(MODES))
 def test_autocast_trains(kind, size, mode):
     """bfloat16 stays near float32, forward; backward reaches every parameter."""
     block = active_block(kind, size[0], mode=mode)

@@ -5,10 +5,11 @@ import torch
 from torch import Tensor
 
 from reid_dcs.attention import ATTENTIONS, build_attention
+from reid_dcs.attention.query import DEFAULT_MODE, MODES
 from reid_dcs.inference.onnx import OnnxNetwork, onnx_graph
 
 kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
-both_modes = pytest.mark.parametrize("mode", ["mask", "interp"])
+all_modes = pytest.mark.parametrize("mode", list(MODES))
 slow = pytest.mark.slow
 at_release = (slow, pytest.mark.release)
 SIZE = (2, 12, 6, 5)
@@ -42,7 +43,7 @@ def outcome(block, function, x: Tensor) -> list[Tensor]:
 
 
 @kinds
-@both_modes
+@all_modes
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
 def test_a_large_map_with_a_large_mean_is_safe_in_every_precision(kind, mode, dtype):
     """128 x 64 positions of mean 4: a sum over positions before the division passes 65504."""
@@ -57,7 +58,7 @@ def test_a_large_map_with_a_large_mean_is_safe_in_every_precision(kind, mode, dt
 
 
 @kinds
-@both_modes
+@all_modes
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_autocast_stays_near_float32(kind, mode, dtype):
     block = active_block(kind, 8, mode=mode).eval()
@@ -69,7 +70,7 @@ def test_autocast_stays_near_float32(kind, mode, dtype):
 
 
 @kinds
-@both_modes
+@all_modes
 @pytest.mark.parametrize(
     ("union", "training"),
     [
@@ -90,7 +91,10 @@ def test_the_whole_block_is_one_graph(kind, mode, union, training):
 
 
 @slow
-@pytest.mark.parametrize("mode", ["mask", pytest.param("interp", marks=pytest.mark.release)])
+@pytest.mark.parametrize(
+    "mode",
+    [pytest.param(m, marks=() if m == DEFAULT_MODE else pytest.mark.release) for m in MODES],
+)
 @pytest.mark.parametrize(
     "kind", [pytest.param(k, marks=() if k == "dcs" else pytest.mark.release) for k in ATTENTIONS]
 )
@@ -108,7 +112,9 @@ def test_compiled_code_gives_the_same(kind, mode):
 
 
 @kinds
-@pytest.mark.parametrize("mode", ["mask", pytest.param("interp", marks=slow)])
+@pytest.mark.parametrize(
+    "mode", [pytest.param(m, marks=() if m == DEFAULT_MODE else slow) for m in MODES]
+)
 def test_onnx_gives_the_same(kind, mode):
     pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
     block = active_block(kind, SIZE[1], mode=mode).eval()

@@ -1,21 +1,27 @@
 """``windowed_query`` against gathers written straight from the paper, one channel at a time."""
 
+import inspect
+
 import pytest
 import torch
 from helpers.gather_reference import (
+    blended_query,
     gathered_affinity,
     masked_query,
     random_features,
     random_windows,
     union_affinity,
 )
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from reid_dcs.attention import channel_attention, windowed_query
+from reid_dcs.attention import build_attention, channel_attention, windowed_query
+from reid_dcs.attention.query import DEFAULT_MODE, MODES
 
 SHAPES = [(1, 1), (1, 5), (3, 1), (4, 5), (3, 24)]  # (N, C): both product orders
 PLACES = ["inside", "from_first", "to_last", "all"]
-both_modes = pytest.mark.parametrize("mode", ["interp", "mask"])
+all_modes = pytest.mark.parametrize("mode", list(MODES))
 
 # --- interp --------------------------------------------------------------------------------------
 
@@ -65,21 +71,26 @@ def test_interp_unites_windows_as_their_matrices(positions, channels, windows, u
         torch.testing.assert_close(gradient, reference, rtol=1e-11, atol=1e-11)
 
 
-# --- mask ----------------------------------------------------------------------------------------
+# --- mask and bilinear ---------------------------------------------------------------------------
+
+REFERENCES = {"mask": masked_query, "bilinear": blended_query}
+weights_of_channels = pytest.mark.parametrize("mode", list(REFERENCES))
 
 
 @pytest.mark.parametrize("union", ["max", "sum"])
 @pytest.mark.parametrize("windows", [1, 2, 4])
 @pytest.mark.parametrize("shared", [False, True], ids=["a_position", "shared"])
 @pytest.mark.parametrize(("positions", "channels"), SHAPES)
-def test_mask_gives_the_overlaps_and_their_gradients(positions, channels, shared, windows, union):
+@weights_of_channels
+def test_channels_are_weighed_as_in_loops(mode, positions, channels, shared, windows, union):
+    """Values and gradients: overlaps of ``mask``, blends of four whole windows of ``bilinear``."""
     x = random_features(2, positions, channels, seed=3).requires_grad_()
     shape = (windows,) if shared else (2, positions, windows)
     start, length = random_windows(shape, channels, seed=3)
     inputs = (x, start.requires_grad_(), length.requires_grad_())
     probe = random_features(2, positions, channels, seed=4)
-    query = windowed_query(*inputs, mode="mask", union=union)
-    naive = masked_query(*inputs, union)
+    query = windowed_query(*inputs, mode=mode, union=union)
+    naive = REFERENCES[mode](*inputs, union)
     torch.testing.assert_close(query, naive, rtol=1e-12, atol=1e-12)
     ours = torch.autograd.grad((query * probe).sum(), inputs)
     expected = torch.autograd.grad((naive * probe).sum(), inputs)
@@ -88,12 +99,13 @@ def test_mask_gives_the_overlaps_and_their_gradients(positions, channels, shared
 
 
 @pytest.mark.parametrize("place", PLACES[1:])
-def test_mask_windows_that_touch_an_end(place):
+@weights_of_channels
+def test_windows_that_touch_an_end(mode, place):
     """The values, and the gradient of x, which is the weights themselves."""
     x = random_features(2, 3, 7, seed=5).requires_grad_()
     start, length = random_windows((2, 3, 1), 7, place, seed=5)
-    query = windowed_query(x, start, length, mode="mask")
-    naive = masked_query(x, start, length, "max")
+    query = windowed_query(x, start, length, mode=mode)
+    naive = REFERENCES[mode](x, start, length, "max")
     torch.testing.assert_close(query, naive, rtol=1e-12, atol=1e-12)
     (ours,) = torch.autograd.grad(query.sum(), x)
     (expected,) = torch.autograd.grad(naive.sum(), x)
@@ -111,10 +123,54 @@ def test_mask_gradient_inside_one_channel():
     assert (start.grad.item(), length.grad.item()) == (0, 3)
 
 
-# --- both ----------------------------------------------------------------------------------------
+@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@given(
+    channels=st.integers(1, 9),
+    windows=st.lists(st.tuples(st.floats(0, 1), st.floats(0, 1)), min_size=1, max_size=3),
+    union=st.sampled_from(["max", "sum"]),
+)
+@example(5, [(0.75, 0.5)], "max")  # s + l = C, both fractional: the channel past the last counts
+@example(1, [(0.5, 0.5)], "max")
+@example(4, [(1.0, 0.0)], "sum")  # empty, at the upper end
+def test_bilinear_is_the_blend_of_four_whole_windows(channels, windows, union):
+    """Anywhere in [0, C], whole windows, empty ones and both ends included."""
+    length = channels * torch.tensor([[[w for _, w in windows]]], dtype=torch.float64)
+    start = (channels - length) * torch.tensor([[[s for s, _ in windows]]], dtype=torch.float64)
+    inputs = random_features(1, 1, channels), start, length
+    leaves = [v.requires_grad_() for v in inputs]
+    ours, naive = (
+        windowed_query(*leaves, mode="bilinear", union=union),
+        blended_query(*leaves, union),
+    )
+    torch.testing.assert_close(ours, naive, rtol=1e-12, atol=1e-12)
+    gradients = zip(*(torch.autograd.grad(y.sum(), leaves) for y in (ours, naive)), strict=True)
+    ties = union == "max" and len(windows) > 1  # their gradients are a matter of convention
+    for gradient, reference in list(gradients)[: 1 if ties else 3]:
+        torch.testing.assert_close(gradient, reference, rtol=1e-11, atol=1e-11)
 
 
-@both_modes
+@pytest.mark.parametrize("whole", ["start", "length"])
+def test_bilinear_is_mask_where_start_or_length_is_whole(whole):
+    x = random_features(2, 5, 11, seed=16)
+    start, length = random_windows((2, 5, 3), 11, seed=16)
+    windows = (start.floor(), length) if whole == "start" else (start, length.floor())
+    ours, mask = (windowed_query(x, *windows, mode=mode) for mode in ("bilinear", "mask"))
+    torch.testing.assert_close(ours, mask, rtol=1e-12, atol=1e-12)
+    assert not torch.allclose(
+        *(windowed_query(x, start, length, mode=mode) for mode in ("bilinear", "mask"))
+    )
+
+
+# --- all -----------------------------------------------------------------------------------------
+
+
+def test_one_default_in_every_place():
+    default = inspect.signature(windowed_query).parameters["mode"].default
+    assert default == DEFAULT_MODE
+    assert {build_attention(kind, 4).mode for kind in ("sa", "dcs", "dcs_sw", "gsa")} == {default}
+
+
+@all_modes
 @pytest.mark.parametrize("windows", [1, 2, 3])
 @pytest.mark.parametrize("channels", [1, 9])
 def test_integer_windows_select_the_union_of_their_channels(channels, windows, mode):
@@ -135,7 +191,7 @@ def test_integer_windows_select_the_union_of_their_channels(channels, windows, m
     assert torch.equal(query, expected)
 
 
-@both_modes
+@all_modes
 def test_max_union_of_equal_windows_is_the_window(mode):
     x = random_features(2, 5, 11, seed=7)
     start, length = random_windows((2, 5, 1), 11, seed=7)
@@ -144,7 +200,7 @@ def test_max_union_of_equal_windows_is_the_window(mode):
     assert torch.equal(once, thrice)
 
 
-@both_modes
+@all_modes
 def test_sum_union_adds_the_windows(mode):
     x = random_features(2, 5, 11, seed=8)
     start, length = random_windows((2, 5, 3), 11, seed=8)
@@ -156,7 +212,7 @@ def test_sum_union_adds_the_windows(mode):
     torch.testing.assert_close(query, sum(parts), rtol=1e-12, atol=1e-12)
 
 
-@both_modes
+@all_modes
 @pytest.mark.parametrize("union", ["max", "sum"])
 def test_shared_windows_are_the_same_windows_everywhere(mode, union):
     """Values, and gradients summed over the positions that share a window."""
@@ -185,7 +241,7 @@ def inputs_between_integers(shared: bool) -> tuple[Tensor, ...]:
     return x.requires_grad_(), start.requires_grad_(), length.requires_grad_()
 
 
-@both_modes
+@all_modes
 @pytest.mark.parametrize("union", ["max", "sum"])
 @pytest.mark.parametrize("shared", [False, True], ids=["a_position", "shared"])
 def test_gradcheck_between_integers(shared, union, mode):
@@ -195,7 +251,7 @@ def test_gradcheck_between_integers(shared, union, mode):
     )
 
 
-@both_modes
+@all_modes
 @pytest.mark.parametrize("union", ["max", "sum"])
 def test_second_derivatives(union, mode):
     assert torch.autograd.gradgradcheck(
@@ -204,7 +260,7 @@ def test_second_derivatives(union, mode):
     )
 
 
-@both_modes
+@all_modes
 def test_gradients_by_torch_func(mode):
     """A function transform gives what backward gives."""
     x, start, length = (v.detach() for v in inputs_between_integers(shared=False))
@@ -219,7 +275,7 @@ def test_gradients_by_torch_func(mode):
         torch.testing.assert_close(gradient, reference, rtol=1e-12, atol=1e-12)
 
 
-@both_modes
+@all_modes
 @pytest.mark.parametrize("windows", [1, 4])
 def test_keeps_nothing_but_x_and_the_windows(windows, mode):
     x = random_features(1, 6, 9).requires_grad_()
@@ -230,7 +286,7 @@ def test_keeps_nothing_but_x_and_the_windows(windows, mode):
     assert {v.data_ptr() for v in kept} == {v.data_ptr() for v in (x, start, length)}
 
 
-@both_modes
+@all_modes
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_features_keep_float32_windows(dtype, mode):
     """Windows are counted in float32 even where the features are not; a large C shows it."""
@@ -242,7 +298,7 @@ def test_half_precision_features_keep_float32_windows(dtype, mode):
     torch.testing.assert_close(query.double(), expected, rtol=0.02, atol=0.005)
 
 
-@both_modes
+@all_modes
 def test_not_a_number_stays_not_a_number(mode):
     """A diverged network must reach the engine's own message, not die in an index."""
     x = random_features(1, 3, 6, seed=12).requires_grad_()
@@ -256,7 +312,7 @@ def test_not_a_number_stays_not_a_number(mode):
 
 
 @pytest.mark.parametrize("option", [{"mode": "nearest"}, {"union": "mean"}])
-@both_modes
+@all_modes
 def test_unknown_mode_or_union_is_refused(option, mode):
     x, window = torch.ones(1, 2, 4), torch.ones(1, 2, 1)
     (name, value), *_ = option.items()

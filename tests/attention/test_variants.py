@@ -18,8 +18,9 @@ from reid_dcs.attention import (
     channel_attention,
     windowed_query,
 )
+from reid_dcs.attention.query import MODES
 
-both_modes = pytest.mark.parametrize("mode", ["mask", "interp"])
+all_modes = pytest.mark.parametrize("mode", list(MODES))
 SIZES = [(24, 5, 3), (8, 6, 4)]  # (C, H, W): fewer positions than channels, and more
 sizes = pytest.mark.parametrize("size", SIZES, ids=str)
 
@@ -41,7 +42,11 @@ def test_dcs_is_figure_2():
     """x + BN(DWConv((1/N) R X)), position by position, on a map that is not square."""
     channels, height, width = 6, 3, 2
     torch.manual_seed(0)
-    block = DCS(channels, windows=1, min_length=1.5, zero_init=False).double().eval()
+    block = (
+        DCS(channels, windows=1, min_length=1.5, mode="mask", bounds="sigmoid", zero_init=False)
+        .double()
+        .eval()
+    )
     x = feature_map(1, channels, height, width).double()
     select = block.select.weight[:, :, 0, 0]
     attended = torch.zeros_like(x)
@@ -75,7 +80,7 @@ def test_sa_is_equation_2(size, ratio):
     torch.testing.assert_close(block(x), block_output(block, x, attended), rtol=1e-12, atol=1e-12)
 
 
-@both_modes
+@all_modes
 @sizes
 @pytest.mark.parametrize(
     "logits", [(0.0, 0.0), (-9.0, -1.0), (9.0, -1.0), (0.3, 9.0), (0.0, -99.0)]
@@ -103,7 +108,7 @@ def test_dcs_sw_reads_a_slice_and_gives_the_full_width_result(size, logits, mode
 
 def test_dcs_sw_touches_no_more_than_its_window():
     """8.875 channels from 27.56, and one more for the gradient of the end."""
-    block = DCSSW(64).double()
+    block = DCSSW(64, bounds="sigmoid").double()
     with torch.no_grad():
         block.length_logit.fill_(-2.0)  # 8.5 channels from 27.75
     tokens = random_features(1, 5, 64)
@@ -220,7 +225,7 @@ def test_dcs_windows_begin_spread_over_the_channels(windows):
     torch.testing.assert_close(start, spread.expand(1, 6, windows))
 
 
-@pytest.mark.parametrize("mode", ["mask", "interp"])
+@pytest.mark.parametrize("mode", list(MODES))
 def test_dcs_windows_keep_their_fractions_under_autocast(mode):
     """bfloat16 counts channels above 128 in ones and above 256 in twos: too coarse for edges."""
     torch.manual_seed(0)
@@ -260,7 +265,7 @@ def test_values_out_of_range_are_refused_by_name(kind, options):
 
 
 @pytest.mark.parametrize("kind", list(ATTENTIONS))
-@both_modes
+@all_modes
 @pytest.mark.parametrize("width", [3, 16, 19])
 def test_windows_reach_the_channels_that_a_search_keeps(kind, mode, width):
     """A map whose last channels are zero, read within its first ones: as a block of so many."""

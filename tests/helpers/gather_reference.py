@@ -77,6 +77,27 @@ def masked_query(x: Tensor, start: Tensor, length: Tensor, union: str) -> Tensor
     return torch.stack(values).view_as(x)
 
 
+def blended_query(x: Tensor, start: Tensor, length: Tensor, union: str) -> Tensor:
+    """x_p times Eqs. (3)-(5) of "p lies in the whole window", for four whole windows, in loops."""
+    batch, positions, channels = x.shape
+    start = start.expand(batch, positions, -1)
+    length = length.expand(batch, positions, -1)
+    values = []
+    for b in range(batch):
+        for i in range(positions):
+            for p in range(channels):
+                weights = []
+                for s, width in zip(start[b, i], length[b, i], strict=True):
+                    a, k = math.floor(s.item()), math.floor(width.item())
+                    d, e = s - a, width - k
+                    lower = (1 - e) * (a <= p < a + k) + e * (a <= p < a + k + 1)
+                    upper = (1 - e) * (a + 1 <= p < a + 1 + k) + e * (a + 1 <= p < a + k + 2)
+                    weights.append((1 - d) * lower + d * upper)
+                weight = max(weights) if union == "max" else sum(weights)
+                values.append(x[b, i, p] * weight)
+    return torch.stack(values).view_as(x)
+
+
 def selection_matrix(start: Tensor, length: Tensor, channels: int) -> Tensor:
     """A of one window, (C, C): the inner products of what the unit features select."""
     units = torch.eye(channels, dtype=start.dtype)

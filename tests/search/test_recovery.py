@@ -1,15 +1,32 @@
-"""The evidence for the default reading: windows that find the channels that carry the signal."""
+"""Windows that find the channels that carry the signal: which readings, bounds and edges do."""
 
 import runpy
 
 import pytest
 
+from reid_dcs.attention.bounds import BOUNDS
+
+
+@pytest.fixture(scope="module")
+def found(request):
+    """Runs of nine that find their window."""
+    script = runpy.run_path(str(request.config.rootpath / "benchmarks/studies/recovery.py"))
+
+    def count(reading: str, bounds: str = "clamp", channels: int = 96) -> int:
+        return script["recover"](reading, bounds, "Adam", channels, seeds=1).found
+
+    return count
+
 
 @pytest.mark.slow
-def test_mask_finds_the_channels_and_interp_does_not(request):
-    script = runpy.run_path(str(request.config.rootpath / "benchmarks/studies/recovery.py"))
-    found = {
-        mode: sum(script["recover"](mode, "SGD 0.3", place, 0) > 0.7 for place in script["PLACES"])
-        for mode in ("mask", "interp")
-    }
-    assert found["mask"] >= 5 and found["interp"] <= 1, found  # of nine starts
+def test_soft_edges_find_every_window_hard_ones_some_and_interp_next_to_none(found):
+    hard = [found(reading) for reading in ("mask", "bilinear")]
+    assert found("soft") == 9
+    assert all(3 <= count < 9 for count in hard), hard
+    assert found("interp") <= 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("bounds", list(BOUNDS))
+def test_soft_edges_find_windows_within_any_bounds(found, bounds):
+    assert found("soft", bounds) >= 8
