@@ -75,11 +75,12 @@ def noise_above(
 
     How likely the noise leaves the edge above channel p: (B, N, C) each, or (C,).
     """
-    edges = ((v - 1) / softness for v in (start, start + length))
-    return [
-        tuple(from_channels(edge, like, 1 / softness).sigmoid_() for edge in pair)
-        for pair in zip(*(edge.split(1, -1) for edge in edges), strict=True)
-    ]
+
+    def above(edge: Tensor) -> Tensor:
+        return from_channels((edge - 1) / softness, like, 1 / softness).sigmoid_()
+
+    firsts, ends = start.split(1, -1), (start + length).split(1, -1)
+    return [(above(first), above(end)) for first, end in zip(firsts, ends, strict=True)]
 
 
 def overlap(at_start: Tensor, at_end: Tensor, softness: float) -> Tensor:

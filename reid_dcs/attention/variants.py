@@ -83,7 +83,7 @@ class DCS(WindowedAttention):
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         reach = self.channels if reach is None else reach
-        start, length = _selected(self, x, reach).chunk(2, dim=-1)  # (B, N, M) each
+        start, length = _selected(self, x).chunk(2, dim=-1)  # (B, N, M) each
         return Windows(*squash_window(start, length, reach, self.min_length, self.bounds))
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -121,7 +121,7 @@ class DCSPos(WindowedAttention):
         reach = self.channels if reach is None else reach
         length = self.ratio * reach
         room = reach - length
-        start = squash_start(_selected(self, x, reach), room, room / 2, self.bounds)
+        start = squash_start(_selected(self, x), room, room / 2, self.bounds)
         return Windows(start, torch.zeros_like(start) + length)
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -157,7 +157,7 @@ class DCSDim(WindowedAttention):
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         reach = self.channels if reach is None else reach
-        offsets = _selected(self, x, reach)  # (B, N, M)
+        offsets = _selected(self, x)  # (B, N, M)
         length = squash_length(offsets, reach, self.min_length, self.bounds)
         return Windows(torch.zeros_like(length), length)
 
@@ -293,8 +293,8 @@ def _selection(
     """The 1x1 convolution that gives the starts of windows, then their lengths.
 
     Where the features are zero, lengths are half of their range, and the starts are spread
-    evenly over the room left. Where they have variance 1, the convolution adds a deviation of 1 to
-    logits, of an eighth of the channels to offsets in channels.
+    evenly over the room left. The convolution adds a deviation of an eighth of the channels to
+    offsets in channels; of 1 to logits, for features of variance 1.
     """
     windows = max(starts, lengths)
     if not isinstance(windows, int) or windows < 1:
@@ -312,17 +312,18 @@ def _selection(
     return select
 
 
-def _selected(block: WindowedAttention, x: Tensor, reach: float | Tensor) -> Tensor:
+def _selected(block: WindowedAttention, x: Tensor) -> Tensor:
     """What the block's convolution gives each position, (B, C, H, W) -> (B, N, M or 2 M).
 
-    In channels, features are divided by sqrt(C): where they have variance 1, a step of gradient
-    descent on the weights moves a window as far as the same step on its bias, for any C.
+    In channels, features are divided by their norm: a step of gradient descent on the weights then
+    moves a window as far as the same step on its bias, whatever C and the scale of the features.
     """
     offsets = countable(block.select(x).flatten(2).mT)
     if block.bounds == "sigmoid":
         return offsets
+    norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=offsets.dtype)
     bias = countable(block.select.bias)
-    return bias + (offsets - bias) * reach**-0.5
+    return bias + (offsets - bias) / norm.clamp(min=1e-6).flatten(2).mT
 
 
 def _checked_bounds(bounds: str) -> str:
