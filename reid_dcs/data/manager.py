@@ -122,13 +122,14 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         seed: random seed of sampling and augmentation.
         rank, world_size: rank of this process and number of processes. Each rank gets its own
             training batches and a contiguous part of the query and gallery images.
-        train: load the training split; otherwise ``train_loader`` is None.
+        train: load the training split; otherwise there is no ``train_loader``.
 
     Raises:
         InputError: unreadable images, or too few images for one batch.
     """
 
     data_type = "image"
+    train_loader: TrainLoader
 
     def __init__(
         self,
@@ -156,13 +157,12 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         with contextlib.redirect_stdout(io.StringIO()):  # it prints its transforms
             super().__init__(name, height=height, width=width, use_gpu=device.type == "cuda")
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
-        self.train_loader = None
         if train:
             store = _store(dataset.train, *size, "train", mapped).on(device)
             sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
             self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
-        self.test_loader = {name: {}}
+        self.test_loader: dict[str, dict[str, TestLoader]] = {name: {}}
         for split, items in self.test_dataset[name].items():
             part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
             store = _store(items, *size, split, mapped, part).on(device)

@@ -78,11 +78,11 @@ def build_network(config: TrainRun, num_classes: int, device: torch.device) -> n
 def place(config: TrainRun, model: nn.Module, device: torch.device) -> nn.Module:
     """Move to a device, ``channels_last``, with synchronized batch norms if they are set."""
     model = synchronised(model, device) if config.train.sync_bn else model
-    return model.to(device, memory_format=torch.channels_last)
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def build_manager(
-    config: TrainRun,
+    config: Run,
     dataset: ListedDataset,
     device: torch.device,
     train: bool = True,
@@ -125,7 +125,7 @@ def build_manager(
     )
 
 
-def training_preprocessing(config: TrainRun) -> Preprocessing:
+def training_preprocessing(config: Run) -> Preprocessing:
     """Preprocessing in training: ImageNet's mean and std, bilinear interpolation."""
     return Preprocessing(config.data.height, config.data.width)
 

@@ -89,12 +89,12 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
     output = open_output(Path(config.output_dir), fresh=False) if write else None
     announce(config, dataset, model, device)
 
-    def loaders():
+    def loaders() -> Mapping[str, Iterable[dict]]:
         manager = build_manager(config, dataset, device, False, card.preprocessing)
         return manager.test_loader[config.data.name]
 
     features = query_and_gallery(weights, dataset, model, loaders, output or weights.path.parent)
-    ranking, *ranked = rank_features(
+    ranked = rank_features(
         features["query"],
         features["gallery"],
         config.eval.metric,
@@ -105,18 +105,18 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
     )
     trained_on = card.trained_on or None
     said = describe_protocol(config.eval, trained_on)
-    metrics = metrics_of(config, dataset, model, ranking.summary()) | said
+    metrics = metrics_of(config, dataset, model, ranked.ranking.summary()) | said
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # a training's own configuration stays
             write_setting(output, config, device)
         write_json(output / "metrics.json", metrics)
-        draw_evaluation(config, dataset, ranking, *ranked, output)
+        draw_evaluation(config, dataset, *ranked, output)
         if config.eval.report:
             from reid_dcs.report import Evaluation, report_evaluation  # which imports grad-cam
 
             history = weights.content.get("history", [])
             pixels = card.preprocessing
-            done = Evaluation(config, pixels, dataset, model, metrics, history, ranking, *ranked)
+            done = Evaluation(config, pixels, dataset, model, metrics, history, *ranked)
             report_evaluation(done, output)
     print("\n".join([*protocol_warnings(said, config.data.name), table(metrics)]))
     return metrics
@@ -139,17 +139,19 @@ def query_and_gallery(
     prints = {split: _fingerprint(weights, dataset, split, dtype) for split in SPLITS}
     files = {split: features_file(folder, config.data.name, split) for split in SPLITS}
     kept = {split: _kept(dataset, split, files[split], prints[split]) for split in SPLITS}
-    if all(all(found) for found in gathered([features is not None for features in kept.values()])):
+    found = {split: features for split, features in kept.items() if features is not None}
+    if all(gathered(found.keys() == kept.keys())):
         print(f"features of {folder / 'features-*'}: the weights and images are the same")
-        return kept
+        return found
     sources, features = loaders(), {}
     for split in SPLITS:
         features[split] = extract_features(
             model, sources[split], split, flip=config.eval.flip, dtype=dtype
         )
-        if prints[split] and is_main():
+        known = prints[split]
+        if known and is_main():
             names = [Path(item[0]).name for item in getattr(dataset, split)]
-            _keep(files[split], features[split], names, prints[split])
+            _keep(files[split], features[split], names, known)
     return features
 
 
@@ -170,8 +172,8 @@ def draw_evaluation(
     lists = [
         ranked_list(distances, labels, ranking, int(query), config.eval.ranks) for query in chosen
     ]
-    paths = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
-    draw_ranked_lists(lists, *paths, output / "ranks.png")
+    queries, gallery = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
+    draw_ranked_lists(lists, queries, gallery, output / "ranks.png")
 
 
 def _reranking(config: EvaluateRun) -> KReciprocal | None:
