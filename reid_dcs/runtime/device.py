@@ -72,7 +72,7 @@ def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
     return torch.compile(model, mode="reduce-overhead" if device.type == "cuda" else "default")
 
 
-def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronized(model: nn.Module, device: torch.device) -> nn.Module:
     """Convert batch norms to synchronized ones, with statistics over the batches of all ranks.
 
     Raises:
