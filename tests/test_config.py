@@ -228,7 +228,7 @@ def test_pretrained_is_a_switch_or_a_file(text, value):
 @pytest.mark.parametrize("line", ["output_dir: 007", "output_dir: 1e3", "model: {pretrained: 7}"])
 def test_a_number_where_a_file_should_say_text_is_to_be_quoted(line, tmp_path):
     (tmp_path / "config.yaml").write_text(line)
-    with pytest.raises(InputError, match="is text, .*: put it in quotes"):
+    with pytest.raises(InputError, match="must be text, .*: put it in quotes"):
         compose(TrainRun, read_config(tmp_path / "config.yaml"))
 
 

@@ -158,11 +158,11 @@ def build_card(config: TrainRun, num_classes: int) -> ModelCard:
 
 
 def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManager) -> ReIDEngine:
-    """Build the training engine of ``config.train``."""
+    """Build the engine of ``config.train``, with its optimizer and schedule."""
     recipe = config.train
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = build_optimizer(trained, recipe)
-    steps = -(-len(manager.train_loader) // recipe.accumulate)  # per epoch; the last may be smaller
+    steps = -(-len(manager.train_loader) // recipe.accumulate)  # per epoch, rounded up
     return ReIDEngine(
         manager,
         model,
@@ -201,7 +201,7 @@ def engine_options(
 
 
 def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | None:
-    """Read the checkpoint that ``config.resume`` names; None if the run starts from scratch.
+    """Read the checkpoint of ``config.resume``; None if the run starts from scratch.
 
     Raises:
         InputError: the checkpoint is damaged or belongs to another run.
@@ -220,7 +220,7 @@ def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | Non
 
 
 def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torch.device) -> None:
-    """Print the model and the data set of a run, and warn about unusual evaluation protocols."""
+    """Print model and data set of a run; warn about an unusual evaluation protocol."""
     if not distributed.is_main():
         return
     name = config.data.name

@@ -100,9 +100,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(InputError) as caught:
         run_to_the_end(tmp_path, recipe)
     message = str(caught.value)
-    assert (
-        "not a number in epoch 1/2, batch 2/4" in message and "lower the learning rate" in message
-    )
+    assert "not finite in epoch 1/2, batch 2/4" in message and "lower the learning rate" in message
     engine = make_engine(recipe)
     second = list(engine.train_loader)[1]["impath"]
     assert all(name in message for name in second)

@@ -203,7 +203,7 @@ def test_training_writes_what_it_used():
 
 def test_weights_of_another_task_are_refused(network, tool, tmp_path):
     path = write(tmp_path / "other.pt", network, replace(CARD, task="classification"))
-    expected = "other.pt is trained for the task 'classification', not 'reid'"
+    expected = "other.pt was trained for the task 'classification', not 'reid'"
     with pytest.raises(InputError, match=expected):
         FeatureExtractor(path)
     assert_refused(tool("eval_reid.py", "--weights", path), expected)

@@ -99,7 +99,7 @@ def test_a_plain_torchreid_checkpoint_is_evaluated(tmp_path, tiny_root):
         "eval": {"weights": str(tmp_path / "model.pth.tar-1"), "metric": "euclidean"},
         "data": {"root": str(tiny_root)},
     }
-    with pytest.raises(InputError, match="does not say which model it is: pass --model"):
+    with pytest.raises(InputError, match="does not name its model: pass --model"):
         runs.evaluate(settings)
     metrics = runs.evaluate(settings | {"model": {"name": "osnet_x0_25"}})
     assert metrics["model"] == "osnet_x0_25" and metrics["height"] == 256
