@@ -19,8 +19,8 @@ HEAD = """\
 `reid_dcs.models.build_backbone` builds their backbones for any task, and
 `reid_dcs.models.with_attention` inserts the same attention blocks into any other network.
 
-Parameters and multiply-adds are counted for one 256x128 image, with affinity products and without the
-classifier (`reid_dcs.models.complexity`). The last column names the ImageNet weights that
+Parameters and multiply-adds are counted for one 256x128 image, with affinity products and without
+the classifier (`reid_dcs.models.complexity`). The last column names the ImageNet weights that
 `model.pretrained=true` downloads; `model.pretrained=FILE` reads the same weights from a file. The
 `fbnetv2` networks listed are the largest of their search spaces; `model.options.architecture=FILE`
 builds any other.

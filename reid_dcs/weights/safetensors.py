@@ -78,7 +78,7 @@ def load_safetensors(path: Path) -> dict[str, Any]:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file starts like safetensors: eight bytes of length, then JSON."""
+    """Check if a file starts like safetensors: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 

@@ -229,7 +229,7 @@ def test_a_new_run_moves_an_earlier_one_aside(settings, tmp_path):
 
 
 def test_without_cameras_a_run_says_that_exclusion_is_off(settings, tiny_root, tmp_path, capsys):
-    home = shutil.copytree(tiny_root / "synthetic", tmp_path / "own")
+    home = shutil.copytree(tiny_root / "synthetic", tmp_path / "renamed")
     for path in sorted(home.rglob("*.jpg")):  # 0001_c1s1_000000_00.jpg: the camera goes
         path.rename(path.with_name(path.name.replace("_c", "_x")))
     data = settings["data"] | {"name": "folder", "root": str(home)}
