@@ -93,9 +93,9 @@ def whole(settings, decoded, tmp_path_factory):
     output = tmp_path_factory.mktemp("search")
     decode = ImageStore.decode
 
-    def noted(items, height, width, name):
+    def noted(items, height, width, name, *options):
         decoded.append(name)
-        return decode(items, height, width, name)
+        return decode(items, height, width, name, *options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(ImageStore, "decode", noted)

@@ -35,9 +35,9 @@ def make_trainer(kind, penalty=None):
     task = Brightness(kind)
     search = SearchConfig(
         epochs=EPOCHS,
-        share=0.4,
-        weights=OptimizerConfig("sgd", 0.01, weight_decay=0.1, warmup_epochs=0),
-        windows=OptimizerConfig("sgd", 0.5, warmup_epochs=0),
+        window_share=0.4,
+        weight_optimizer=OptimizerConfig("sgd", 0.01, weight_decay=0.1, warmup_epochs=0),
+        window_optimizer=OptimizerConfig("sgd", 0.5, warmup_epochs=0),
         temperature=4.0,
         temperature_decay=0.5,
     )
