@@ -329,6 +329,8 @@ def documented(page):
     text = re.sub(r"\\+\n#?\s*", " ", page.read_text())
     for script, line in re.findall(r"tools/(\w+\.py)((?: [^\n`]*)?)", text):
         line = line.split("#")[0].split(" ...")[0].rstrip(" ,.);")
+        if script == "prepare_data.py" and not line:
+            continue  # a mention, not a command: it needs arguments
         if script in SCRIPTS and (not line or line.startswith((" --", " check", " store"))):
             yield SCRIPTS[script], shlex.split(line)
 
