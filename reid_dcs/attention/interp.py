@@ -112,12 +112,12 @@ class Selection:
             squared, bands = self.window(m)
             if compete:
                 most = zip(bands, joined, flow, strict=True)
-                own = Bands(*(band.ge_(top) * gradient for band, top, gradient in most))
+                routed = Bands(*(band.ge_(top) * gradient for band, top, gradient in most))
             else:
-                own = flow
+                routed = flow
                 joined = bands if joined is None else self.join_(joined, bands)
             del bands
-            start, length = self.window_gradient(m, squared, own)
+            start, length = self.window_gradient(m, squared, routed)
             d_start.append(start)
             d_length.append(length)
         return joined, torch.cat(d_start, dim=-1), torch.cat(d_length, dim=-1)

@@ -59,7 +59,7 @@ def channel_overlap(start: Tensor, length: Tensor, like: Tensor) -> Tensor:
     p = torch.arange(like.shape[-1], device=start.device, dtype=start.dtype)  # (C,)
 
     def fill(edge: Tensor) -> Tensor:
-        """What the channels below the edge fill of each channel."""
+        """Fraction of each channel that lies below the edge."""
         if like.stride(-1) == 1 or edge.ndim == 1:
             return (edge - p).clamp_(0, 1)
         return (edge.mT - p.unsqueeze(-1)).clamp_(0, 1).mT  # channels outermost, as in memory

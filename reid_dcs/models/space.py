@@ -21,7 +21,7 @@ class Row(NamedTuple):
     s: int
     """Stride of the first bottleneck; the others have 1."""
     dcs: bool = False
-    """Whether a DCS module follows."""
+    """A DCS module follows."""
 
 
 class Options(NamedTuple):

@@ -74,7 +74,7 @@ def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
     return cast(nn.Module, torch.compile(model, mode=mode))  # annotated as any callable
 
 
-def synchronised(model: nn.Module, device: torch.device) -> nn.Module:
+def synchronized(model: nn.Module, device: torch.device) -> nn.Module:
     """Convert batch norms to synchronized ones, with statistics over the batches of all ranks.
 
     Raises:

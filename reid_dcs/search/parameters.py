@@ -1,4 +1,4 @@
-"""Which parameters of a network Algorithm 1 updates in which turn: its modules say so."""
+"""Parameters that Algorithm 1 updates in each turn, as the modules of a network declare them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol, runtime_checkable

@@ -135,7 +135,7 @@ _NAMES = {f"{space}_{kind}": (space, kind) for space in SPACES for kind in ("bas
 
 
 def is_space(name: str) -> bool:
-    """Whether there is a supergraph of this name."""
+    """Check if the name is that of a supergraph."""
     return name in _NAMES
 
 

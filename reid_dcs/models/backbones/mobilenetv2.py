@@ -26,7 +26,7 @@ class Row(NamedTuple):
     s: int
     """Stride of the first bottleneck; the others have 1."""
     attended: bool
-    """Whether an attention block follows."""
+    """An attention block follows."""
 
 
 def table_4(last_stride: int) -> tuple[Row, ...]:

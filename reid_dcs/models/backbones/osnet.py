@@ -65,7 +65,7 @@ class OSNet(Backbone, torchreid_models.osnet.OSNet):
 
     def inherit(self, donor: nn.Module) -> None:
         """Copy the weights of torchreid's backbone, including its fully connected layer."""
-        load_exactly(self, donor.state_dict(), self.donor.title, but="attentions.")
+        load_exactly(self, donor.state_dict(), self.donor.title, ignore="attentions.")
 
 
 def osnet_x1_0(attention: AttentionFactory, *, last_stride: int = 1) -> OSNet:

@@ -59,7 +59,7 @@ class ResNet50(Backbone, ResNet):
 
     def inherit(self, donor: ResNet) -> None:
         """Copy the weights of torchvision's backbone."""
-        load_exactly(self, donor.state_dict(), self.donor.title, but="attentions.")
+        load_exactly(self, donor.state_dict(), self.donor.title, ignore="attentions.")
 
 
 def resnet50(attention: AttentionFactory, *, last_stride: int = 1) -> ResNet50:
