@@ -1,4 +1,4 @@
-"""Write docs/models.md: every named network and its cost, and the backbones.
+"""Write docs/models.md: all models with their cost, and all backbones.
 
 python docs/list_models.py
 """
@@ -19,11 +19,11 @@ HEAD = """\
 `reid_dcs.models.build_backbone` builds their backbones for any task, and
 `reid_dcs.models.with_attention` inserts the same attention blocks into any other network.
 
-Parameters and multiply-adds are those of the feature of one 256x128 image, including affinity
-products and without the classifier (`reid_dcs.models.complexity`). The last column has the ImageNet
-weights that `model.pretrained=true` downloads; `model.pretrained=FILE` reads the same weights from
-a file. The networks of `fbnetv2` here are the largest of their search spaces;
-`model.options.architecture=FILE` builds any other.
+Parameters and multiply-adds are counted for one 256x128 image, with affinity products and without
+the classifier (`reid_dcs.models.complexity`). The last column names the ImageNet weights that
+`model.pretrained=true` downloads; `model.pretrained=FILE` reads the same weights from a file. The
+`fbnetv2` networks listed are the largest of their search spaces; `model.options.architecture=FILE`
+builds any other.
 
 | name | parameters, M | multiply-adds, G | feature | ImageNet weights |
 |---|---|---|---|---|
@@ -31,7 +31,7 @@ a file. The networks of `fbnetv2` here are the largest of their search spaces;
 
 TAIL = """
 Written by `python docs/list_models.py`. [table1.md](../benchmarks/studies/results/table1.md) has
-these counts with one window for each position, next to those of the paper.
+these counts for one window per position, next to those of the paper.
 
 ## Backbones for other tasks
 
@@ -40,15 +40,15 @@ from reid_dcs.models import ClassificationNetwork, build_backbone
 
 backbone = build_backbone("resnet50", attention="dcs", last_stride=2)
 backbone(images)  # (B, backbone.out_channels, H/32, W/32)
-backbone.forward_stages(images)  # the attended stages' maps, for a feature pyramid
+backbone.forward_stages(images)  # feature maps of the stages with attention, for a feature pyramid
 backbone.stage_channels  # [256, 512, 1024, 2048]
 backbone.stage_strides  # [4, 8, 16, 32]
 ClassificationNetwork(backbone, num_classes=1000)(images)  # logits
 ```
 
-`last_stride` is the stride of the last downsampling stage: 2 is usual in classification, 1 in
-re-identification. By default strides are those of the table: 1, and for `fbnetv2` 2 as the paper
-prints. `osnet_x1_0` has 1 alone. Weights fit any of them. For a Re-ID network it is
+`last_stride` is the stride of the last downsampling stage: usually 2 in classification and 1 in
+re-identification. The default gives the strides of the table: 1, and 2 for `fbnetv2`, as the paper
+prints. `osnet_x1_0` supports only 1. Weights fit every stride. For a Re-ID network the setting is
 `model.options.last_stride`.
 
 | backbone | channels | channels of the stages | strides of the stages |
@@ -57,7 +57,7 @@ prints. `osnet_x1_0` has 1 alone. Weights fit any of them. For a Re-ID network i
 
 
 def backbone_row(name: str) -> str:
-    """A backbone's line of the second table."""
+    """Row of a backbone in the second table."""
     backbone = build_backbone(name, "base")
     channels, strides = (
         ", ".join(map(str, values)) for values in (backbone.stage_channels, backbone.stage_strides)
@@ -66,11 +66,11 @@ def backbone_row(name: str) -> str:
 
 
 def row(name: str) -> str:
-    """A model's line of the first table."""
+    """Row of a model in the first table."""
     model = reid_dcs.build_model(name, num_classes=1)
     counted = complexity(model)
     donor = model.trunk.donor
-    weights = "none are official"
+    weights = "no official ones"
     if donor:
         weights = f"[{donor.title}]({address(donor.weights.sources[0])})"
     return (

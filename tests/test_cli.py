@@ -60,7 +60,7 @@ def test_mistakes_in_settings(tool, tmp_path, arguments, said):
     [
         (["model.options.window=1"], ["mobilenetv2_dcs", "window"]),
         (["model.options.mode=sharp"], ["mode must be one of", "sharp"]),
-        (["model.pretrained=absent.pth"], ["no weights at", "absent.pth"]),
+        (["data.batch_size=16", "model.pretrained=absent.pth"], ["no weights at", "absent.pth"]),
         (["data.batch_size=31"], ["data.batch_size=31 is not a positive multiple"]),
         (["data.batch_size=400"], ["cannot fill one batch"]),
     ],
@@ -187,7 +187,7 @@ def test_each_script_is_a_command(script, monkeypatch, capsys):
     ids=" ".join,
 )
 def test_what_needs_no_network_imports_no_torch(arguments):
-    """Which is what makes it quick; in a process of its own, as this one has torch."""
+    """In a separate process, because this one has imported torch."""
     program = (
         "import sys\n"
         "from reid_dcs.cli import main\n"

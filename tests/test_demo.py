@@ -1,4 +1,4 @@
-"""The README's first line: what it learns, and that colour alone does not."""
+"""The README's first line: what it learns, and that color alone does not."""
 
 import pytest
 import torch
@@ -34,16 +34,16 @@ def test_an_untrained_network_is_near_chance(root, trained):
     torch.manual_seed(0)
     config = compose(TrainRun, {"data": {"root": root}, "device": "cpu"})
     dataset, device = load_dataset("synthetic", root), torch.device("cpu")
-    manager = build_manager(config, dataset, device, train=False)
+    manager = build_manager(config, dataset, device)
     model = build_network(config, dataset.num_train_pids, device)
     untrained = ReIDEngine(manager, model).test()["synthetic"]
     assert untrained.mAP < 0.1 < trained["mAP"] / 5
 
 
-def test_mean_colour_is_far_below_the_trained_network(root, trained):
+def test_mean_color_is_far_below_the_trained_network(root, trained):
     dataset = load_dataset("synthetic", root)
     query, gallery = (
-        ImageStore.decode(items, 64, 32, "colour") for items in (dataset.query, dataset.gallery)
+        ImageStore.decode(items, 64, 32, "color") for items in (dataset.query, dataset.gallery)
     )
     matched = evaluate_features(
         query.images.float().mean((1, 2)),

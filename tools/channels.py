@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""What attention selects (Figure 1): reid-dcs channels.
+"""Affinities (Figure 1) and channel windows: reid-dcs channels.
 
 python tools/channels.py affinity --weights SA.pt --weights DCS.pt --images a.jpg \\
     --at 30,40 --output-dir OUT

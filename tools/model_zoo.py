@@ -5,7 +5,7 @@ python tools/model_zoo.py list
 python tools/model_zoo.py download mobilenetv2_dcs_synthetic
 python tools/model_zoo.py verify
 
-The status of verify is 0 if every file is intact and 1 if not.
+verify exits with status 1 if a file is damaged.
 """
 
 import sys

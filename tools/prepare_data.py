@@ -1,10 +1,10 @@
 #!/usr/bin/env python
-"""Check a data set, or decode it once for data.mapped=true: reid-dcs data.
+"""Check a data set, or store it decoded for data.mapped=true: reid-dcs data.
 
 python tools/prepare_data.py check market1501 --root DIR
 python tools/prepare_data.py store market1501 --root DIR data.height=256 data.width=128
 
-The status of a check is 0 without findings and 1 with some.
+check exits with status 1 if it finds faults.
 """
 
 import sys

@@ -1,8 +1,8 @@
 """The attention block that a network inserts after a stage (Figure 2).
 
 ``x + BN(DWConv((1/N) R X))``: affinities R read through channel windows, aggregation of the
-values X, a depthwise 3x3 convolution, batch normalisation and the residual. The members of the
-family (variants.py) differ only in where their windows come from.
+values X, a depthwise 3x3 convolution, batch normalization and the residual. The variants
+(variants.py) differ only in how they compute their windows.
 """
 
 import math
@@ -17,26 +17,26 @@ from reid_dcs.attention.query import DEFAULT_MODE, MODES, UNIONS, windowed_query
 
 
 class Windows(NamedTuple):
-    """Start and length in channels: (B, N, M) each, or (M,) for the same ones everywhere."""
+    """Start and length in channels: (B, N, M) each, or (M,) if shared by all positions."""
 
     start: Tensor
     length: Tensor
 
 
 Reach = float | Tensor | None
-"""Number of channels that windows lie in, the first ones: None is all of them. A search that masks
-the last channels gives a number, whole or not, as a 0-D tensor."""
+"""Windows lie in the first ``reach`` channels; None means all. A search that masks the last
+channels passes the expected number, possibly fractional, as a 0-D tensor."""
 
 
 class WindowReport(NamedTuple):
-    """What the positions of a batch select."""
+    """Windows of the positions of a batch."""
 
     start: Tensor
-    """In channels, (B, N, M), for the N = H W positions row by row."""
+    """First channel, (B, N, M); the N = H W positions are in row-major order."""
     length: Tensor
-    """In channels, (B, N, M)."""
+    """Number of channels, (B, N, M)."""
     selected: Tensor
-    """The fraction of the channels that the union of the M windows covers, (B, N)."""
+    """Fraction of the channels that the union of the M windows covers, (B, N)."""
 
 
 class WindowedAttention(nn.Module):
@@ -47,14 +47,14 @@ class WindowedAttention(nn.Module):
 
     Args:
         channels: C of the feature map.
-        mode, union: see :func:`reid_dcs.attention.windowed_query`; where windows begin and end
-            at whole channels the modes are the same.
-        zero_init: start the last BN's scale at zero. The block is then the identity at first,
-            which a pretrained trunk wants; its windows get no gradient in the first step.
+        mode, union: see :func:`reid_dcs.attention.windowed_query`; modes differ only for
+            windows that begin or end within a channel.
+        zero_init: initialize the last BN's scale to zero. The block then starts as the identity,
+            which keeps a pretrained backbone intact; its windows get no gradient in the first step.
 
     Attributes:
-        softness: the scale of the windows' edges in channels. 0, hard edges, unless a search
-            anneals it.
+        softness: scale of the windows' edges in channels; 0 (hard edges) unless a search anneals
+            it.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class WindowedAttention(nn.Module):
         return x + self.branch(x, reach)
 
     def branch(self, x: Tensor, reach: Reach = None) -> Tensor:
-        """What is added to x: (B, C, H, W) -> (B, C, H, W)."""
+        """The residual branch: (B, C, H, W) -> (B, C, H, W)."""
         tokens = x.flatten(2).mT  # (B, N, C)
         attended = self.attend(tokens, self.windows(x, reach), reach)
         return self.norm(self.project(attended.mT.unflatten(2, x.shape[2:])))
@@ -105,7 +105,7 @@ class WindowedAttention(nn.Module):
         )
 
     def keep(self, channels: Tensor) -> None:
-        """Have affinities read these channels alone, (C,) bool; windows elsewhere find nothing."""
+        """Restrict the affinities to these channels, (C,) bool; the others no longer contribute."""
         index = channels.nonzero().flatten()
         first, last = int(index[0]), int(index[-1]) + 1
         if len(index) == self.channels:
@@ -117,7 +117,7 @@ class WindowedAttention(nn.Module):
 
     @torch.no_grad()
     def report(self, x: Tensor) -> WindowReport:
-        """What each position of x (B, C, H, W) selects; changes nothing, draws no random number."""
+        """Windows of each position of x (B, C, H, W); deterministic, without side effects."""
         tokens = x.flatten(2).mT  # (B, N, C)
         start, length = self.windows(x)
         overlap = overlap_union(tokens, start, length, "max").expand_as(tokens)
@@ -126,7 +126,7 @@ class WindowedAttention(nn.Module):
 
 
 class SharedWindowAttention(WindowedAttention):
-    """Attention whose windows are the same for all positions, so that it reads a slice alone."""
+    """Attention with the same windows for all positions; its affinities read only a slice."""
 
     def attend(self, tokens: Tensor, windows: Windows, reach: Reach = None) -> Tensor:
         first, last = self.touched(windows, reach)
@@ -137,10 +137,10 @@ class SharedWindowAttention(WindowedAttention):
         return channel_attention(query, key, tokens)
 
     def touched(self, windows: Windows, reach: Reach = None) -> tuple[int, int]:
-        """The channels ``[first, last)`` that the windows can touch, one more than they cover.
+        """Slice of channels ``[first, last)`` that the windows reach, with one more at the end.
 
-        All of them where the host cannot know the windows for nothing: on an accelerator, and in
-        compilation. Their weight outside the windows is zero: the output is the same.
+        All channels on an accelerator, where reading the windows would synchronize, and in
+        compilation. Channels outside the windows have weight zero, so the output is the same.
         """
         if self.softness or windows.start.device.type != "cpu" or torch.compiler.is_compiling():
             return 0, self.channels

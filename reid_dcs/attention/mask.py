@@ -45,8 +45,8 @@ class MaskedQuery(Function):
 
         counts = edges < x.shape[-1]
         if ctx.union == "max" and start.shape[-1] > 1:
-            own = (end - channel).clamp(0, 1) - (first - channel).clamp(0, 1)
-            counts &= own.to(x.dtype) >= at(weights)
+            overlap = (end - channel).clamp(0, 1) - (first - channel).clamp(0, 1)
+            counts &= overlap.to(x.dtype) >= at(weights)
         at_start, at_end = torch.where(counts, at(grad) * at(x), 0).to(start.dtype)
         d_start, d_length = at_end - at_start, at_end
         return d_x, d_start.sum_to_size(start.shape), d_length.sum_to_size(length.shape), None

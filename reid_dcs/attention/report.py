@@ -1,4 +1,4 @@
-"""What reaches the attention blocks of a whole network, and what they select of it."""
+"""Inputs and windows of all attention blocks of a network."""
 
 import torch
 from torch import Tensor, nn

@@ -1,17 +1,16 @@
-"""The members of the attention family: one block, six sources of windows.
+"""Variants of the attention block, by how they compute their windows.
 
 | kind | windows |
 |---|---|
 | ``sa`` | the first r C channels, everywhere (Eqs. 1 and 2) |
 | ``dcs`` | M windows of each position, start and length from a 1x1 convolution |
 | ``dcs_sw`` | one learned window of the layer ("single-window DCS", Figure 3) |
-| ``dcs_pos`` | as dcs, the start alone (Table 7, "position") |
-| ``dcs_dim`` | as dcs, the length alone (Table 7, "key dimension") |
+| ``dcs_pos`` | as dcs, learning only the start (Table 7, "position") |
+| ``dcs_dim`` | as dcs, learning only the length (Table 7, "key dimension") |
 | ``gsa`` | one of 15 windows by Gumbel softmax (Appendix A.2) |
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -37,7 +36,7 @@ class SA(SharedWindowAttention):
         self.ratio = _checked_ratio(ratio)
 
     def width(self, reach: Reach = None) -> int | Tensor:
-        """floor(r C), and 1 at least."""
+        """floor(r C), at least 1."""
         reach = self.channels if reach is None else reach
         if isinstance(reach, Tensor):
             return (self.ratio * reach.double()).floor().clamp(min=1)
@@ -49,7 +48,7 @@ class SA(SharedWindowAttention):
         return Windows(start, start + self.width(reach))
 
     def touched(self, windows: Windows, reach: Reach = None) -> tuple[int, int]:
-        """Known without looking, unless a search masks channels."""
+        """The first floor(r C) channels, unless a search masks channels."""
         width = self.width(reach)
         return (0, width) if isinstance(width, int) else super().touched(windows, reach)
 
@@ -92,12 +91,12 @@ class DCS(WindowedAttention):
 
 
 class DCSPos(WindowedAttention):
-    """DCS with the length held at r C: it learns the position of its windows alone.
+    """DCS with the length fixed at r C: only the position of the windows is learned.
 
     Args:
         channels: C of the feature map.
         windows: M, windows for each position.
-        ratio: r, a window's share of the channels.
+        ratio: r, the fraction of the channels in a window.
         bounds: how windows are kept inside, one of ``BOUNDS`` (bounds.py).
         options: see :class:`WindowedAttention`.
     """
@@ -130,11 +129,11 @@ class DCSPos(WindowedAttention):
 
 
 class DCSDim(WindowedAttention):
-    """DCS with the start held at 0: it learns the key dimension alone.
+    """DCS with the start fixed at 0: only the key dimension is learned.
 
     Args:
         channels: C of the feature map.
-        windows: M. All begin at 0, so that with ``union="max"`` the longest hides the others.
+        windows: M. All begin at 0, so with ``union="max"`` only the longest has an effect.
         min_length: the shortest window, in channels.
         bounds: how windows are kept inside, one of ``BOUNDS`` (bounds.py).
         options: see :class:`WindowedAttention`.
@@ -204,17 +203,20 @@ class DCSSW(SharedWindowAttention):
 
 
 class GSA(SharedWindowAttention):
-    """Gumbel softmax attention, the paper's rival to DCS: one of 15 fixed windows.
+    """Gumbel softmax attention, the paper's baseline for DCS: one of 15 fixed windows.
 
-    Windows of r C channels for r in 1, 1/2, 1/4, 1/8, side by side. In training the affinity is
-    the mixture of the 15 affinities under Gumbel softmax weights, one draw a forward pass; in
-    evaluation it is that of the likeliest window.
+    The windows are adjacent intervals of r C channels for r = 1, 1/2, 1/4, 1/8. In training the
+    affinity is the mean of the 15 affinities with Gumbel softmax weights, drawn once per forward
+    pass; in evaluation it is that of the likeliest window.
 
     Args:
         channels: C of the feature map.
-        temperature: of the Gumbel softmax; an attribute, for a search to anneal.
+        temperature: temperature of the Gumbel softmax; a search anneals the attribute.
         options: see :class:`WindowedAttention`.
     """
+
+    places: Tensor
+    ratios: Tensor
 
     def __init__(self, channels: int, *, temperature: float = 1.0, **options) -> None:
         super().__init__(channels, **options)
@@ -228,7 +230,7 @@ class GSA(SharedWindowAttention):
         self.logits = nn.Parameter(torch.zeros(len(parts)))
 
     def candidates(self, reach: Reach = None) -> Windows:
-        """Starts floor(C k / n) and lengths floor(C / n), which are 1 at least, (15,) each."""
+        """Starts floor(C k / n) and lengths floor(C / n), at least 1; (15,) each."""
         reach = self.channels if reach is None else reach
         return Windows((reach * self.places).floor(), (reach * self.ratios).floor().clamp(min=1))
 
@@ -243,7 +245,7 @@ class GSA(SharedWindowAttention):
         return {"logits": [self.logits]}
 
     def attend(self, tokens: Tensor, windows: Windows, reach: Reach = None) -> Tensor:
-        """Affinities are linear in the mask: to mix the masks is to mix the affinities."""
+        """Mix the masks, which mixes the affinities, as they are linear in the mask."""
         if not self.training:
             return super().attend(tokens, windows, reach)
         chances = F.gumbel_softmax(countable(self.logits), self.temperature)  # (15,)
@@ -251,13 +253,13 @@ class GSA(SharedWindowAttention):
         return channel_attention(query, tokens, tokens)
 
     def masks(self, reach: Reach = None) -> Tensor:
-        """The 15 windows as 0 and 1 on channels: (15, C)."""
+        """Binary masks of the 15 windows: (15, C)."""
         p = torch.arange(self.channels, device=self.places.device)
         start, length = (each.unsqueeze(-1) for each in self.candidates(reach))  # (15, 1) each
         return ((p >= start) & (p < start + length)).to(start.dtype)
 
 
-ATTENTIONS: dict[str, Callable[..., WindowedAttention]] = {
+ATTENTIONS: dict[str, type[WindowedAttention]] = {
     "sa": SA,
     "dcs": DCS,
     "dcs_sw": DCSSW,
@@ -268,19 +270,19 @@ ATTENTIONS: dict[str, Callable[..., WindowedAttention]] = {
 
 
 def build_attention(kind: str, channels: int, **options) -> WindowedAttention:
-    """An attention block of the family.
+    """Build an attention block.
 
     Args:
         kind: one of ``ATTENTIONS``.
-        channels: C of the feature map it is put after.
-        options: of that kind; see its class.
+        channels: C of the feature map.
+        options: keyword arguments of the kind's class.
 
     Returns:
         A module from (B, C, H, W) to (B, C, H, W).
 
     Raises:
-        ValueError: an unknown kind, or an option with a value out of range.
-        TypeError: an option that the kind does not have.
+        ValueError: unknown kind, or an option out of range.
+        TypeError: unknown option.
     """
     if kind not in ATTENTIONS:
         raise ValueError(f"unknown attention {kind!r}; known: {', '.join(ATTENTIONS)}")
@@ -301,14 +303,14 @@ def _selection(
         raise ValueError(f"windows must be a whole number of at least 1, not {windows!r}")
     select = nn.Conv2d(channels, starts + lengths, 1)
     place = (torch.arange(starts) + 0.5) / max(starts, 1)
-    with torch.no_grad():
-        select.bias.zero_()
-        if bounds == "sigmoid":
-            select.weight.normal_(std=channels**-0.5)
-            select.bias[:starts] = torch.logit(place)
-        else:
-            select.weight.normal_(std=channels / 8)
-            select.bias[:starts] = room * (place - 0.5)
+    bias = torch.zeros(starts + lengths)
+    if bounds == "sigmoid":
+        nn.init.normal_(select.weight, std=channels**-0.5)
+        bias[:starts] = torch.logit(place)
+    else:
+        nn.init.normal_(select.weight, std=channels / 8)
+        bias[:starts] = room * (place - 0.5)
+    select.bias = nn.Parameter(bias)
     return select
 
 

@@ -1,4 +1,4 @@
-"""The command ``reid-dcs``. Nothing heavy is imported before the arguments are parsed."""
+"""The command ``reid-dcs``. torch is imported only after the arguments are parsed."""
 
 import sys
 from collections.abc import Sequence
@@ -8,20 +8,20 @@ COMMANDS = {
     "train": ("reid_dcs.cli.runs:train", "train a network and evaluate it"),
     "search": ("reid_dcs.cli.runs:search", "search a network's channels, train and evaluate it"),
     "eval": ("reid_dcs.cli.runs:evaluate", "evaluate trained weights"),
-    "data": ("reid_dcs.cli.data:data", "check a data set, or decode it once"),
+    "data": ("reid_dcs.cli.data:data", "check a data set, or store it decoded"),
     "zoo": ("reid_dcs.cli.weights:zoo", "list, download and verify trained weights"),
     "export": ("reid_dcs.cli.weights:export", "write a network as ONNX or safetensors"),
-    "gradcam": ("reid_dcs.cli.pictures:gradcam", "draw where networks see a person"),
-    "channels": ("reid_dcs.cli.pictures:channels", "draw what attention selects"),
+    "gradcam": ("reid_dcs.cli.pictures:gradcam", "draw Grad-CAM of networks side by side"),
+    "channels": ("reid_dcs.cli.pictures:channels", "draw affinities or channel windows"),
 }
-"""Each sub-command: the function that takes its arguments, and a line of help."""
+"""Sub-commands: the function that takes their arguments, and a line of help."""
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a sub-command.
 
     Args:
-        arguments: the command line after ``reid-dcs``; by default this process's.
+        arguments: the command line after ``reid-dcs``; by default that of the process.
     """
     from reid_dcs.cli.parsers import Parser
 
@@ -33,10 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
             [
                 "commands:",
                 *(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()),
-                "\nreid-dcs COMMAND --help explains a command.",
+                "\nreid-dcs COMMAND --help describes a command.",
             ]
         ),
     )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="listed below")
     command = parser.parse_args(given[:1]).command
     resolve_name(COMMANDS[command][0])(given[1:])

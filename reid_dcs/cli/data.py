@@ -9,18 +9,17 @@ from reid_dcs.config import PrepareData, compose
 
 
 def data(arguments: Sequence[str]) -> None:
-    words: list[dict[str, Any]] = [
+    positional: list[dict[str, Any]] = [
         {
             "dest": "action",
             "choices": ("check", "store"),
-            "help": "look at every file, or decode all into files that data.mapped=true reads",
+            "help": "check every file, or write decoded images for data.mapped=true",
         },
-        {"dest": "data.name", "metavar": "name", "help": "such as market1501 or folder"},
+        {"dest": "data.name", "metavar": "name", "help": "data set, such as market1501 or folder"},
     ]
-    description = (
-        "Check a data set, or decode it once. The status of a check is 1 if it finds a fault."
-    )
-    SettingsParser("reid-dcs data", description, PrepareData, words=words).run(arguments, _prepare)
+    description = "Check a data set (exit status 1 if it has faults), or store it decoded."
+    parser = SettingsParser("reid-dcs data", description, PrepareData, positional=positional)
+    parser.run(arguments, _prepare)
 
 
 def _prepare(layer: dict[str, Any], action: str) -> None:
@@ -35,5 +34,5 @@ def _prepare(layer: dict[str, Any], action: str) -> None:
             print(file)
         return
     findings = check_dataset(images.name, images.root, images.options)
-    print("\n".join(map(str, findings)) or f"{images.name}: nothing wrong")
+    print("\n".join(map(str, findings)) or f"{images.name}: no faults found")
     sys.exit(1 if findings else 0)

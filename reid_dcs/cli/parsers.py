@@ -1,4 +1,4 @@
-"""Command line parsers: flags, settings, one-line errors."""
+"""Command line parsers: flags, settings and errors of one line."""
 
 import argparse
 import os
@@ -20,7 +20,7 @@ from reid_dcs.config.layers import has_setting
 from reid_dcs.errors import InputError
 
 Flag = tuple[str, str, str]
-"""A flag, the setting that it is short for, its help text."""
+"""A flag, the setting it sets, and its help text."""
 
 _FLAGS: Sequence[Flag] = (
     ("--model", "model.name", "network, such as mobilenetv2_dcs or torchreid's osnet_x1_0"),
@@ -30,19 +30,19 @@ _FLAGS: Sequence[Flag] = (
 )
 
 _SETTINGS_HELP = """\
-Settings are read in this order, a later value wins: the defaults, every --config-file, the flags,
-every key=value. --settings prints them all; reid_dcs/config/settings.py explains each."""
+Later settings override earlier ones: the defaults, each --config-file, the flags, each key=value.
+--settings prints all of them; reid_dcs/config/settings.py describes each."""
 
-file_or_folder = os.path.expanduser  # the argparse type of a path: the shell leaves --root=~/x
+file_or_folder = os.path.expanduser  # argparse type of a path: shells do not expand --root=~/x
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line and exit with status 2.
+    """Argument parser whose errors are one line with exit status 2.
 
     Args:
         prog: name of the command, such as ``reid-dcs train``.
         description: first line of ``--help``.
-        options: of :class:`argparse.ArgumentParser`.
+        options: keyword arguments of :class:`argparse.ArgumentParser`.
     """
 
     def __init__(self, prog: str, description: str, **options: Any) -> None:
@@ -60,9 +60,9 @@ class Parser(argparse.ArgumentParser):
     def add_debug(self) -> None:
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
-    def carry_out(self, action: Callable[[], object], debug: bool) -> None:
-        """Call ``action``; an :class:`InputError` becomes one line and status 2."""
-        rank = os.environ.get("RANK", "0")  # of a process started by torchrun
+    def call(self, action: Callable[[], object], debug: bool) -> None:
+        """Call ``action``; an :class:`InputError` is printed as one line, with exit status 2."""
+        rank = os.environ.get("RANK", "0")  # set by torchrun
         several = int(os.environ.get("WORLD_SIZE", "1")) > 1
         try:
             action()
@@ -75,13 +75,13 @@ class Parser(argparse.ArgumentParser):
         except KeyboardInterrupt as stop:
             number = getattr(stop, "number", signal.SIGINT)
             self.exit(128 + number, f"{stop or 'interrupted'}\n" if rank == "0" else None)
-        except BrokenPipeError:  # the reader of the output has left, as `head` does
+        except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             self.exit(128 + signal.SIGPIPE)
 
 
 class PictureParser(Parser):
-    """A parser with the arguments of every command that draws trained networks on images."""
+    """Parser of the commands that draw figures of trained networks on images."""
 
     def __init__(self, prog: str, description: str) -> None:
         super().__init__(prog, description)
@@ -91,7 +91,7 @@ class PictureParser(Parser):
             required=True,
             type=file_or_folder,
             metavar="FILE",
-            help="checkpoint, or name of the model zoo; a column for each",
+            help="checkpoint, or name of the model zoo; repeat it to compare",
         )
         self.add_argument(
             "--images",
@@ -99,32 +99,32 @@ class PictureParser(Parser):
             required=True,
             type=file_or_folder,
             metavar="PATH",
-            help="files, or folders of them",
+            help="image files or folders",
         )
         self.add_argument(
             "--output-dir", dest="output", required=True, type=file_or_folder, metavar="DIR"
         )
-        self.add_argument("--model", help="network, if the weights do not say it")
+        self.add_argument("--model", help="network, if the weights do not name it")
         self.add_debug()
 
     def run(self, arguments: Sequence[str], action: Callable[..., object]) -> None:
-        """Parse the arguments, and call ``action`` with them as keywords."""
+        """Parse the arguments and pass them to ``action`` as keyword arguments."""
         given = vars(self.parse_args(arguments))
         debug = given.pop("debug")
-        self.carry_out(lambda: action(**given), debug)
+        self.call(lambda: action(**given), debug)
 
 
 class SettingsParser(Parser):
-    """A parser of the settings of a command.
+    """Parser of a command with settings.
 
     Args:
         prog: name of the command.
         description: first line of ``--help``.
-        kind: the settings class; a setting that it does not have is refused.
-        flags: short for settings, before those that all commands share.
-        switches: flags without a value that set a setting to true.
-        words: positional arguments, as keywords of ``add_argument``; a ``dest`` that is a setting
-            sets it.
+        kind: settings class of the command.
+        flags: flags besides those that all commands share.
+        switches: flags without a value, which set a setting to true.
+        positional: positional arguments, as keyword arguments of ``add_argument``; if ``dest``
+            names a setting, they set it.
     """
 
     def __init__(
@@ -134,13 +134,13 @@ class SettingsParser(Parser):
         kind: type,
         flags: Sequence[Flag] = (),
         switches: Sequence[Flag] = (),
-        words: Sequence[dict[str, Any]] = (),
+        positional: Sequence[dict[str, Any]] = (),
     ) -> None:
         super().__init__(prog, description, epilog=_SETTINGS_HELP)
         self.kind = kind
-        for word in words:
-            self.add_argument(**word)
-        self.words = [word["dest"] for word in words]
+        for argument in positional:
+            self.add_argument(**argument)
+        self.positional = [argument["dest"] for argument in positional]
         self.add_argument(
             "--config-file",
             metavar="FILE",
@@ -149,37 +149,37 @@ class SettingsParser(Parser):
             help="YAML file of settings; may be repeated",
         )
         for flag, setting, text in (*flags, *_FLAGS):
-            if has_setting(kind, setting) and setting not in self.words:
+            if has_setting(kind, setting) and setting not in self.positional:
                 text = f"{text} ({setting})"
                 self.add_argument(flag, dest=setting, metavar="VALUE", help=text)
         for flag, setting, text in switches:
             text = f"{text} ({setting}=true)"
             self.add_argument(flag, dest=setting, action="store_const", const="true", help=text)
         self.add_argument(
-            "--settings", action="store_true", help="print every setting as YAML, and exit"
+            "--settings", action="store_true", help="print all settings as YAML and exit"
         )
         self.add_debug()
         self.add_argument("overrides", nargs="*", metavar="key=value", help="any setting")
 
     def run(self, arguments: Sequence[str], action: Callable[..., object]) -> None:
-        """Parse the arguments, and call ``action(layer, **words)``.
+        """Parse the arguments and call ``action(layer, **positional)``.
 
-        ``words`` are the positional arguments that are not settings.
+        ``layer`` holds the settings, ``positional`` the positional arguments that are not settings.
         """
         given = vars(self.parse_intermixed_args(arguments))
-        words = {key: given[key] for key in self.words if not has_setting(self.kind, key)}
+        positional = {key: given[key] for key in self.positional if not has_setting(self.kind, key)}
 
-        def carry_out() -> None:
+        def print_or_run() -> None:
             layer = self._layer(given)
             if given["settings"]:
                 print(to_yaml(compose(self.kind, layer)), end="")
             else:
-                action(layer, **words)
+                action(layer, **positional)
 
-        self.carry_out(carry_out, given["debug"])
+        self.call(print_or_run, given["debug"])
 
     def _layer(self, given: dict[str, Any]) -> dict[str, Any]:
-        """Merge the files, then the flags, then the overrides."""
+        """Merge files, flags and overrides, in this order."""
         files = [
             as_layer(self.kind, read_config(path), f"configuration file {path}")
             for path in given["config_file"]
@@ -189,5 +189,5 @@ class SettingsParser(Parser):
             for setting, value in given.items()
             if value is not None and has_setting(self.kind, setting)
         ]
-        line = parse_overrides(self.kind, [*flags, *given["overrides"]])
-        return merge_layers(*files, as_layer(self.kind, line))
+        overrides = parse_overrides(self.kind, [*flags, *given["overrides"]])
+        return merge_layers(*files, as_layer(self.kind, overrides))

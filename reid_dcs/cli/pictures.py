@@ -7,9 +7,11 @@ from reid_dcs.cli.parsers import PictureParser, file_or_folder
 
 
 def gradcam(arguments: Sequence[str]) -> None:
-    parser = PictureParser("reid-dcs gradcam", "Grad-CAM: where networks see a person.")
+    parser = PictureParser(
+        "reid-dcs gradcam", "Grad-CAM: the image regions that networks recognize a person by."
+    )
     parser.add_argument(
-        "--identity", type=int, help="number in training; by default the one that is predicted"
+        "--identity", type=int, help="training label to explain; by default the predicted one"
     )
     parser.add_argument(
         "--pair", type=file_or_folder, metavar="IMAGE", help="explain the similarity to this image"
@@ -28,14 +30,14 @@ def gradcam(arguments: Sequence[str]) -> None:
 
 def channels(arguments: Sequence[str]) -> None:
     parser = PictureParser(
-        "reid-dcs channels", "What attention selects: affinities of positions, or channel windows."
+        "reid-dcs channels", "Affinities of query positions, or channel windows of all positions."
     )
     parser.add_argument("what", choices=("affinity", "windows"))
     parser.add_argument(
-        "--at", type=_pixel, action="append", metavar="X,Y", help="a query, in pixels of the image"
+        "--at", type=_pixel, action="append", metavar="X,Y", help="query position, in pixels"
     )
     parser.add_argument(
-        "--grid", type=_cells, metavar="ROWSxCOLUMNS", help="queries spread over the image; 4x2"
+        "--grid", type=_cells, metavar="ROWSxCOLUMNS", help="grid of query positions; default 4x2"
     )
 
     def action(what: str, at: list | None, grid: tuple | None, **given: Any) -> None:

@@ -11,10 +11,10 @@ from reid_dcs.cli.parsers import Parser, file_or_folder
 def zoo(arguments: Sequence[str]) -> None:
     parser = Parser(
         "reid-dcs zoo",
-        "Trained weights by name. The status of verify is 1 if a file is damaged.",
+        "Trained weights by name. verify exits with status 1 if a file is damaged.",
     )
     parser.add_argument("action", choices=("list", "download", "verify"))
-    parser.add_argument("name", nargs="?", help="of the weights to download")
+    parser.add_argument("name", nargs="?", help="name of the weights to download")
     parser.add_argument(
         "--output-dir",
         metavar="DIR",
@@ -26,14 +26,14 @@ def zoo(arguments: Sequence[str]) -> None:
     if (given.action == "download") != (given.name is not None):
         parser.error("download takes one NAME, list and verify take none")
     action = {"list": _list, "download": _download, "verify": _verify}[given.action]
-    parser.carry_out(lambda: action(given), given.debug)
+    parser.call(lambda: action(given), given.debug)
 
 
 def _list(_: argparse.Namespace) -> None:
-    """Print one line per file: metrics in per cent, a star where only its authors state them."""
+    """Print a line per file: metrics in per cent, with a star if not measured here."""
     from reid_dcs.zoo import cache_folder, read_manifest
 
-    print(f"{'name':30} {'input':>8} {'measured on':>12} {'mAP':>6} {'rank1':>6}  licence")
+    print(f"{'name':30} {'input':>8} {'measured on':>12} {'mAP':>6} {'rank1':>6}  license")
     for name, entry in read_manifest().items():
         size = f"{entry.preprocessing.height}x{entry.preprocessing.width}"
         on, star = entry.evaluated_on or entry.trained_on, "*" if entry.stated_by else " "
@@ -64,7 +64,7 @@ def _folder(given: str | None) -> Path | None:
 def export(arguments: Sequence[str]) -> None:
     parser = Parser(
         "reid-dcs export",
-        "Export a trained network: an ONNX graph, compared with PyTorch first, or safetensors.",
+        "Export a trained network to safetensors, or to ONNX after a comparison with PyTorch.",
     )
     parser.add_argument(
         "--weights",
@@ -72,7 +72,7 @@ def export(arguments: Sequence[str]) -> None:
         type=file_or_folder,
         help="checkpoint, or name of the model zoo",
     )
-    parser.add_argument("--model", help="network, if the weights do not say it")
+    parser.add_argument("--model", help="network, if the weights do not name it")
     where = parser.add_mutually_exclusive_group()
     where.add_argument(
         "--output", type=file_or_folder, metavar="FILE", help="ends in .onnx or .safetensors"
@@ -84,7 +84,10 @@ def export(arguments: Sequence[str]) -> None:
         help="folder for <model>.onnx; by default the current one",
     )
     parser.add_argument(
-        "--images", type=file_or_folder, metavar="DIR", help="images to check the graph on"
+        "--images",
+        type=file_or_folder,
+        metavar="DIR",
+        help="images to compare the graph with PyTorch on",
     )
     parser.add_argument(
         "--preprocess",
@@ -93,7 +96,7 @@ def export(arguments: Sequence[str]) -> None:
     )
     parser.add_debug()
     given = parser.parse_args(arguments)
-    parser.carry_out(lambda: _export(given), given.debug)
+    parser.call(lambda: _export(given), given.debug)
 
 
 def _export(given: argparse.Namespace) -> None:

@@ -1,4 +1,4 @@
-"""Layers of settings: read from files, the command line and Python, checked, and merged."""
+"""Layers of settings from files, the command line and Python: reading, checking, merging."""
 
 import math
 import os
@@ -19,27 +19,26 @@ Settings = TypeVar("Settings")
 """One of the classes of :data:`reid_dcs.config.SETTINGS`."""
 
 Layer = Run | PrepareData | Mapping[str, Any]
-"""Some settings, as a nested mapping; or an object of a settings class."""
+"""Settings to merge: a nested mapping of some of them, or an object of a settings class."""
 
 
 def compose(kind: type[Settings], *layers: Layer) -> Settings:
-    """Put layers over the defaults of a command's settings; a later layer wins.
+    """Merge layers into the defaults of a command's settings; later layers win.
 
     Args:
         kind: :class:`TrainRun`, :class:`SearchRun`, :class:`EvaluateRun` or :class:`PrepareData`.
         layers: nested mappings, or objects of a settings class.
 
     Raises:
-        InputError: an unknown key, one that the command would ignore, a wrong type or a value out
-            of range.
+        InputError: an unknown key, a key of other commands, a wrong type or a value out of range.
     """
     plain = [_escaped(as_layer(kind, layer)) for layer in layers]
     try:
         settings: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), *plain))
     except OmegaConfBaseException as error:
-        what = str(error).splitlines()[0]
+        reason = str(error).splitlines()[0]
         key = f"{error.full_key}: " if error.full_key else ""
-        raise InputError(f"configuration: {key}{what}") from error
+        raise InputError(f"configuration: {key}{reason}") from error
     _check_ranges(settings)
     if getattr(settings, "output_dir", None) == "":
         settings.output_dir = str(Path("outputs", settings.data.name, settings.model.name))
@@ -47,17 +46,17 @@ def compose(kind: type[Settings], *layers: Layer) -> Settings:
 
 
 def as_layer(kind: type, layer: Layer, where: str = "configuration") -> dict[str, Any]:
-    """A layer in plain types, its keys checked, text as text and ``~`` expanded.
+    """Convert a layer to plain types: check its keys, and expand ``~`` in paths.
 
-    Of an object of a settings class only what differs from the defaults is taken, so that an
-    evaluation can take the rest from the weights.
+    An object of a settings class is reduced to the values that differ from the defaults, so that
+    an evaluation can take the others from the weights.
 
     Args:
-        kind: the settings class that it is a layer of.
+        kind: the settings class that the layer belongs to.
         where: the source of the layer, for errors.
 
     Raises:
-        InputError: a key that the command would ignore, an old key, or a number in place of text.
+        InputError: a key of other commands, a renamed key, or a number in place of text.
     """
     if isinstance(layer, Run | PrepareData):
         layer = _difference(asdict(layer), asdict(type(layer)()))
@@ -78,7 +77,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """Read a YAML file.
 
     Raises:
-        InputError: no such file, not YAML, or not keys and values.
+        InputError: the file is missing, is not YAML, or is not a mapping.
     """
     try:
         content: Any = OmegaConf.to_container(
@@ -88,17 +87,17 @@ def read_config(path: str | Path) -> dict[str, Any]:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
         raise InputError(f"configuration file {path}: {reason}") from error
     if not isinstance(content, dict):
-        raise InputError(f"configuration file {path}: expected keys and values")
+        raise InputError(f"configuration file {path}: expected keys and values, as key: value")
     return content
 
 
 def parse_overrides(kind: type, overrides: list[str]) -> dict[str, Any]:
     """Parse ``["train.epochs=3", "model.options.windows=1"]`` into a layer.
 
-    The value of a text setting is taken as it is, any other value as YAML.
+    Values of text settings are taken literally, other values are parsed as YAML.
 
     Raises:
-        InputError: not ``key=value``, or the value is not YAML.
+        InputError: an override is not ``key=value``, or its value is not YAML.
     """
     layer: dict[str, Any] = {}
     for override in overrides:
@@ -113,39 +112,39 @@ def parse_overrides(kind: type, overrides: list[str]) -> dict[str, Any]:
 
 
 def to_layer(settings: Any) -> dict[str, Any]:
-    """Settings in plain types, as checkpoints hold them."""
+    """Convert settings to plain types, for checkpoints."""
     return asdict(settings)
 
 
 def to_yaml(settings: Any) -> str:
-    """Settings as a file that :func:`read_config` reads back."""
+    """Format settings as YAML for :func:`read_config`."""
     return OmegaConf.to_yaml(OmegaConf.create(_escaped(asdict(settings))))
 
 
 def upgraded(stored: Mapping[str, Any], kind: type) -> dict[str, Any]:
-    """The settings of an earlier run, perhaps of an earlier version, as ``kind`` has them.
+    """Convert stored settings, perhaps of an earlier version, to those of ``kind``.
 
-    Old keys get their new names, settings that did not exist get their defaults, and those of
-    other commands are left out.
+    Renamed keys get their new names, missing settings their defaults, and settings of other
+    commands are dropped.
     """
     settings = deepcopy(dict(stored))
     for old, new in RENAMED.items():
-        *groups, leaf = old.split(".")
-        node = settings
+        *groups, key = old.split(".")
+        section = settings
         for group in groups:
-            node = node.get(group, {})
-        if leaf in node:
-            node[new.rpartition(".")[2]] = node.pop(leaf)
+            section = section.get(group, {})
+        if key in section:
+            section[new.rpartition(".")[2]] = section.pop(key)
     return _completed(kind, settings)
 
 
 def has_setting(kind: type, name: str) -> bool:
-    """Whether a settings class has the setting or group of that name, such as ``data.root``."""
+    """Check if a settings class has a setting or group, such as ``data.root``."""
     return _hint(kind, name) is not None
 
 
 def _hint(kind: type, name: str) -> Any:
-    """The type of a setting, or None; Any below a group without fixed keys."""
+    """Type of a setting; Any in a group without fixed keys; None if there is no such setting."""
     hint: Any = kind
     for part in name.split("."):
         if get_origin(hint) is dict or hint is Any:
@@ -185,8 +184,8 @@ def _checked(
         if hint is None:
             if isinstance(value, Mapping) and not value and not prefix:
                 continue  # an empty group
-            _refuse(kind, next(_leaves(name, value)), where)
-            checked[key] = value  # no command has it: merging suggests a name
+            _refuse_known(kind, next(_leaves(name, value)), where)
+            checked[key] = value  # unknown to all commands: merging raises, and names the key
         elif isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
             checked[key] = _checked(kind, hint, value, f"{name}.", where)
         else:
@@ -201,9 +200,7 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
         return value
     text = _is_text(hint) or _is_switch_or_text(hint)
     if text and isinstance(value, bool | int | float):
-        raise InputError(
-            f"{where}: {name} is text, but YAML or Python made {value!r} of it: put it in quotes"
-        )
+        raise InputError(f"{where}: {name} must be text, not {value!r}: put it in quotes")
     if is_path and isinstance(value, str):
         return os.path.expanduser(value)
     if is_path and isinstance(value, Mapping):
@@ -222,34 +219,36 @@ def _leaves(name: str, value: Any) -> Iterator[str]:
         yield name
 
 
-def _refuse(kind: type, name: str, where: str) -> None:
-    """Raise if the setting was renamed, or is another command's."""
+def _refuse_known(kind: type, name: str, where: str) -> None:
+    """Raise if the setting was renamed or belongs to another command."""
     new = name
-    for old, todays in RENAMED.items():
+    for old, replacement in RENAMED.items():
         if new == old or new.startswith(f"{old}."):
-            new = todays + new[len(old) :]
+            new = replacement + new[len(old) :]
     if new != name:
-        raise InputError(f"{where}: {name} is now {new}")
+        raise InputError(f"{where}: {name} is now {new}: use the new name")
     commands = [command for command, other in SETTINGS.items() if has_setting(other, name)]
     if commands:
-        this = [command for command, other in SETTINGS.items() if other is kind]
+        this = next((key for key, other in SETTINGS.items() if other is kind), "this command")
         raise InputError(
-            f"{where}: {this[0] if this else 'this command'} would ignore {name}, "
-            f"which is a setting of {' and '.join(commands)}"
+            f"{where}: {this} would ignore {name}, which is a setting of {' and '.join(commands)}: "
+            "leave it out"
         )
 
 
 def _difference(settings: dict[str, Any], defaults: dict[str, Any]) -> dict[str, Any]:
-    found = {}
+    """The settings that differ from the defaults."""
+    changed = {}
     for key, value in settings.items():
         if key in defaults and value == defaults[key]:
             continue
         both = isinstance(value, dict) and isinstance(defaults.get(key), dict)
-        found[key] = _difference(value, defaults[key]) if both else value
-    return found
+        changed[key] = _difference(value, defaults[key]) if both else value
+    return changed
 
 
 def _completed(group: type, stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The stored settings that the group has, and its defaults for the others."""
     defaults, hints = asdict(group()), get_type_hints(group)
     for key in defaults:
         if key in stored:
@@ -259,7 +258,7 @@ def _completed(group: type, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _escaped(value: Any) -> Any:
-    """The same text for OmegaConf, to which ``${`` would be an interpolation."""
+    """Escape ``${``, which OmegaConf would interpolate."""
     if isinstance(value, str):
         return value.replace("${", "\\${")
     if isinstance(value, Mapping):

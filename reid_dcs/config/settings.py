@@ -1,7 +1,7 @@
-"""Every setting, with its type, default and range: one class for each command.
+"""Every setting with its type, default and range: a class for each command.
 
-The defaults train a DCS network on the generated data set, in minutes on two cores. A class holds
-only what its command uses; the groups that several commands share are built by inheritance.
+The defaults train a DCS network on the synthetic data set within minutes on two cores. A class has
+only the settings that its command uses; commands share groups by inheritance.
 """
 
 from dataclasses import dataclass, field
@@ -20,16 +20,16 @@ def _probability(default: float) -> Any:
 
 
 def _path(default: Any) -> Any:
-    """A file or folder; a leading ``~`` is the home folder."""
+    """A path; a leading ``~`` is expanded to the home folder."""
     return field(default=default, metadata={"path": True})
 
 
 def _options() -> Any:
-    """Keyword arguments; a text that begins with ``~/`` is a path."""
+    """Keyword arguments; text that begins with ``~/`` is expanded as a path."""
     return field(default_factory=dict, metadata={"path": True})
 
 
-# The generators of random numbers are seeded with multiples of the seed, in 64 bits.
+# bounded because random generators are seeded with 64-bit multiples of the seed
 _SEEDS = {"at_least": 0, "at_most": 2**32 - 1}
 
 
@@ -38,14 +38,14 @@ class ModelConfig:
     """The network."""
 
     name: str = "mobilenetv2_dcs"  # one of reid_dcs.list_models() or of torchreid's models
-    options: dict[str, Any] = _options()  # of the attention and the backbone, such as windows: 1
+    options: dict[str, Any] = _options()  # of attention and backbone, such as {windows: 1}
 
 
 @dataclass
 class TrainModelConfig(ModelConfig):
     """The network, and the weights that training starts from."""
 
-    pretrained: bool | str = _path(False)  # true: download ImageNet weights; or a local file
+    pretrained: bool | str = _path(False)  # true: download ImageNet weights; or a file
 
 
 @dataclass
@@ -61,22 +61,22 @@ class ImagesConfig:
 
 @dataclass
 class EvaluateDataConfig(ImagesConfig):
-    """The images, and where decoded ones are kept."""
+    """The data set, and the storage of its decoded images."""
 
-    mapped: bool = False  # read decoded images from a file under <root>/stores, not from memory
+    mapped: bool = False  # memory-map decoded images from <root>/stores
 
 
 @dataclass
 class TrainDataConfig(EvaluateDataConfig):
-    """The images, and how a training batch is sampled and augmented."""
+    """The data set, and the sampling and augmentation of training batches."""
 
     batch_size: int = _number(32, at_least=1)  # P identities x num_instances images
     num_instances: int = _number(2, at_least=1)  # images of each identity in a batch
-    flip: float = _probability(0.5)  # of a horizontal flip
+    flip: float = _probability(0.5)  # probability of a horizontal flip
     padding: int = _number(2, at_least=0)  # pixels added on each side before a random crop
-    erasing: float = _probability(0.0)  # of random erasing
-    brightness: float = _probability(0.0)  # jitter: a factor between 1 - value and 1 + value
-    contrast: float = _probability(0.0)  # jitter, likewise
+    erasing: float = _probability(0.0)  # probability of random erasing
+    brightness: float = _probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
+    contrast: float = _probability(0.0)  # likewise
     mixup: float = _number(0.0, at_least=0)  # alpha of the Beta distribution; 0: no mixup
 
 
@@ -86,29 +86,29 @@ class OptimizerConfig:
 
     optimizer: Literal["adam", "sgd"] = "adam"
     learning_rate: float = _number(2e-3, at_least=0)
-    momentum: float = _number(0.9, at_least=0, below=1)  # of sgd
+    momentum: float = _number(0.9, at_least=0, below=1)  # SGD only
     weight_decay: float = _number(1e-4, at_least=0)
-    schedule: Literal["cosine", "step"] = "cosine"  # cosine: to zero; step: at the milestones
-    milestones: list[int] = field(  # epochs after which the rate is multiplied by lr_decay
+    schedule: Literal["cosine", "step"] = "cosine"  # cosine decay to zero, or steps
+    milestones: list[int] = field(  # steps: epochs after which lr_decay is applied
         default_factory=list, metadata={"bounds": {"at_least": 1}}
     )
-    lr_decay: float = _number(0.1, above=0, at_most=1)
-    warmup_epochs: float = _number(2, at_least=0)  # linear warmup from a hundredth of the rate
+    lr_decay: float = _number(0.1, above=0, at_most=1)  # factor of the learning rate
+    warmup_epochs: float = _number(2, at_least=0)  # linear, from 1 % of the rate
 
 
 @dataclass
 class TrainConfig(OptimizerConfig):
-    """The training recipe. An optimizer step takes ``accumulate`` batches."""
+    """The training recipe."""
 
     epochs: int = _number(18, at_least=1)
-    frozen_epochs: int = _number(0, at_least=0)  # the first epochs, which train only the head
-    accumulate: int = _number(1, at_least=1)  # batches whose mean gradient makes one step
+    frozen_epochs: int = _number(0, at_least=0)  # first epochs, which train only the head
+    accumulate: int = _number(1, at_least=1)  # batches per optimizer step
     clip_norm: float = _number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
-    ema: float = _number(0.0, at_least=0, below=1)  # decay of the weights' moving average; 0: none
+    ema: float = _number(0.0, at_least=0, below=1)  # decay of averaged weights; 0: no average
     label_smoothing: float = _number(0.1, at_least=0, below=1)
-    margin: float = _number(0.3, at_least=0)  # of the triplet loss
-    soft_margin: bool = False  # log(1 + exp(.)) instead of the margin
-    triplet_weight: float = _number(1.0, at_least=0)  # of the triplet loss in the total loss
+    margin: float = _number(0.3, at_least=0)  # triplet loss
+    soft_margin: bool = False  # triplet loss: log(1 + exp(.)) instead of the margin
+    triplet_weight: float = _number(1.0, at_least=0)  # weight in the total loss
     precision: Precision = "auto"
     compile: bool | None = None  # torch.compile; null: on accelerators only
     sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
@@ -124,7 +124,7 @@ def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_dec
 
 @dataclass
 class SearchConfig:
-    """Algorithm 1: the search for channels that precedes the training."""
+    """The search (Algorithm 1) that precedes the training."""
 
     epochs: int = _number(10, at_least=1)
     # p, the fraction of each epoch's batches (the last ones) that update the windows
@@ -132,27 +132,28 @@ class SearchConfig:
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network
     window_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.3, 0.0)  # of the windows
     logit_optimizer: OptimizerConfig = _search_optimizer("adam", 0.03, 0.0)  # Gumbel-softmax logits
-    temperature: float = _number(5.0, at_least=1e-6)  # of the Gumbel softmax, in the first epoch
-    temperature_decay: float = _number(0.956, above=0, at_most=1)  # a factor per epoch
-    temperature_floor: float = _number(0.1, at_least=1e-6)  # the lowest temperature
-    # billions of multiply-adds of the network that is derived from a supergraph; 0: no target
+    temperature: float = _number(5.0, at_least=1e-6)  # Gumbel softmax, first epoch
+    temperature_decay: float = _number(0.956, above=0, at_most=1)  # factor per epoch
+    temperature_floor: float = _number(0.1, at_least=1e-6)  # minimum
+    # target of a backbone search: 10^9 multiply-adds of the derived network; 0: no target
     target_gmacs: float = _number(0.0, at_least=0)
-    cost_weight: float = _number(1.0, at_least=0)  # of the distance from the target in the loss
+    cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss
     retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"  # docs/search.md
-    calibration: int = _number(256, at_least=1)  # training images that windows.json is computed on
+    calibration: int = _number(256, at_least=1)  # training images measured for windows.json
 
 
 @dataclass
 class AblationConfig:
-    """The rows of a table, each a run of its own; no rows: a single run."""
+    """The rows of a table, each a separate run; without rows, a single run."""
 
-    rows: dict[str, Any] = field(default_factory=dict)  # row: its settings, and paper: [mAP, R1]
+    # name of the row: its settings, and optionally paper: [mAP, rank-1]
+    rows: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3], metadata={"bounds": _SEEDS})
 
 
 @dataclass
 class EvalConfig:
-    """How query and gallery are compared."""
+    """The comparison of query and gallery."""
 
     metric: Literal["cosine", "euclidean"] = "cosine"
     batch_size: int = _number(128, at_least=1)
@@ -172,21 +173,21 @@ class FullEvalConfig(EvalConfig):
     weights: str = _path("")  # checkpoint, or a name of the model zoo
     flip: bool = False  # average the features of an image and its mirror image
     precision: Precision = "float32"
-    keep_features: bool = True  # keep them for the next evaluation, in output_dir or by the weights
-    average_precision: Literal["rectangle", "trapezoid"] = "rectangle"  # trapezoid: Market's MATLAB
-    single_shot: bool = False  # CUHK03's classic CMC: one gallery image per identity, by the seed
+    keep_features: bool = True  # cache features in output_dir, or beside the weights
+    average_precision: Literal["rectangle", "trapezoid"] = "rectangle"  # trapezoid: Market-1501's
+    single_shot: bool = False  # CUHK03's classic CMC: one random gallery image per identity
     rerank: bool = False  # k-reciprocal re-ranking; not comparable with single-query results
     k1: int = _number(20, at_least=1)  # neighbors in re-ranking
     k2: int = _number(6, at_least=1)  # neighbors for query expansion in re-ranking
     rerank_weight: float = _probability(0.3)  # of the original distance in re-ranking
     ranks: int = _number(0, at_least=0)  # length of the ranked lists in ranks.png; 0: no picture
-    rank_queries: Literal["random", "worst", "best"] = "random"  # which queries, by their AP
+    rank_queries: Literal["random", "worst", "best"] = "random"  # queries in ranks.png, by AP
     report: bool = False  # write report.html
 
 
 @dataclass
 class Run:
-    """What training, search and evaluation have in common."""
+    """Settings that training, search and evaluation share."""
 
     seed: int = _number(1, **_SEEDS)
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -217,7 +218,7 @@ class SearchRun(TrainRun):
 
 @dataclass
 class EvaluateRun(Run):
-    """Settings of ``eval``; the weights say which model, size and data set are the defaults."""
+    """Settings of ``eval``; model, input size and data set default to those of the weights."""
 
     eval: FullEvalConfig = field(default_factory=FullEvalConfig)
 
@@ -247,4 +248,4 @@ RENAMED = {
     "search.window_optimizer.decay": "search.window_optimizer.lr_decay",
     "search.logit_optimizer.decay": "search.logit_optimizer.lr_decay",
 }
-"""Old names of settings and groups, and the new ones; applied in this order."""
+"""New names of renamed settings and groups, by old name; applied in order."""

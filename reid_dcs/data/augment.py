@@ -1,8 +1,8 @@
-"""Augmentation of whole batches, from a store's uint8 pixels, on the device that trains.
+"""Augmentation of whole batches, from a store's uint8 pixels, on the training device.
 
-A crop reads its rows straight out of the store, as bytes. One affine map makes them normalised
-floats, with the colour jitter folded into it: on a CPU a few images at a time, while their floats
-are in the cache, on an accelerator the whole batch at once.
+A crop copies its rows from the store as bytes. Normalization and color jitter are a single affine
+map per channel. On a CPU it is applied to a few images at a time, while they are in the cache; on
+an accelerator to the whole batch at once.
 """
 
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ from torch import Tensor
 
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 
-_LUMA = (0.299, 0.587, 0.114)  # of PIL's greyscale
-_IN_CACHE = 2  # images a core
+_LUMA = (0.299, 0.587, 0.114)  # RGB weights of PIL's grayscale
+_IN_CACHE = 2  # images per core that are normalized at once
 
 
 def normalize(
@@ -26,16 +26,16 @@ def normalize(
 
 @dataclass(frozen=True)
 class Augmentation:
-    """What training does to each image, drawn for each on its own.
+    """Random crop, flip, color jitter and erasing, drawn separately for each image.
 
     Attributes:
         flip: probability of a horizontal flip.
         padding: pixels of black around the image before a crop of its size.
-        erasing: probability that one box becomes the mean colour (Zhong et al., 2020): area 2 %
-            to 40 % of the image, height to width 0.3 to 1/0.3, as in torchreid.
-        brightness, contrast: a factor between 1 - value and 1 + value, as in torchvision's
-            ``ColorJitter``; torchreid has 0.2 and 0.15.
-        mean, std: of the three channels, for the normalization.
+        erasing: probability that a box is set to the mean color (Zhong et al., 2020): area 2 % to
+            40 % of the image, height / width between 0.3 and 1/0.3, as in torchreid.
+        brightness, contrast: the factor lies between 1 - value and 1 + value, as in torchvision's
+            ``ColorJitter``; torchreid uses 0.2 and 0.15.
+        mean, std: channel statistics of the normalization, for pixels in [0, 1].
     """
 
     flip: float = 0.5
@@ -53,13 +53,13 @@ class Augmentation:
         random: torch.Generator,
         device: torch.device | None = None,
     ) -> Tensor:
-        """Draw a batch of images of a store.
+        """Augment a batch of images of a store.
 
         Args:
             store: (N, H, W, 3) uint8, contiguous.
-            index: (B,) of the images, on the CPU.
-            random: on the CPU, so that every device draws the same.
-            device: where the batch is made; by default the store's.
+            index: (B,) indices of the images, on the CPU.
+            random: generator on the CPU, so that all devices draw the same numbers.
+            device: device of the batch; by default the store's.
 
         Returns:
             (B, 3, H, W) float32, normalized, ``channels_last``.
@@ -68,7 +68,8 @@ class Augmentation:
         images = self._crop(store, index, flip, random, device or store.device)
         for i in flip.flatten().nonzero().flatten().tolist():
             images[i] = images[i].flip(1)
-        boxes = self.boxes(*images.shape[:3], random)
+        batch, height, width, _ = images.shape
+        boxes = self.boxes(batch, height, width, random)
         colors = self._colors(images, random)
         return _to_floats(images, colors, boxes.tolist())
 
@@ -80,14 +81,17 @@ class Augmentation:
         random: torch.Generator,
         device: torch.device,
     ) -> Tensor:
-        """(B, H, W, 3) uint8, not flipped yet: ``flip``, (B, 1) bool, turns the shift round."""
+        """Random crops (B, H, W, 3) uint8, padded with black.
+
+        Images with ``flip``, (B, 1) bool, are flipped afterwards: their shift is mirrored here.
+        """
         batch, (_, height, width, _), p = len(index), store.shape, self.padding
         dy = torch.randint(-p, p + 1, (batch, 1), generator=random)
         dx = torch.randint(-p, p + 1, (batch, 1), generator=random)
         dx = torch.where(flip, -dx, dx)
         rows, columns = torch.arange(height) + dy, torch.arange(width) + dx  # (B, H), (B, W)
         first = (index[:, None] * height + rows.clamp(0, height - 1)) * width + dx
-        images = _windows(store, first.flatten(), device).view(batch, height, width * 3)
+        images = _read_rows(store, first.flatten(), device).view(batch, height, width * 3)
         images *= _inside(rows, height)[:, :, None].to(device)
         images *= _inside(columns, width).repeat_interleave(3, 1)[:, None].to(device)
         return images.view(batch, height, width, 3)
@@ -95,7 +99,7 @@ class Augmentation:
     def boxes(
         self, batch: int, height: int, width: int, random: torch.Generator, proposals: int = 16
     ) -> Tensor:
-        """(B, 4) what is erased: top, left, height, width; height 0 where nothing is."""
+        """Erased boxes (B, 4): top, left, height, width; all 0 if an image has none."""
         area, ratio, y, x = torch.rand(4, batch, proposals, generator=random)
         area = height * width * (0.02 + 0.38 * area)
         ratio = 0.3 + (1 / 0.3 - 0.3) * ratio
@@ -108,7 +112,7 @@ class Augmentation:
         return torch.cat([top, left, h, w], 1).where(chosen, 0).long()
 
     def _colors(self, images: Tensor, random: torch.Generator) -> "_Colors":
-        """Normalization, after color jitter if there is any, of a batch (B, H, W, 3) uint8."""
+        """The color map of a batch (B, H, W, 3) uint8: color jitter, if any, then normalization."""
         plain = _Colors.normalization(self.mean, self.std, images.device)
         if not (self.brightness or self.contrast):
             return plain
@@ -118,20 +122,22 @@ class Augmentation:
         _, height, width, _ = images.shape
         columns = images.flatten(2).sum(1, dtype=torch.float32)  # (B, W * 3)
         mean = columns.unflatten(1, (width, 3)).sum(1) / (height * width)  # (B, 3)
-        grey = (mean * mean.new_tensor(_LUMA)).sum(1, keepdim=True)
-        # b * (c * x + (1 - c) * grey): darker or brighter, then towards or away from the mean grey
+        gray = (mean * mean.new_tensor(_LUMA)).sum(1, keepdim=True)
+        # jitter: brightness * (contrast * x + (1 - contrast) * gray)
         return _Colors(
             plain.scale * brightness * contrast,
-            plain.scale * brightness * (1 - contrast) * grey + plain.offset,
+            plain.scale * brightness * (1 - contrast) * gray + plain.offset,
             limits=(plain.offset[0], 255 * plain.scale[0] + plain.offset[0]),
         )
 
 
 @dataclass(frozen=True)
 class _Colors:
-    """``scale * byte + offset``, kept within ``limits``, (3,) each, if there are any.
+    """Affine color map: ``scale * byte + offset``, clamped to ``limits`` if given.
 
-    scale, offset: (B, 3) each, or (1, 3) for all images.
+    Attributes:
+        scale, offset: (B, 3), or (1, 3) for all images.
+        limits: minimum and maximum of the result, (3,) each.
     """
 
     scale: Tensor
@@ -142,19 +148,22 @@ class _Colors:
     def normalization(
         cls, mean: Sequence[float], std: Sequence[float], device: torch.device
     ) -> "_Colors":
-        mean, std = (torch.tensor(v, dtype=torch.float32, device=device) for v in (mean, std))
-        return cls((1 / (255 * std))[None], (-mean / std)[None])
+        means, stds = (torch.tensor(v, dtype=torch.float32, device=device) for v in (mean, std))
+        return cls((1 / (255 * stds))[None], (-means / stds)[None])
 
 
-def _windows(store: Tensor, first: Tensor, device: torch.device) -> Tensor:
-    """Rows of pixels wherever they begin: (R,) pixels of the store -> (R, W * 3) uint8."""
+def _read_rows(store: Tensor, first: Tensor, device: torch.device) -> Tensor:
+    """Read W pixels from each start: (R,) pixel indices into the store -> (R, W * 3) uint8.
+
+    Pixels before the beginning or after the end of the store are arbitrary.
+    """
     width, row = store.shape[2], store.shape[2] * 3
     last = store.numel() // 3 - width
-    windows = store.view(-1).as_strided((last + 1, row), (3, 1))
+    rows = store.view(-1).as_strided((last + 1, row), (3, 1))
     start = first.clamp(0, last)
-    found = windows.index_select(0, start.to(store.device)).to(device)
-    for i in (first - start).nonzero().flatten().tolist():  # before the store's first pixel, or
-        found[i] = found[i].roll(3 * int(start[i] - first[i]))  # past its last: the rest is black
+    found = rows.index_select(0, start.to(store.device)).to(device)
+    for i in (first - start).nonzero().flatten().tolist():  # the store's first or last row
+        found[i] = found[i].roll(3 * int(start[i] - first[i]))
     return found
 
 
@@ -167,7 +176,7 @@ def _to_floats(
     colors: _Colors,
     boxes: list[list[int]] | None = None,
 ) -> Tensor:
-    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``, erased."""
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32, ``channels_last``, with ``boxes`` erased."""
     batch, height, width, _ = images.shape
     device = images.device
     result = torch.empty(batch, height, width, 3, device=device)
@@ -178,15 +187,15 @@ def _to_floats(
         part = slice(first, first + step)
         pixels, floats = images[part], result[part].flatten(2)  # (b, H, W * 3)
         floats.copy_(pixels.flatten(2))
-        torch.addcmul(_of(offset, part), floats, _of(scale, part), out=floats)
+        torch.addcmul(_rows(offset, part), floats, _rows(scale, part), out=floats)
         if limits:
             floats.clamp_(*limits)
-        for own, (top, left, tall, wide) in zip(floats, boxes[part] if boxes else (), strict=False):
-            if tall:
-                own[top : top + tall, 3 * left : 3 * (left + wide)] = 0  # the mean colour
+        for image, (top, left, h, w) in zip(floats, boxes[part] if boxes else (), strict=False):
+            if h:
+                image[top : top + h, 3 * left : 3 * (left + w)] = 0  # the mean color
     return result.permute(0, 3, 1, 2)
 
 
-def _of(colors: Tensor, part: slice) -> Tensor:
-    """The rows of a part of the batch; the one row where all images share it."""
+def _rows(colors: Tensor, part: slice) -> Tensor:
+    """The rows of a part of the batch, or the single row that all images share."""
     return colors if len(colors) == 1 else colors[part]

@@ -1,4 +1,4 @@
-"""From image files to uint8 pixels of one size, and every bad file named at once."""
+"""Decode image files to uint8 pixels of one size; unreadable files are reported together."""
 
 import os
 from collections.abc import Iterator, Sequence
@@ -13,11 +13,11 @@ from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main
 from reid_dcs.weights.card import Interpolation
 
-_WINDOW = 256  # images in flight: what is decoded and not yet taken stays small
+_WINDOW = 256  # images decoded ahead, which bounds their memory
 
 
 def read_pixels(path: str | Path) -> np.ndarray:
-    """uint8 (H, W, 3), RGB, of its own size.
+    """Decode an image at its original size: (H, W, 3) uint8, RGB.
 
     Raises:
         OSError: unreadable or truncated.
@@ -29,7 +29,7 @@ def read_pixels(path: str | Path) -> np.ndarray:
 def resize(
     image: Image.Image, height: int, width: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """(height, width, 3) uint8 of an RGB image, by PIL, as torchreid's test transform does."""
+    """Resize an RGB image as torchreid's test transform does: (height, width, 3) uint8."""
     if image.size != (width, height):
         image = image.resize((width, height), Image.Resampling[interpolation.upper()])
     return np.asarray(image)
@@ -38,7 +38,7 @@ def resize(
 def read_image(
     path: str, height: int, width: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """(height, width, 3) uint8, RGB; see :func:`resize`.
+    """Decode an image and resize it: (height, width, 3) uint8, RGB.
 
     Raises:
         OSError: unreadable or truncated.
@@ -54,10 +54,14 @@ def read_images(
     name: str,
     interpolation: Interpolation = "bilinear",
 ) -> Iterator[np.ndarray]:
-    """Every image in order, decoded on all cores, with a progress bar called ``name``.
+    """Decode and resize images, in order, on all cores; see :func:`read_image`.
+
+    Args:
+        name: shown in the progress bar and in the error.
 
     Raises:
-        InputError: at the end, if any were unreadable or truncated: counted and named.
+        InputError: unreadable or truncated images; raised after the last one, with their number
+            and the first names.
     """
     unreadable: list[str] = []
     blank = np.zeros((height, width, 3), dtype=np.uint8)
@@ -70,7 +74,7 @@ def read_images(
             return blank
 
     title = f"decode {name}"
-    silent = None if is_main() else True  # None: where there is no terminal
+    silent = None if is_main() else True  # None: silent only if there is no terminal
     with (
         ThreadPoolExecutor(os.cpu_count()) as pool,
         tqdm(total=len(paths), desc=title, unit="img", leave=False, disable=silent) as bar,

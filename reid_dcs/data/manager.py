@@ -109,12 +109,9 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         name: name of the data set.
         dataset: any torchreid image data set.
         height, width: input size of the network, in pixels.
-        mean, std: channel statistics that normalize test images; ``augmentation`` has those of
-            training images.
-        interpolation: interpolation of the resize.
         batch_size, num_instances: P * K and K of training batches; see :class:`IdentitySampler`.
         test_batch_size: number of images in a test batch.
-        augmentation: training augmentation.
+        augmentation: training augmentation; test images are normalized by its mean and std.
         device: device of the batches; a store that fits into its memory is moved there.
         mixup: alpha of mixup; 0 disables it.
         mapped: path prefix of memory-mapped stores, such as ``<mapped>-train-256x128.npy``,
@@ -122,13 +119,14 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         seed: random seed of sampling and augmentation.
         rank, world_size: rank of this process and number of processes. Each rank gets its own
             training batches and a contiguous part of the query and gallery images.
-        train: load the training split; otherwise ``train_loader`` is None.
+        interpolation: resampling filter of the resize.
 
     Raises:
         InputError: unreadable images, or too few images for one batch.
     """
 
     data_type = "image"
+    train_loader: TrainLoader
 
     def __init__(
         self,
@@ -147,27 +145,65 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
-        train: bool = True,
-        mean: Sequence[float] = IMAGENET_MEAN,
-        std: Sequence[float] = IMAGENET_STD,
         interpolation: Interpolation = "bilinear",
     ) -> None:
-        size = (height, width, interpolation)
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its transforms
+        with contextlib.redirect_stdout(io.StringIO()):  # torchreid prints its transforms
             super().__init__(name, height=height, width=width, use_gpu=device.type == "cuda")
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
-        self.train_loader = None
-        if train:
-            store = _store(dataset.train, *size, "train", mapped).on(device)
-            sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
-            self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
+        size = (height, width, interpolation)
+        store = _store(dataset.train, *size, "train", mapped).on(device)
+        sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
+        self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
-        self.test_loader = {name: {}}
-        for split, items in self.test_dataset[name].items():
-            part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
-            store = _store(items, *size, split, mapped, part).on(device)
-            loader = TestLoader(store, test_batch_size, device, world_size > 1, mean, std)
-            self.test_loader[name][split] = loader
+        self.test_loader = {
+            name: build_test_loaders(
+                dataset,
+                height=height,
+                width=width,
+                batch_size=test_batch_size,
+                device=device,
+                mapped=mapped,
+                rank=rank,
+                world_size=world_size,
+                mean=augmentation.mean,
+                std=augmentation.std,
+                interpolation=interpolation,
+            )
+        }
+
+
+def build_test_loaders(
+    dataset: torchreid_data.ImageDataset,
+    *,
+    height: int,
+    width: int,
+    batch_size: int,
+    device: torch.device,
+    mapped: Path | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    mean: Sequence[float] = IMAGENET_MEAN,
+    std: Sequence[float] = IMAGENET_STD,
+    interpolation: Interpolation = "bilinear",
+) -> dict[str, TestLoader]:
+    """Loaders of ``"query"`` and ``"gallery"``, decoded once.
+
+    Args:
+        dataset: any torchreid image data set.
+        batch_size: number of images in a batch.
+        mean, std: channel statistics of the normalization.
+
+    The other arguments are those of :class:`InMemoryDataManager`.
+
+    Raises:
+        InputError: unreadable images.
+    """
+    loaders = {}
+    for split, items in {"query": dataset.query, "gallery": dataset.gallery}.items():
+        part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
+        store = _store(items, height, width, interpolation, split, mapped, part).on(device)
+        loaders[split] = TestLoader(store, batch_size, device, world_size > 1, mean, std)
+    return loaders
 
 
 def _store(

@@ -1,9 +1,9 @@
-"""A store on disk: decoded images in one file that is mapped into memory, or not read at all.
+"""Decoded images in a memory-mapped file, which is validated before use.
 
-The file is a NumPy array, ``np.load(path, mmap_mode="r")``, of (N, H, W, 3) uint8, and behind it
-a seal of one line of JSON: the fingerprint of the source and a checksum of the pixels. The seal
-is written last, into a temporary file that then takes the store's name. A file without its seal,
-with another source's, or whose pixels do not have its checksum is no store and is made anew.
+The file is a NumPy array (N, H, W, 3) uint8, readable by ``np.load(path, mmap_mode="r")``, followed
+by a footer: a line of JSON with the fingerprint of the source images and a checksum of the pixels.
+It is written under a temporary name, footer last, and then renamed. A file without a footer, with
+another fingerprint or another checksum is written again.
 """
 
 import hashlib
@@ -21,28 +21,30 @@ from reid_dcs.files import written_whole
 from reid_dcs.weights.card import Interpolation
 
 FORMAT = 1
-_SEAL = 256  # bytes, padded with spaces
-_BLOCK = 2**24  # bytes of a checksum's step
+_FOOTER = 256  # bytes, padded with spaces
+_BLOCK = 2**24  # bytes read at once for the checksum
 
 
 def fingerprint(
     paths: Sequence[str], height: int, width: int, interpolation: Interpolation = "bilinear"
 ) -> str:
-    """Of everything that decides the pixels: which files, their state on disk, and how decoded.
+    """Fingerprint of everything that determines the decoded pixels.
 
-    A file's state is its size and its times of change, of content and of inode; a copy of the data
-    set is another source.
+    It covers names, sizes and modification times (mtime and ctime) of the files, the input size,
+    the interpolation and Pillow's version. A copy of the data set has another fingerprint.
 
     Raises:
-        OSError: a file is not there.
+        OSError: a file is missing.
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(f"{FORMAT} {height} {width} {interpolation} {PIL.__version__}".encode())
-    home = os.path.dirname(os.path.commonprefix(paths))
+    folder = os.path.dirname(os.path.commonprefix(paths))
     for path in paths:
         state = os.stat(path)
-        own = f"\n{path.removeprefix(home)} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
-        digest.update(own.encode(errors="surrogateescape"))
+        line = (
+            f"\n{path.removeprefix(folder)} {state.st_size} {state.st_mtime_ns} {state.st_ctime_ns}"
+        )
+        digest.update(line.encode(errors="surrogateescape"))
     return digest.hexdigest()
 
 
@@ -53,26 +55,26 @@ def mapped_images(
     width: int,
     interpolation: Interpolation = "bilinear",
 ) -> np.ndarray:
-    """The store at ``path`` of the images ``sources``, made if it is not there, stale or torn.
+    """Map the decoded images ``sources`` in ``path``, which is written first if it is not valid.
 
     Returns:
-        (N, H, W, 3) uint8, mapped: pages are read when touched, and writing changes no file.
+        (N, H, W, 3) uint8, mapped copy-on-write: changes are not written to the file.
 
     Raises:
         InputError: unreadable images, or the store cannot be written.
     """
     try:
-        # before decoding: a change during it shows
-        wanted = fingerprint(sources, height, width, interpolation)
+        # taken before decoding, so that files modified meanwhile invalidate the store
+        expected = fingerprint(sources, height, width, interpolation)
     except OSError:
-        wanted = "a source is missing"  # decoding names it
+        expected = "a source is missing"  # decoding names it
     shape = (len(sources), height, width, 3)
-    images = _open(path, wanted, shape)
+    images = _open(path, expected, shape)
     if images is None:
-        _write(path, sources, shape, wanted, interpolation)
-        images = _open(path, wanted, shape)
+        _write(path, sources, shape, expected, interpolation)
+        images = _open(path, expected, shape)
     if images is None:
-        raise OSError(f"{path} does not read back what was written: the disk is failing")
+        raise OSError(f"{path} does not read back as it was written: check the disk")
     return images
 
 
@@ -80,23 +82,24 @@ def _write(
     path: Path,
     sources: Sequence[str],
     shape: tuple[int, ...],
-    print_: str,
+    expected: str,
     interpolation: Interpolation,
 ) -> None:
     checksum = 0
+    _, height, width, _ = shape
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with written_whole(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels in read_images(sources, *shape[1:3], path.stem, interpolation):
+        for pixels in read_images(sources, height, width, path.stem, interpolation):
             block = pixels.tobytes()
             checksum = zlib.crc32(block, checksum)
             file.write(block)
-        seal = json.dumps({"format": FORMAT, "source": print_, "crc32": checksum})
-        file.write(f"{seal:<{_SEAL - 1}}\n".encode())
+        footer = json.dumps({"format": FORMAT, "source": expected, "crc32": checksum})
+        file.write(f"{footer:<{_FOOTER - 1}}\n".encode())
 
 
-def _open(path: Path, wanted: str, shape: tuple[int, ...]) -> np.ndarray | None:
-    """The images if the file is whole and of this source, else None."""
+def _open(path: Path, expected: str, shape: tuple[int, ...]) -> np.ndarray | None:
+    """Map the images; None if the file is missing, damaged or has another fingerprint."""
     try:
         with open(path, "rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
@@ -105,21 +108,21 @@ def _open(path: Path, wanted: str, shape: tuple[int, ...]) -> np.ndarray | None:
             offset = file.tell()
             pixels = int(np.prod(shape, dtype=np.int64))
             if (found, dtype) != (shape, np.uint8) or os.fstat(file.fileno()).st_size != (
-                offset + pixels + _SEAL
+                offset + pixels + _FOOTER
             ):
                 return None
-            file.seek(-_SEAL, os.SEEK_END)
-            seal = json.loads(file.read())
-            if (seal["format"], seal["source"]) != (FORMAT, wanted):
+            file.seek(-_FOOTER, os.SEEK_END)
+            footer = json.loads(file.read())
+            if (footer["format"], footer["source"]) != (FORMAT, expected):
                 return None
         images = np.memmap(path, np.uint8, "c", offset, shape)
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return images if _checksum(images) == seal["crc32"] else None
+    return images if _checksum(images) == footer["crc32"] else None
 
 
 def _checksum(images: np.ndarray) -> int:
-    checksum, flat = 0, images.reshape(-1)
+    checksum, flat = 0, images.reshape(-1).data
     for start in range(0, len(flat), _BLOCK):
         checksum = zlib.crc32(flat[start : start + _BLOCK], checksum)
     return checksum

@@ -1,4 +1,4 @@
-"""Decode once: every image of a split as uint8, in memory or in a file mapped into it."""
+"""Image stores: a split decoded once to uint8, in memory or in a memory-mapped file."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from reid_dcs.weights.card import Interpolation
 
 @dataclass(frozen=True)
 class ImageStore:
-    """The decoded images of a split, with what is known of each.
+    """Decoded images of a split and their labels.
 
     Attributes:
         images: (N, H, W, 3) uint8, RGB.
@@ -43,21 +43,22 @@ class ImageStore:
         name: str,
         interpolation: Interpolation = "bilinear",
     ) -> "ImageStore":
-        """Read every image of a torchreid split into memory at ``height`` x ``width``.
+        """Decode a split into memory at ``height`` x ``width``.
 
         Args:
             items: ``(path, pid, camid, dsetid)``, as in ``ImageDataset.query``.
-            name: shown beside the progress bar.
-            interpolation: of the resizing.
+            name: shown in the progress bar and in the error.
+            interpolation: resampling filter of the resize.
 
         Raises:
-            InputError: unreadable or truncated images, counted and named.
+            InputError: unreadable or truncated images.
         """
-        paths, *known = zip(*items, strict=True)
+        paths, pids, camids, dsetids = zip(*items, strict=True)
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
         for i, pixels in enumerate(read_images(paths, height, width, name, interpolation)):
             images.numpy()[i] = pixels
-        return cls(images, *map(torch.tensor, known), paths)
+        labels = torch.tensor(pids), torch.tensor(camids), torch.tensor(dsetids)
+        return cls(images, *labels, paths)
 
     @classmethod
     def mapped(
@@ -68,28 +69,29 @@ class ImageStore:
         file: Path,
         interpolation: Interpolation = "bilinear",
     ) -> "ImageStore":
-        """The same out of ``file``, which is written first unless it is whole and up to date.
+        """Map ``file``, which is written first if it is missing, damaged or out of date.
 
-        Pages come from the disk when they are touched, so the set may be larger than memory.
+        Pages are read from disk when they are accessed, so the split may be larger than memory.
 
         Raises:
             InputError: unreadable images, or ``file`` cannot be written.
         """
-        paths, *known = zip(*items, strict=True)
+        paths, pids, camids, dsetids = zip(*items, strict=True)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
         images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation))
-        return cls(images, *map(torch.tensor, known), paths)
+        labels = torch.tensor(pids), torch.tensor(camids), torch.tensor(dsetids)
+        return cls(images, *labels, paths)
 
     def part(self, rows: slice) -> "ImageStore":
-        """Some of the images, without copying them."""
-        known = (self.pids[rows], self.camids[rows], self.dsetids[rows])
-        return ImageStore(self.images[rows], *known, self.paths[rows])
+        """A slice of the images, without copying them."""
+        labels = (self.pids[rows], self.camids[rows], self.dsetids[rows])
+        return ImageStore(self.images[rows], *labels, self.paths[rows])
 
     def on(self, device: torch.device) -> "ImageStore":
-        """With the images on an accelerator where they take at most half of its free memory."""
+        """Move the images to an accelerator if they take at most half of its free memory."""
         if device.type != "cuda" or 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
             return self
         return replace(self, images=self.images.to(device))
@@ -98,13 +100,13 @@ class ImageStore:
 def write_stores(
     name: str, root: str, options: Mapping[str, Any], height: int, width: int
 ) -> list[Path]:
-    """Have the mapped stores of a data set's three splits up to date.
+    """Write the memory-mapped stores of a data set that are missing, damaged or out of date.
 
     Returns:
-        their files.
+        the files of the training, query and gallery split.
 
     Raises:
-        InputError: the set is not there or has unreadable images, or a file cannot be written.
+        InputError: the data set is missing or has unreadable images, or a file cannot be written.
     """
     dataset = load_dataset(name, root, options)
     files = []
@@ -116,14 +118,14 @@ def write_stores(
 
 
 def store_prefix(root: str, name: str, options: Mapping[str, Any]) -> Path:
-    """How the names of a data set's mapped stores begin: ``<root>/stores/<name>``."""
-    own = "".join(f"-{key}={options[key]}" for key in sorted(options))
-    return Path(root, "stores", name + own)
+    """Path prefix of a data set's stores: ``<root>/stores/<name>`` and its options."""
+    suffix = "".join(f"-{key}={options[key]}" for key in sorted(options))
+    return Path(root, "stores", name + suffix)
 
 
 def store_file(
     prefix: Path, split: str, height: int, width: int, interpolation: Interpolation = "bilinear"
 ) -> Path:
-    """The mapped store of one split at one size."""
+    """Path of the store of a split at a size."""
     suffix = "" if interpolation == "bilinear" else f"-{interpolation}"
     return prefix.with_name(f"{prefix.name}-{split}-{height}x{width}{suffix}.npy")

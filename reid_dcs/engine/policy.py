@@ -1,4 +1,4 @@
-"""Which optimizers step on which batch."""
+"""Update policy: the optimizers that step on a batch, and the losses they minimize."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torch import Tensor
 class Policy:
     """The default policy: every optimizer steps on every batch.
 
-    A subclass changes what it needs to; Algorithm 1 (``reid_dcs.search.alternation``) is one.
+    Subclasses override some methods, as Algorithm 1 does (``reid_dcs.search.alternation``).
     """
 
     def begin_epoch(self, epoch: int) -> None:
@@ -18,11 +18,11 @@ class Policy:
         """Names of the optimizers that step on a batch.
 
         Args:
-            batch: its number in the epoch, from 0.
+            batch: index of the batch in the epoch.
             optimizers: names of all optimizers.
         """
         return optimizers
 
     def losses(self, losses: dict[str, Tensor], turn: Sequence[str]) -> dict[str, Tensor]:
-        """Losses of a batch, the one to minimize first, changed or added to for this turn."""
+        """Adapt the losses of a batch to this turn; the first one is minimized."""
         return losses

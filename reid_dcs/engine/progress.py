@@ -1,4 +1,4 @@
-"""Progress of an epoch: a bar while it runs, a line at its end, mean losses for the history."""
+"""Progress of an epoch: a bar, a line at its end, and mean losses for the history."""
 
 import math
 import time
@@ -21,8 +21,8 @@ class Progress:
         epoch: index of the epoch, from 0.
         epochs: number of epochs of the run.
         batches: number of batches of an epoch.
-        done: batches of this epoch that were done before a resume.
-        sums: sums of their losses.
+        done: number of batches of this epoch before a resume.
+        sums: sums of the losses of these batches.
     """
 
     def __init__(
@@ -35,14 +35,14 @@ class Progress:
     ) -> None:
         self.title = f"epoch {epoch + 1}/{epochs}"
         self.batches, self.done, self.resumed_at = batches, done, done
-        self.remaining = (epochs - epoch) * batches  # of the run, this whole epoch included
+        self.remaining = (epochs - epoch) * batches  # from the beginning of this epoch
         self.sums = dict(sums or {})
         self.images = 0
         self.started = time.perf_counter()
         self.bar: tqdm | None = None
 
     def watch(self, loader: Iterable[Any]) -> Iterator[Any]:
-        """The loader's batches, under a bar on the terminal of rank 0."""
+        """Yield the loader's batches, with a progress bar on rank 0."""
         bar = tqdm(
             loader,
             self.title,
@@ -56,13 +56,13 @@ class Progress:
             yield from bar
 
     def add(self, pending: Sequence[tuple[Mapping[str, Tensor], Any]]) -> None:
-        """Copy losses of several batches to the host, which waits for the device, and sum them.
+        """Add the losses of several batches; reading them synchronizes with the device.
 
         Args:
-            pending: losses by name and the batch they were computed on.
+            pending: losses by name, and the batch they were computed on.
 
         Raises:
-            InputError: a loss is not a finite number.
+            InputError: a loss is not finite.
         """
         names = list(pending[0][0])
         rows = torch.stack(
@@ -98,7 +98,7 @@ class Progress:
         images = ", ".join(Path(name).name for name in names[:16])
         more = f" and {len(names) - 16} more" if len(names) > 16 else ""
         return (
-            f"the loss is not a number in {self.title}, batch {number}/{self.batches}: lower the "
+            f"the loss is not finite in {self.title}, batch {number}/{self.batches}: lower the "
             "learning rate, or check the images of the batch" + (f" ({images}{more})" * bool(names))
         )
 
@@ -117,14 +117,14 @@ class Progress:
         return self.means | {"seconds": seconds, "images_s": self.images / seconds}
 
     def line(self) -> str:
-        """The epoch as a line of text."""
+        """Summary of the epoch in a line of text."""
         return (
             f"{self.title}  {format_values(self.means)}  {self.images / self.seconds:.0f} images/s"
         )
 
 
 def format_values(values: Mapping[str, float]) -> str:
-    """Such as ``loss 1.234  accuracy 0.5000``."""
+    """Format values, such as ``loss 1.234  accuracy 0.5000``."""
     return "  ".join(f"{name} {value:#.4g}" for name, value in values.items())
 
 
@@ -134,7 +134,7 @@ def batch_size(batch: Any) -> int:
 
 
 def sample_names(batch: Any) -> Sequence[str]:
-    """Names of the samples of a batch, such as paths: its first field that is a list of strings."""
+    """Names of a batch's samples, such as paths: the first field that is a list of strings."""
     for field in _fields(batch):
         if isinstance(field, list | tuple) and field and all(isinstance(v, str) for v in field):
             return field

@@ -16,24 +16,25 @@ from reid_dcs.engine.task import Losses, Metrics
 from reid_dcs.engine.trainer import Trainer
 from reid_dcs.evaluation import RankResult, extract_features, rank_features
 
-HEAD = ("neck", "classifier")  # names in our networks; torchreid's have only the classifier
+HEAD = ("neck", "classifier")  # modules of the head; torchreid's networks have no neck
 
 
 class ReIDEngine(Trainer, torchreid_engine.Engine):
-    """Trains and evaluates a Re-ID network: the trainer's task is this engine itself.
+    """Trains and evaluates a Re-ID network; the engine is the trainer's task itself.
 
-    torchreid's extension points may be overridden: ``forward_backward``, ``train``, ``test``,
-    ``run``, ``save_model``, ``parse_data_for_train``; and the trainer's ``losses`` and ``step``.
+    Subclasses may override torchreid's extension points ``forward_backward``, ``train``, ``test``,
+    ``run``, ``save_model`` and ``parse_data_for_train``, and the trainer's ``losses`` and ``step``.
 
     Args:
-        datamanager: ours or torchreid's.
-        model: follows torchreid's contract; on the training device.
-        optimizer, scheduler: from torch, stepped together.
-        criterion: ``(logits, features, pids)`` to a named tuple of losses; the first is minimized.
-        metric: distance for evaluation, ``"cosine"`` or ``"euclidean"``.
-        compiled: the compiled ``model``, used instead of it in training.
+        datamanager: a data manager of this package or of torchreid.
+        model: network with torchreid's contract, on the training device.
+        optimizer, scheduler: torch optimizer and scheduler, stepped together.
+        criterion: maps ``(logits, features, pids)`` to a named tuple of losses; the first is
+            minimized.
+        metric: distance of the evaluation, ``"cosine"`` or ``"euclidean"``.
+        compiled: compiled ``model`` for the training steps.
         frozen_epochs: number of first epochs that train only the head.
-        options: see :class:`Trainer`.
+        options: keyword arguments of :class:`Trainer`.
     """
 
     def __init__(
@@ -55,7 +56,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
             task=self,
             model=model,
             train_loader=datamanager.train_loader,
-            optimizers={"weights": (optimizer, scheduler)},
+            optimizers={"weights": (optimizer, scheduler)} if optimizer and scheduler else {},
             best_metric="mAP",
             freezing=Freezing(model, frozen_epochs, HEAD),
             **options,
@@ -65,23 +66,25 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         self.compiled = model if compiled is None else compiled
         self.result: RankResult | None = None  # of the last evaluation
 
-    def run(
+    def run(  # type: ignore[override]  # the whole result, of which Trainer.run has the metrics
         self,
         save_dir: str | Path,
         max_epoch: int,
         start_epoch: int | None = None,
         eval_freq: int = 0,
     ) -> RankResult:
-        """Train and evaluate; see :meth:`Trainer.run`. Returns the last evaluation in full."""
+        """Train and evaluate as :meth:`Trainer.run`; return the result of the last evaluation."""
         super().run(save_dir, max_epoch, start_epoch, eval_freq)
+        assert self.result is not None  # it ends with an evaluation
         return self.result
 
     def losses(self, batch: Mapping[str, Any]) -> Losses:
-        """The criterion's losses and the accuracy on a batch.
+        """Losses of the criterion, and accuracy, on a batch.
 
-        With mixup, a batch has ``partner`` identities and a ``weight``: the losses are the weighted
-        mean of those for both labels.
+        With mixup, the batch has ``partner`` identities and a ``weight``, and the losses are the
+        weighted mean for both identities.
         """
+        assert self.criterion is not None  # only an evaluation has none
         images, pids = (v.to(self.device) for v in self.parse_data_for_train(batch))
         with self.precision.autocast():
             logits, features = self.compiled(images)
@@ -97,12 +100,12 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         return losses | {"accuracy": (logits.argmax(1) == pids).float().mean()}
 
     def evaluate(self, model: nn.Module) -> Metrics:
-        """Metrics of the first target of :meth:`test`, which evaluates ``evaluated_model``."""
+        """Metrics on the first data set of :meth:`test`."""
         self.result = next(iter(self.test().values()))
         return self.result.metrics()
 
     def test(self) -> dict[str, RankResult]:
-        """Evaluate on every target: single query, no re-ranking."""
+        """Evaluate ``evaluated_model`` on every test set: single query, no re-ranking."""
         results = {}
         for name, loaders in self.test_loader.items():
             query = extract_features(self.evaluated_model, loaders["query"], "query")
@@ -123,9 +126,9 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
 
         Args:
             epoch: number of finished epochs.
-            rank1: given if these weights were just evaluated.
-            save_dir: folder of the run.
-            is_best: also write ``best.pt``; by default if the evaluation was the best so far.
+            rank1: rank-1 accuracy of these weights, if they were evaluated.
+            save_dir: output folder.
+            is_best: also write ``best.pt``; by default if the evaluation is the best so far.
         """
         self.finished, self.save_dir = epoch, Path(save_dir)
         if is_best is None:

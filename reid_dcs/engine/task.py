@@ -1,4 +1,4 @@
-"""What a task gives the trainer: the losses of a batch, and the metrics of an evaluation."""
+"""Interface of a task: the losses of a batch, and the metrics of an evaluation."""
 
 from collections.abc import Callable
 from typing import Any, Protocol

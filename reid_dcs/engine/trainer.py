@@ -1,4 +1,4 @@
-"""Train a network on any task: epochs and steps, evaluations, checkpoints, interruptions."""
+"""Train a network on any task: epochs, steps, evaluations, checkpoints, interruptions."""
 
 import contextlib
 import signal
@@ -24,27 +24,28 @@ from reid_dcs.runtime.precision import Precision
 from reid_dcs.runtime.randomness import random_state, set_random_state
 from reid_dcs.runtime.signals import Interrupted, Signals
 
-SAVE_SECONDS = 600  # between two checkpoints within an epoch
+SAVE_SECONDS = 600  # interval of checkpoints within an epoch
 
 
 class Trainer:
-    """Trains one network, in one process or several, and resumes bit for bit.
+    """Trains a network, in one or several processes, and resumes bit for bit.
 
     Args:
         task: computes losses and metrics.
-        model: network to train, on its device.
-        train_loader: batches of an epoch, with a length. One with ``set_epoch(epoch, first_batch)``
-            resumes within an epoch; any other starts an interrupted epoch again.
+        model: network to train, on the training device.
+        train_loader: batches of an epoch, with a length. A loader with
+            ``set_epoch(epoch, first_batch)`` resumes within an epoch; any other restarts an
+            interrupted epoch.
         optimizers: optimizer and learning rate scheduler by name, stepped together.
         policy: chooses the optimizers that step on a batch; by default all of them.
         best_metric: metric (higher is better) that chooses ``best.pt``; by default the first.
-        precision: of the forward pass; ``auto`` by default.
-        accumulate: number of batches whose mean gradient makes a step.
+        precision: precision of the forward pass; ``auto`` by default.
+        accumulate: number of batches per optimizer step.
         clip_norm: maximum gradient norm of each optimizer's parameters; 0 disables clipping.
         ema: decay of an exponential moving average of the weights, which is then evaluated; 0
             disables it.
         freezing: parts of the model that are frozen in the first epochs.
-        description: written into every checkpoint beside the state, in plain types.
+        description: plain values that are written into every checkpoint beside the state.
     """
 
     def __init__(
@@ -76,15 +77,16 @@ class Trainer:
         self.freezing = freezing or Freezing(model)
         self.description = dict(description or {})
         self.signals = Signals()
-        self.task_losses = self.single_process_losses = TaskLosses(model, task.losses)
+        self.single_process_losses = TaskLosses(model, task.losses)
+        self.task_losses: nn.Module = self.single_process_losses
 
-        self.epoch = self.finished = 0  # index of the current epoch; number of finished ones
+        self.epoch = self.finished = 0  # current index; number of finished epochs
         self.batch_idx, self.num_batches = 0, 1  # within the current epoch
-        self.batches_done = 0  # in the current epoch, when it is resumed
-        self.sums: dict[str, float] = {}  # of their losses
+        self.batches_done = 0  # of an interrupted epoch
+        self.sums: dict[str, float] = {}  # sums of the losses of these batches
         self.history: list[dict[str, float]] = []  # one entry per epoch
         self.best: dict[str, float] = {}  # epoch and metrics of the best evaluation
-        self.last_saved = ""  # where the last checkpoint continues
+        self.last_saved = ""  # position of the last checkpoint, in words
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -108,14 +110,14 @@ class Trainer:
         Args:
             save_dir: folder that receives checkpoints and TensorBoard events.
             max_epoch: number of epochs of the whole run.
-            start_epoch: index of the first epoch; by default where the state continues.
+            start_epoch: index of the first epoch; by default that of the loaded state.
             eval_freq: 0 evaluates only at the end.
 
         Returns:
             metrics of the last evaluation.
 
         Raises:
-            InputError: a loss is not a number, or the disk is full.
+            InputError: a loss is not finite, or the disk is full.
             Interrupted: on SIGTERM or Ctrl-C, after saving.
         """
         self.save_dir, self.max_epoch = Path(save_dir), max_epoch
@@ -141,7 +143,7 @@ class Trainer:
             raise
 
     def train(self) -> dict[str, float]:
-        """Train one epoch, or the rest of it; return its mean losses, speed and learning rate."""
+        """Train one epoch or the rest of it; return its mean losses, speed and learning rate."""
         self.model.train()
         self.policy.begin_epoch(self.epoch)
         if self.freezing.begin_epoch(self.epoch) or self.task_losses is self.single_process_losses:
@@ -153,8 +155,8 @@ class Trainer:
             done, sums = 0, {}
         self.num_batches = len(loader)
         progress = Progress(self.epoch, self.max_epoch, self.num_batches, done, sums)
-        read_every = 10 if self.device.type == "cuda" else 1  # reading a loss waits for the device
-        pending: list[tuple[Losses, Any]] = []  # losses that are not read yet, and their batches
+        read_every = 10 if self.device.type == "cuda" else 1  # reading synchronizes with the device
+        pending: list[tuple[Losses, Any]] = []  # losses not read yet, and their batches
         saved_at = time.monotonic()
         self.model.zero_grad(set_to_none=True)
         for self.batch_idx, batch in enumerate(progress.watch(loader), done):
@@ -178,9 +180,9 @@ class Trainer:
         return progress.summary() | {"lr": optimizer.param_groups[0]["lr"]}
 
     def forward_backward(self, data: Any) -> Losses:
-        """Compute a batch's losses and gradients, and step if ``accumulate`` batches are done."""
-        exchange = self._step_due or not hasattr(self.task_losses, "no_sync")
-        with contextlib.nullcontext() if exchange else self.task_losses.no_sync():
+        """Compute a batch's losses and gradients; step after every ``accumulate`` batches."""
+        no_sync = getattr(self.task_losses, "no_sync", contextlib.nullcontext)
+        with contextlib.nullcontext() if self._step_due else no_sync():
             losses = self.policy.losses(self.task_losses(data), self.turn)
             minimized = next(iter(losses.values())) / self.accumulate
             self.precision.scaler.scale(minimized).backward()
@@ -189,7 +191,7 @@ class Trainer:
         return {name: value.detach() for name, value in losses.items()}
 
     def step(self) -> None:
-        """Step the optimizers of this turn, then drop all gradients, also the others'."""
+        """Step the optimizers of this turn, then clear the gradients of all parameters."""
         scaler = self.precision.scaler
         for name in self.turn:
             optimizer, scheduler = self.optimizers[name]
@@ -205,8 +207,8 @@ class Trainer:
             self.average.update_parameters(self.model)
 
     def validate(self) -> Metrics:
-        """Evaluate; add the metrics to the history, and to ``best`` if they are the best so far."""
-        self.signals.waiting = False  # everything is saved: a signal may stop it at once
+        """Evaluate; record the metrics in the history, and as ``best`` if they are."""
+        self.signals.waiting = False  # the state is saved: a signal may stop at once
         metrics = self.task.evaluate(self.evaluated_model)
         self.signals.waiting = True
         if self.history:
@@ -218,21 +220,21 @@ class Trainer:
         return metrics
 
     def save(self, evaluated: bool = False) -> None:
-        """Write a checkpoint; also as ``best.pt`` if it was just evaluated and is the best."""
+        """Write a checkpoint; also ``best.pt`` if this state was evaluated and is the best."""
         self.write_checkpoint(is_best=evaluated and self.best.get("epoch") == self.finished)
 
     def write_checkpoint(self, is_best: bool) -> None:
-        """Write ``checkpoint.pt`` to the folder of the run, and if ``is_best`` also ``best.pt``."""
+        """Write ``checkpoint.pt`` to the output folder, and if ``is_best`` also ``best.pt``."""
         state = self.state_dict()
         self.last_saved = f"epoch {self.finished + 1}, batch {self.batches_done + 1}"
         if distributed.is_main():
             save_checkpoint(self.save_dir, self.description | state, is_best)
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the run in plain types and tensors. All processes must call it together.
+        """State of the run in plain types and tensors; all processes must call it together.
 
-        ``state_dict`` holds the evaluated network; if that is a moving average,
-        ``raw_state_dict`` holds the network itself.
+        ``state_dict`` holds the evaluated network. If that is a moving average,
+        ``raw_state_dict`` holds the trained network.
         """
         state: dict[str, Any] = {
             "state_dict": self.evaluated_model.state_dict(),
@@ -252,7 +254,7 @@ class Trainer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from the state that :meth:`state_dict` returned."""
+        """Continue from a state of :meth:`state_dict`."""
         self.model.load_state_dict(state.get("raw_state_dict", state["state_dict"]))
         if self.average is not None:
             self.average.module.load_state_dict(state["state_dict"])

@@ -41,7 +41,7 @@ def features_fingerprint(weights: Path, **settings: object) -> str:
     return hashlib.sha256(description.encode()).hexdigest()
 
 
-def keep_features(path: Path, features: Features, names: Sequence[str], fingerprint: str) -> None:
+def write_features(path: Path, features: Features, names: Sequence[str], fingerprint: str) -> None:
     """Write features to the cache.
 
     Args:

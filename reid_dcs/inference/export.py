@@ -1,4 +1,4 @@
-"""Export trained networks: to ONNX, checked against PyTorch, or to safetensors."""
+"""Export trained networks to safetensors, or to ONNX after a comparison with PyTorch."""
 
 import json
 from pathlib import Path
@@ -19,13 +19,13 @@ from reid_dcs.inference.onnx import Normalized, OnnxNetwork, extra, onnx_graph
 from reid_dcs.weights import ModelCard, Preprocessing, save_safetensors
 
 TOLERANCE = 1e-4
-"""Largest accepted difference in a feature of length 1."""
+"""Largest accepted difference between L2-normalized features."""
 TIE = 1e-5
-"""Distances that differ by less may be ranked in either order."""
+"""Distances that differ by less count as ties."""
 SUFFIXES = (".onnx", ".safetensors")
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 BATCH = 64
-PEOPLE = 8  # generated, each under two cameras
+PEOPLE = 8  # generated people for the comparison, each under two cameras
 
 
 def export(
@@ -35,26 +35,25 @@ def export(
     images: Path | None = None,
     preprocess: bool = False,
 ) -> tuple[Path, str]:
-    """Write a trained network to ``output`` in the format of its suffix.
+    """Write a trained network to ``output``, in the format of its suffix.
 
-    ``.onnx``: the graph from normalized images (B, 3, H, W) to features (B, D), or with
-    ``preprocess`` from (B, H, W, 3) uint8, RGB. It is written only if its features and rankings
-    match PyTorch's. ``.safetensors``: the weights, see :mod:`reid_dcs.weights.safetensors`. Both
-    hold the model card.
+    ``.onnx``: a graph from normalized images (B, 3, H, W), or with ``preprocess`` from (B, H, W, 3)
+    uint8, RGB, to features (B, D). It is written only if its features and rankings match PyTorch's.
+    ``.safetensors``: the weights; see :mod:`reid_dcs.weights.safetensors`. Both include the card.
 
     Args:
         weights: a file, or a name of the model zoo.
-        output: a file; or a folder, created if needed, for ``<model>.onnx``.
-        model: the architecture, if the weights do not say it.
-        images: an image or a folder of images to check the graph on; generated people by default.
+        output: a file, or a folder for ``<model>.onnx``; the folder is created if needed.
+        model: name of the architecture, if the weights do not name it.
+        images: folder of images to compare on; by default generated people.
         preprocess: include the normalization in the graph.
 
     Returns:
-        the file, and the difference from the original in words.
+        the file, and a sentence about its difference from the original.
 
     Raises:
-        InputError: no such weights or images, an unknown suffix, a missing package, or different
-            features or rankings; nothing is written.
+        InputError: missing weights, images or package, an unknown suffix, or different features
+            or rankings; nothing is written.
     """
     trained = read_trained(weights, {"model": {"name": model} if model else {}})
     network, card = load_trained(trained, torch.device("cpu")), trained.card
@@ -80,19 +79,19 @@ def export(
 
 
 def onnx_metadata(card: ModelCard, normalizes: bool) -> dict[str, str]:
-    """The card in JSON, key by key, and whether the graph normalizes its input itself."""
+    """Metadata of the graph, as JSON: the keys of the card, and whether the graph normalizes."""
     content = card.to_dict() | {"normalizes": normalizes}
     return {key: json.dumps(value) for key, value in content.items()}
 
 
 def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
-    """The largest difference between features of length 1 by PyTorch and by ONNX Runtime.
+    """Largest difference between the L2-normalized features of PyTorch and ONNX Runtime.
 
     Args:
-        inputs: (N, ...) of both networks; run in batches, and the first one alone too.
+        inputs: (N, ...), run in batches; the first one is also run alone.
 
     Raises:
-        InputError: it exceeds :data:`TOLERANCE`, or rankings differ in more than ties.
+        InputError: the difference exceeds :data:`TOLERANCE`, or rankings differ beyond ties.
     """
     exported = OnnxNetwork(graph)
     batches = [*inputs.split(BATCH), inputs[:1]]
@@ -103,17 +102,20 @@ def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
     if not difference < TOLERANCE:  # also if it is not a number
         raise InputError(
             f"nothing is written: the exported network differs from PyTorch by {difference:.1e}, "
-            f"more than {TOLERANCE:.0e}"
+            f"more than {TOLERANCE:.0e}; try other versions of torch and onnxruntime"
         )
     order = torch.cdist(found, found).argsort(1)  # (N + 1, N + 1)
     distances = torch.cdist(expected, expected).gather(1, order)
     if (distances.diff(dim=1) < -TIE).any():
-        raise InputError("nothing is written: the exported network ranks images in another order")
+        raise InputError(
+            "nothing is written: the exported network ranks images in another order than PyTorch; "
+            "try other versions of torch and onnxruntime"
+        )
     return difference
 
 
 def _output_file(output: Path, model: str) -> Path:
-    """The file to write; its folder is created."""
+    """Path of the file to write; creates its folder."""
     folder = output.parent if output.suffix in SUFFIXES else output
     if output.suffix and folder is output and not output.is_dir():
         raise InputError(f"cannot export to {output}: its name must end in {' or '.join(SUFFIXES)}")
@@ -125,7 +127,7 @@ def _output_file(output: Path, model: str) -> Path:
 
 
 def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
-    """(N, height, width, 3) uint8, RGB: from files, or generated people."""
+    """Images to compare on: from files, or generated people; (N, height, width, 3) uint8, RGB."""
     height, width = preprocessing.height, preprocessing.width
     if images is None:
         random = np.random.default_rng(0)
@@ -140,7 +142,7 @@ def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
     if images.is_dir():
         files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
     if len(files) < 2 or not all(path.is_file() for path in files):
-        raise InputError(f"--images {images}: a folder of at least two images is needed")
+        raise InputError(f"--images {images}: pass a folder with at least two images")
     paths = [str(file) for file in files]
     decoded = read_images(paths, height, width, "images", preprocessing.interpolation)
     return torch.from_numpy(np.stack([*decoded]))

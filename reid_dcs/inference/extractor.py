@@ -1,4 +1,4 @@
-"""FeatureExtractor: features of any number of images, from files, arrays or tensors."""
+"""FeatureExtractor: features of images given as files, arrays or tensors."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
@@ -23,32 +23,32 @@ ImageLike = str | Path | np.ndarray | Tensor
 
 
 class FeatureExtractor:
-    """A trained network as a function from images to features.
+    """Extracts features with a trained network.
 
-    ``extractor(images)`` takes one image or any iterable of them: a list, a generator, an array
+    ``extractor(images)`` takes one image or an iterable of images: a list, a generator, an array
     (N, H, W, 3), a tensor (N, 3, H, W). Files, arrays and uint8 tensors are RGB of any size; they
-    are resized and normalized as the card of the weights says. Float tensors must already be
-    normalized and have the network's input size. Kinds may be mixed.
+    are resized and normalized according to the weights' card. Float tensors must already be
+    normalized and of the network's input size. Types may be mixed.
 
     Args:
-        weights: a checkpoint, a file of torchreid's together with ``model``, or a name of the
-            model zoo.
-        model: name of the architecture, if the file does not say it.
-        options: of the architecture.
-        height, width: of the network's input; those of the training by default.
+        weights: a checkpoint, a name of the model zoo, or a torchreid checkpoint together with
+            ``model``.
+        model: name of the architecture, if the file does not name it.
+        options: options of the architecture.
+        height, width: input size of the network; by default that of its training.
         batch_size: images per forward pass.
         flip: average the features of each image and its mirror image.
-        precision: of the network: ``float32``, ``bfloat16``, ``float16``, or ``auto``, the lowest
-            that the device supports in hardware.
+        precision: ``float32``, ``bfloat16``, ``float16``, or ``auto``, the lowest that the device
+            supports in hardware.
         device: ``auto``, ``cpu`` or ``cuda``.
 
     Attributes:
         model: the network, in evaluation mode.
         card: the :class:`reid_dcs.weights.ModelCard` of the weights.
-        height, width: of the network's input.
+        height, width: input size of the network.
 
     Raises:
-        InputError: no such weights or device, or weights of another architecture.
+        InputError: missing weights or device, or weights of another architecture.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class FeatureExtractor:
         device: str = "auto",
     ) -> None:
         sizes = {"height": height, "width": width}
-        given = {
+        given: dict[str, Any] = {
             "model": {"name": model} if model else {},
             "data": {key: value for key, value in sizes.items() if value},
             "device": device,
@@ -82,27 +82,27 @@ class FeatureExtractor:
         self.model = load_trained(trained, self.device)
 
     def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
-        """Features (N, D) of N images, each of length 1, float32 on the CPU.
+        """L2-normalized features (N, D) of N images, float32 on the CPU.
 
         Raises:
             ValueError: no images, or an array or tensor of a wrong shape or type.
             TypeError: an object that is not an image.
-            InputError: unreadable files; names them.
+            InputError: unreadable files.
         """
-        remaining, features = _one_by_one(images), []
+        remaining, features = _each_image(images), []
         while batch := list(islice(remaining, self.batch_size)):
             inputs = self.inputs(batch)
             features.append(embed(self.model, inputs, self.flip, self.dtype))
         if not features:
-            raise ValueError("no images to extract features of")
+            raise ValueError("no images given")
         return F.normalize(torch.cat(features))
 
     def inputs(self, images: Sequence[ImageLike]) -> Tensor:
-        """The network's input (B, 3, height, width), normalized, on its device."""
-        pixels = self.card.preprocessing
+        """Preprocess images: (B, 3, height, width), normalized, on the network's device."""
+        preprocessing = self.card.preprocessing
         files = [str(image) for image in images if isinstance(image, str | Path)]
         size = (self.height, self.width)
-        decoded = iter(list(read_images(files, *size, "images", pixels.interpolation)))
+        decoded = iter(list(read_images(files, *size, "images", preprocessing.interpolation)))
         inputs = []
         for image in images:
             if isinstance(image, Tensor) and image.is_floating_point():
@@ -113,11 +113,11 @@ class FeatureExtractor:
                 continue
             array = next(decoded) if isinstance(image, str | Path) else self._resize(image)
             batch = torch.from_numpy(np.array(array))[None]  # (1, height, width, 3)
-            inputs.append(normalize(batch, pixels.mean, pixels.std)[0])
+            inputs.append(normalize(batch, preprocessing.mean, preprocessing.std)[0])
         return torch.stack(inputs).to(self.device, memory_format=torch.channels_last)
 
     def _resize(self, image: np.ndarray | Tensor) -> np.ndarray:
-        """(height, width, 3) uint8, resized as files are."""
+        """Resize an array or a tensor as files are resized: (height, width, 3) uint8."""
         array = image.cpu().numpy().transpose(1, 2, 0) if isinstance(image, Tensor) else image
         if array.dtype != np.uint8 or array.shape[2] != 3:
             raise ValueError(
@@ -130,7 +130,7 @@ class FeatureExtractor:
         return resize(picture, self.height, self.width, self.card.preprocessing.interpolation)
 
 
-def _one_by_one(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
+def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
     if isinstance(images, str | Path):
         yield images
     elif isinstance(images, np.ndarray | Tensor):
@@ -139,7 +139,7 @@ def _one_by_one(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
         yield from images if images.ndim == 4 else [images]
     elif isinstance(images, Iterable):
         for image in images:
-            yield from _one_by_one(image)
+            yield from _each_image(image)
     else:
         raise TypeError(
             f"{type(images).__name__} is not an image: pass a file, an array or a tensor"

@@ -1,6 +1,6 @@
-"""Export a network to an ONNX graph with a free batch axis, and run it.
+"""Export a network to an ONNX graph with a dynamic batch axis, and run it.
 
-The exporter folds every batch norm that follows a convolution into it; only the neck's remains.
+The exporter folds each batch norm that follows a convolution into it; only the neck's remains.
 """
 
 import warnings
@@ -21,10 +21,13 @@ INPUT, OUTPUT = "images", "features"
 
 
 class Normalized(nn.Module):
-    """A network after the normalization (x / 255 - mean) / std, per channel.
+    """Normalization (x / 255 - mean) / std followed by a network.
 
     (B, H, W, 3) uint8, RGB, of the network's input size -> (B, D).
     """
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
@@ -38,14 +41,14 @@ class Normalized(nn.Module):
 
 
 def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
-    """The ONNX graph of a network or block in evaluation, from ``images`` to ``features``.
+    """Export a network or block to an ONNX graph with input ``images`` and output ``features``.
 
     Args:
         network: in evaluation mode.
-        example: an input of two images or more; the graph takes any number of them.
+        example: an input of at least two images; the graph takes any number of them.
 
     Raises:
-        InputError: the packages of the extra ``[export]`` are not installed.
+        InputError: a package of the extra ``[export]`` is not installed.
     """
     extra("onnxscript")
     batch = ({0: Dim("batch")},)
@@ -59,11 +62,12 @@ def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
             output_names=[OUTPUT],
             verbose=False,
         )
+    assert program is not None  # it is None without dynamo only
     return program.model_proto
 
 
 class OnnxNetwork:
-    """A graph run by ONNX Runtime on the CPU: the graph's input -> (B, D).
+    """Runs a graph with ONNX Runtime on the CPU: the graph's input -> (B, D).
 
     Raises:
         InputError: ONNX Runtime is not installed.
@@ -80,10 +84,10 @@ class OnnxNetwork:
 
 
 def extra(package: str) -> ModuleType:
-    """A package of the extra ``[export]``.
+    """Import a package of the extra ``[export]``.
 
     Raises:
-        InputError: it is not installed.
+        InputError: the package is not installed.
     """
     try:
         return __import__(package)

@@ -1,4 +1,4 @@
-"""Run the rows of a table with several seeds, and print it beside the paper's figures."""
+"""Run the rows of a table with several seeds; print it next to the paper's figures."""
 
 import json
 import statistics
@@ -17,19 +17,19 @@ Metrics = dict[str, Any]
 def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Metrics]]:
     """Run every row of ``config.ablation`` with every seed, and print the table.
 
-    The files of a row are in ``<output_dir>/<row>/seed-<seed>``. A run that is finished there with
-    the same settings is not repeated, and one that was stopped is resumed. ``table.md`` and
-    ``table.json`` are updated after each run.
+    Each run writes to ``<output_dir>/<row>/seed-<seed>``. Runs that are finished there with the
+    same settings are not repeated; interrupted ones are resumed. ``table.md`` and ``table.json``
+    are updated after each run.
 
     Args:
-        config: settings shared by all rows.
-        run: a search or a training.
+        config: settings that all rows share.
+        run: function that carries out a run, such as :func:`reid_dcs.runs.train`.
 
     Returns:
-        for each row, the metrics of each seed.
+        the metrics of each seed, by row.
 
     Raises:
-        InputError: a row with wrong settings; raised before any run.
+        InputError: invalid settings of a row; raised before any run.
     """
     output, rows = Path(config.output_dir), config.ablation.rows
     configs = {
@@ -49,7 +49,7 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
 
 
 def as_markdown(table: dict[str, list[Metrics]], rows: dict[str, Any]) -> str:
-    """Format means and standard deviations over seeds: cost, mAP and rank-1 in per cent."""
+    """Format cost, mAP and rank-1 (per cent): means and standard deviations over the seeds."""
     lines = [
         "| row | seeds | params, M | multiply-adds, G | mAP | R1 | the paper's mAP | R1 |",
         "|---|---|---|---|---|---|---|---|",
@@ -76,6 +76,7 @@ def _mean_std(values: list[float], digits: int) -> str:
 
 
 def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun:
+    """Settings of a row's run; builds the network once to check its name and options."""
     settings = config.ablation.rows[row]
     if not isinstance(settings, dict):
         raise InputError(f"configuration: ablation.rows.{row} must hold settings, not {settings!r}")
@@ -87,7 +88,7 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
 
 
 def _finished(config: TrainRun) -> Metrics | None:
-    """Read the metrics of a run that has finished with these settings, if there is one."""
+    """Metrics of a run that finished with these settings; None if there is none."""
     output = Path(config.output_dir)
     if not (output / "metrics.json").exists() or not (output / "config.yaml").exists():
         return None

@@ -14,7 +14,7 @@ from reid_dcs.config import Run, TrainRun, to_layer
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.data.manager import InMemoryDataManager
+from reid_dcs.data.manager import InMemoryDataManager, TestLoader, build_test_loaders
 from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import (
     build_optimizer,
@@ -27,24 +27,25 @@ from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 from reid_dcs.runtime import distributed
-from reid_dcs.runtime.device import compiled, synchronised
+from reid_dcs.runtime.device import compiled, synchronized
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights import ModelCard, Preprocessing
 
 
-class Data(NamedTuple):
-    """A data set, and its decoded batches."""
+class LoadedData(NamedTuple):
+    """A data set and the data manager of its decoded images."""
 
     dataset: ListedDataset
     manager: InMemoryDataManager
 
 
-def load_data(config: TrainRun, device: torch.device) -> Data:
+def load_data(config: TrainRun, device: torch.device) -> LoadedData:
     """Load and decode the data set of ``config.data``, once for all phases of a run.
 
     Raises:
-        InputError: also if the model's name or options are wrong: before the data are read.
+        InputError: invalid data set, images, or model name or options; the latter are checked
+            before any image is read.
     """
     find_dataset(config.data.name, config.data.options)
     with torch.device("meta"):
@@ -53,12 +54,12 @@ def load_data(config: TrainRun, device: torch.device) -> Data:
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     # rank 0 writes a mapped store, the other processes read it
     with distributed.main_first() if config.data.mapped else nullcontext():
-        return Data(dataset, build_manager(config, dataset, device))
+        return LoadedData(dataset, build_manager(config, dataset, device))
 
 
 @contextmanager
 def seeded(seed: int) -> Iterator[None]:
-    """Same random numbers on every process within it, to build a network; different ones after."""
+    """Context with the same random numbers in all processes, and different ones afterwards."""
     torch.manual_seed(seed)
     yield
     if distributed.rank():
@@ -73,57 +74,70 @@ def build_network(config: TrainRun, num_classes: int, device: torch.device) -> n
         pretrained=config.model.pretrained,
         **config.model.options,
     )
-    return place(config, model, device)
+    return to_device(config, model, device)
 
 
-def place(config: TrainRun, model: nn.Module, device: torch.device) -> nn.Module:
-    """Move to a device, ``channels_last``, with synchronized batch norms if they are set."""
-    model = synchronised(model, device) if config.train.sync_bn else model
-    return model.to(device, memory_format=torch.channels_last)
+def to_device(config: TrainRun, model: nn.Module, device: torch.device) -> nn.Module:
+    """Move a model to a device, ``channels_last``; apply ``train.sync_bn``."""
+    model = synchronized(model, device) if config.train.sync_bn else model
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def build_manager(
-    config: TrainRun,
-    dataset: ListedDataset,
-    device: torch.device,
-    train: bool = True,
-    preprocessing: Preprocessing | None = None,
+    config: TrainRun, dataset: ListedDataset, device: torch.device
 ) -> InMemoryDataManager:
-    """Build the loaders of ``config.data``, each with this process's part of the data.
-
-    ``preprocessing`` is that of the evaluated weights; by default that of training.
-    """
-    data = config.data
-    batches = config.data if isinstance(config, TrainRun) else TrainRun().data  # unused
-    pixels = preprocessing or training_preprocessing(config)
+    """Build the data manager of a training; its loaders yield this process's part of the data."""
+    data, preprocessing = config.data, training_preprocessing(config)
     return InMemoryDataManager(
         data.name,
         dataset,
-        height=pixels.height,
-        width=pixels.width,
-        batch_size=batches.batch_size,
-        num_instances=batches.num_instances,
+        height=preprocessing.height,
+        width=preprocessing.width,
+        batch_size=data.batch_size,
+        num_instances=data.num_instances,
         test_batch_size=config.eval.batch_size,
         augmentation=Augmentation(
-            batches.flip,
-            batches.padding,
-            batches.erasing,
-            batches.brightness,
-            batches.contrast,
-            pixels.mean,
-            pixels.std,
+            data.flip,
+            data.padding,
+            data.erasing,
+            data.brightness,
+            data.contrast,
+            preprocessing.mean,
+            preprocessing.std,
         ),
         device=device,
-        mixup=batches.mixup,
-        mapped=store_prefix(data.root, data.name, data.options) if data.mapped else None,
+        mixup=data.mixup,
+        mapped=_stores(config),
         seed=config.seed,
         rank=distributed.rank(),
         world_size=distributed.world_size(),
-        train=train,
-        mean=pixels.mean,
-        std=pixels.std,
-        interpolation=pixels.interpolation,
+        interpolation=preprocessing.interpolation,
     )
+
+
+def build_evaluation_loaders(
+    config: Run, dataset: ListedDataset, device: torch.device, preprocessing: Preprocessing
+) -> dict[str, TestLoader]:
+    """Build the query and gallery loaders of an evaluation, with this process's part of each."""
+    return build_test_loaders(
+        dataset,
+        height=preprocessing.height,
+        width=preprocessing.width,
+        batch_size=config.eval.batch_size,
+        device=device,
+        mapped=_stores(config),
+        rank=distributed.rank(),
+        world_size=distributed.world_size(),
+        mean=preprocessing.mean,
+        std=preprocessing.std,
+        interpolation=preprocessing.interpolation,
+    )
+
+
+def _stores(config: Run) -> Path | None:
+    """Path prefix of the memory-mapped stores; None if images are decoded into memory."""
+    data = config.data
+    return store_prefix(data.root, data.name, data.options) if data.mapped else None
 
 
 def training_preprocessing(config: TrainRun) -> Preprocessing:
@@ -145,11 +159,11 @@ def build_card(config: TrainRun, num_classes: int) -> ModelCard:
 
 
 def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManager) -> ReIDEngine:
-    """Build the training engine of ``config.train``."""
+    """Build the engine of ``config.train``, with its optimizer and schedule."""
     recipe = config.train
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = build_optimizer(trained, recipe)
-    steps = -(-len(manager.train_loader) // recipe.accumulate)  # per epoch; the last may be smaller
+    steps = -(-len(manager.train_loader) // recipe.accumulate)  # per epoch, rounded up
     return ReIDEngine(
         manager,
         model,
@@ -188,7 +202,7 @@ def engine_options(
 
 
 def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | None:
-    """Read the checkpoint that ``config.resume`` names; None if the run starts from scratch.
+    """Read the checkpoint of ``config.resume``; None if the run starts from scratch.
 
     Raises:
         InputError: the checkpoint is damaged or belongs to another run.
@@ -207,7 +221,7 @@ def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | Non
 
 
 def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torch.device) -> None:
-    """Print the model and the data set of a run, and warn about unusual evaluation protocols."""
+    """Print model and data set of a run; warn about an unusual evaluation protocol."""
     if not distributed.is_main():
         return
     name = config.data.name
@@ -215,8 +229,8 @@ def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torc
         print(f"warning: not the official split of {name}: {dataset.unofficial}", file=sys.stderr)
     if not dataset.cameras_known:
         print(
-            f"warning: {name} names no cameras: same-camera exclusion is off, a query may find "
-            "its person under the camera that took it",
+            f"warning: {name} has no camera labels: gallery images of the query's camera are not "
+            "excluded",
             file=sys.stderr,
         )
     parameters = sum(p.numel() for p in model.parameters()) / 1e6

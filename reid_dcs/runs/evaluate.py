@@ -1,4 +1,4 @@
-"""An evaluation run: features kept or extracted, the gallery ranked, and what is written of it."""
+"""Evaluate trained weights: extract features or read cached ones, rank, write the results."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
@@ -30,14 +30,14 @@ from reid_dcs.evaluation.distances import Rows
 from reid_dcs.evaluation.feature_cache import (
     features_file,
     features_fingerprint,
-    keep_features,
     read_features,
+    write_features,
 )
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
-from reid_dcs.runs.build import announce, build_manager
-from reid_dcs.runs.output import metrics_of, open_output, table, write_setting
+from reid_dcs.runs.build import announce, build_evaluation_loaders
+from reid_dcs.runs.output import metrics_of, open_output, table, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.distributed import gathered, is_main
@@ -46,28 +46,28 @@ from reid_dcs.visual.cmc import draw_cmc
 from reid_dcs.visual.ranked_lists import draw_ranked_lists
 
 SPLITS = ("query", "gallery")
-LISTS = 8  # ranked lists in a picture
+LISTS = 8  # ranked lists in ranks.png
 
 Loaders = Callable[[], Mapping[str, Iterable[dict]]]
-"""Makes the loaders of both splits, which decodes images: called where no features are kept."""
+"""Builds the loaders of both splits, which decodes the images; called if no features are cached."""
 
 
 def evaluate(config: Layer) -> dict[str, Any]:
-    """Evaluate ``eval.weights``: a checkpoint, a file of torchreid's together with ``model.name``,
-    or a name of the model zoo.
+    """Evaluate ``eval.weights``: a checkpoint, a name of the model zoo, or a torchreid checkpoint
+    together with ``model.name``.
 
-    The card of the weights names model, preprocessing and data set. Settings given here override
-    it, but naming another architecture is an error.
+    Model, preprocessing and data set default to those of the weights' card. Another ``model.name``
+    than the card's is an error.
 
     Args:
         config: some or all settings.
 
     Returns:
-        what ``metrics.json`` holds; it is written where ``output_dir`` is given, with ``cmc.png``
-        if ``eval.ranks`` is set, ``ranks.png``, and if ``eval.report`` is, ``report.html``.
+        the content of ``metrics.json``. If ``output_dir`` is given, it is written there with
+        ``cmc.png``; ``eval.ranks`` adds ``ranks.png``, ``eval.report`` adds ``report.html``.
 
     Raises:
-        InputError: anything the user can mend.
+        InputError: invalid setting, path or file.
     """
     given = as_layer(EvaluateRun, config)
     source = given.get("eval", {}).get("weights")
@@ -82,19 +82,18 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
     config, card = weights.config, weights.card
     for setting in ("ranks", "report"):
         if getattr(config.eval, setting) and not write:
-            raise InputError(f"eval.{setting} writes into the output folder: pass --output-dir DIR")
+            raise InputError(f"eval.{setting} needs an output folder: pass --output-dir DIR")
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = load_trained(weights, device)
     output = open_output(Path(config.output_dir), fresh=False) if write else None
     announce(config, dataset, model, device)
 
-    def loaders():
-        manager = build_manager(config, dataset, device, False, card.preprocessing)
-        return manager.test_loader[config.data.name]
+    def loaders() -> Mapping[str, Iterable[dict]]:
+        return build_evaluation_loaders(config, dataset, device, card.preprocessing)
 
     features = query_and_gallery(weights, dataset, model, loaders, output or weights.path.parent)
-    ranking, *ranked = rank_features(
+    ranked = rank_features(
         features["query"],
         features["gallery"],
         config.eval.metric,
@@ -104,21 +103,21 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
         device=device,
     )
     trained_on = card.trained_on or None
-    said = describe_protocol(config.eval, trained_on)
-    metrics = metrics_of(config, dataset, model, ranking.summary()) | said
+    protocol = describe_protocol(config.eval, trained_on)
+    metrics = metrics_of(config, dataset, model, ranked.ranking.summary()) | protocol
     if output and distributed.is_main():
-        if not (output / CHECKPOINT).exists():  # a training's own configuration stays
-            write_setting(output, config, device)
+        if not (output / CHECKPOINT).exists():  # keep the configuration of a training
+            write_settings(output, config, device)
         write_json(output / "metrics.json", metrics)
-        draw_evaluation(config, dataset, ranking, *ranked, output)
+        draw_evaluation(config, dataset, *ranked, output)
         if config.eval.report:
-            from reid_dcs.report import Evaluation, report_evaluation  # which imports grad-cam
+            from reid_dcs.report import Evaluation, report_evaluation  # imports grad-cam
 
             history = weights.content.get("history", [])
             pixels = card.preprocessing
-            done = Evaluation(config, pixels, dataset, model, metrics, history, ranking, *ranked)
-            report_evaluation(done, output)
-    print("\n".join([*protocol_warnings(said, config.data.name), table(metrics)]))
+            evaluation = Evaluation(config, pixels, dataset, model, metrics, history, *ranked)
+            report_evaluation(evaluation, output)
+    print("\n".join([*protocol_warnings(protocol, config.data.name), table(metrics)]))
     return metrics
 
 
@@ -136,20 +135,24 @@ def query_and_gallery(
     """
     config = weights.config
     dtype = Precision(config.eval.precision, next(model.parameters()).device).dtype
-    prints = {split: _fingerprint(weights, dataset, split, dtype) for split in SPLITS}
+    fingerprints = {split: _fingerprint(weights, dataset, split, dtype) for split in SPLITS}
     files = {split: features_file(folder, config.data.name, split) for split in SPLITS}
-    kept = {split: _kept(dataset, split, files[split], prints[split]) for split in SPLITS}
-    if all(all(found) for found in gathered([features is not None for features in kept.values()])):
-        print(f"features of {folder / 'features-*'}: the weights and images are the same")
-        return kept
+    cached = {
+        split: _read_cached(dataset, split, files[split], fingerprints[split]) for split in SPLITS
+    }
+    found = {split: features for split, features in cached.items() if features is not None}
+    if all(gathered(found.keys() == cached.keys())):
+        print(f"features read from {folder / 'features-*'}: weights and images are unchanged")
+        return found
     sources, features = loaders(), {}
     for split in SPLITS:
         features[split] = extract_features(
             model, sources[split], split, flip=config.eval.flip, dtype=dtype
         )
-        if prints[split] and is_main():
+        fingerprint = fingerprints[split]
+        if fingerprint and is_main():
             names = [Path(item[0]).name for item in getattr(dataset, split)]
-            _keep(files[split], features[split], names, prints[split])
+            _write_cached(files[split], features[split], names, fingerprint)
     return features
 
 
@@ -161,7 +164,7 @@ def draw_evaluation(
     labels: Labels,
     output: Path,
 ) -> None:
-    """Write ``cmc.png`` and, if asked for, ``ranks.png``: lists of ``eval.rank_queries``."""
+    """Draw ``cmc.png``, and with ``eval.ranks`` also ``ranks.png``."""
     title = f"{config.model.name} on {config.data.name}"
     draw_cmc(ranking.summary(), title, output / "cmc.png")
     if not config.eval.ranks:
@@ -170,8 +173,8 @@ def draw_evaluation(
     lists = [
         ranked_list(distances, labels, ranking, int(query), config.eval.ranks) for query in chosen
     ]
-    paths = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
-    draw_ranked_lists(lists, *paths, output / "ranks.png")
+    queries, gallery = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
+    draw_ranked_lists(lists, queries, gallery, output / "ranks.png")
 
 
 def _reranking(config: EvaluateRun) -> KReciprocal | None:
@@ -182,7 +185,7 @@ def _reranking(config: EvaluateRun) -> KReciprocal | None:
 def _fingerprint(
     weights: TrainedWeights, dataset: ListedDataset, split: str, dtype: torch.dtype
 ) -> str | None:
-    """Of a split's features; None if they are not to be cached."""
+    """Fingerprint of a split's features; None if they are not cached."""
     config, pixels = weights.config, weights.card.preprocessing
     if not config.eval.keep_features:
         return None
@@ -201,9 +204,10 @@ def _fingerprint(
         return None
 
 
-def _kept(
+def _read_cached(
     dataset: ListedDataset, split: str, file: Path, fingerprint: str | None
 ) -> Features | None:
+    """Cached features, with the identities and cameras of the data set; None if not valid."""
     features = read_features(file, fingerprint) if fingerprint else None
     if features is None:
         return None
@@ -211,9 +215,9 @@ def _kept(
     return Features(features.vectors, np.array(pids), np.array(camids))
 
 
-def _keep(file: Path, features: Features, names: list[str], fingerprint: str) -> None:
-    """An evaluation does not fail for want of room for what only saves time."""
+def _write_cached(file: Path, features: Features, names: list[str], fingerprint: str) -> None:
+    """Cache features; a file that cannot be written is only a warning."""
     try:
-        keep_features(file, features, names, fingerprint)
+        write_features(file, features, names, fingerprint)
     except InputError as error:
-        print(f"warning: features are not kept: {error}", file=sys.stderr)
+        print(f"warning: features are not cached: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The output folder of a run; an earlier run's files in it are moved aside, not overwritten."""
+"""Output folder of a run: the files of an earlier run are moved aside, not overwritten."""
 
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ def open_output(output: Path, fresh: bool) -> Path:
 
     Args:
         output: the folder.
-        fresh: a run starts from scratch: move the files of an earlier one to ``earlier-<number>/``.
+        fresh: the run starts from scratch; move files of an earlier run to ``earlier-<number>/``.
 
     Raises:
         InputError: the folder cannot be created or written to.
@@ -31,7 +31,7 @@ def open_output(output: Path, fresh: bool) -> Path:
         return output
     try:
         output.mkdir(parents=True, exist_ok=True)
-        for half_written in output.glob(".*.pt.*"):  # left by a process that was killed
+        for half_written in output.glob(".*.pt.*"):  # by a process that was killed
             half_written.unlink()
         if fresh and (output / CHECKPOINT).exists():
             _move_aside(output)
@@ -40,7 +40,7 @@ def open_output(output: Path, fresh: bool) -> Path:
     return output
 
 
-def write_setting(output: Path, config: Run, device: torch.device) -> None:
+def write_settings(output: Path, config: Run, device: torch.device) -> None:
     """Write ``config.yaml`` (all settings) and ``environment.json`` (versions and device)."""
     if not distributed.is_main():
         return
@@ -52,7 +52,7 @@ def write_setting(output: Path, config: Run, device: torch.device) -> None:
 def metrics_of(
     config: Run, dataset: ListedDataset, model: nn.Module, result: RankResult
 ) -> dict[str, Any]:
-    """The content of ``metrics.json``: metrics as fractions, counts, model and data set."""
+    """Content of ``metrics.json``: metrics as fractions, counts, model and data set."""
     cost = complexity(model, (3, config.data.height, config.data.width))
     return {
         **result.metrics(),

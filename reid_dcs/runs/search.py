@@ -19,7 +19,7 @@ from reid_dcs.models.architecture import Architecture
 from reid_dcs.models.complexity import complexity
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.build import (
-    Data,
+    LoadedData,
     announce,
     build_criterion,
     build_engine,
@@ -27,10 +27,10 @@ from reid_dcs.runs.build import (
     checkpoint_to_resume,
     engine_options,
     load_data,
-    place,
     seeded,
+    to_device,
 )
-from reid_dcs.runs.output import open_output, write_setting
+from reid_dcs.runs.output import open_output, write_settings
 from reid_dcs.runs.train import fit, run_training
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
@@ -53,12 +53,12 @@ from reid_dcs.visual.curves import draw_curves
 
 
 def search(config: Layer) -> dict[str, Any]:
-    """Run Algorithm 1, train the network that it found, and evaluate it, as one job.
+    """Search with Algorithm 1, train the resulting network and evaluate it, as one job.
 
     ``output_dir`` receives the files of a training, ``windows.json``, ``architecture.json`` if a
-    backbone was searched, and the search's own files in ``search/``. ``resume=auto`` continues in
-    the phase that was interrupted. With ``ablation.rows`` there is a job for each row and seed, and
-    a table: see :func:`reid_dcs.runs.ablation.ablate`.
+    backbone was searched, and in ``search/`` the checkpoints and curves of the search.
+    ``resume=auto`` continues in the phase that was interrupted. ``ablation.rows`` runs a job for
+    each row and seed: see :func:`reid_dcs.runs.ablation.ablate`.
 
     Args:
         config: some or all settings; the others keep their defaults.
@@ -78,7 +78,7 @@ def search(config: Layer) -> dict[str, Any]:
 
 
 def _search_or_train(config: SearchRun) -> dict[str, Any]:
-    """Run a row of an ablation; a network with nothing to search is only trained."""
+    """Run a row of an ablation: search and train, or only train if there is nothing to search."""
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
     _, windows, logits = search_parameters(model)
@@ -90,22 +90,22 @@ def _search_or_train(config: SearchRun) -> dict[str, Any]:
 
 
 class SearchResult(NamedTuple):
-    """What the training takes over from the search."""
+    """State and architecture that the training starts from."""
 
     state: dict[str, Tensor]
     """State dict of the searched network, or of the network derived from a supergraph."""
     architecture: Architecture | None
-    """The backbone, if it was searched."""
+    """Derived backbone; None if only channels were searched."""
 
 
 def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
-    """Both phases of the job on one decoded data set; return the content of ``metrics.json``."""
+    """Search and train on one decoded data set; return the content of ``metrics.json``."""
     output, folder = Path(config.output_dir), Path(config.output_dir, "search")
     resumed = checkpoint_to_resume(config, folder)
     if resumed and not {"windows", "logits"} & set(resumed["optimizer"]):
         raise InputError(
-            f"resume={config.resume}: not a checkpoint of a search; name search/checkpoint.pt of a "
-            "job, or use resume=auto"
+            f"resume={config.resume}: not a checkpoint of a search: pass OUTPUT_DIR/search/"
+            "checkpoint.pt of a search job, or use resume=auto"
         )
     finished = resumed is not None and resumed["epoch"] == config.search.epochs
     data = load_data(config, device)
@@ -115,11 +115,11 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
         searched = build_searched(config, data.manager.num_train_pids, device)
     engine = None if finished else build_search_engine(config, searched, data)
     open_output(output, fresh=not finished)
-    write_setting(output, config, device)
+    write_settings(output, config, device)
     announce(config, data.dataset, searched, device)
-    if engine is None:
+    if resumed and finished:
         searched.load_state_dict(resumed["state_dict"])
-    else:
+    elif engine is not None:
         if resumed:
             engine.load_state_dict(resumed)
         open_output(folder, fresh=resumed is None)
@@ -129,9 +129,9 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
             draw_curves(engine.history, f"search of {config.model.name}", folder / "curves.png")
     result = search_result(searched)
 
-    # Phase 2: train what was found
+    # Phase 2: train the result
     training = training_config(config, result)
-    auto = replace(training, resume="auto")  # a file named by resume is of the search
+    auto = replace(training, resume="auto")  # resume=FILE is the search's
     resumed = checkpoint_to_resume(auto, output) if finished else None
     with seeded(config.seed):
         model = build_network(training, data.manager.num_train_pids, device)
@@ -147,16 +147,18 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
 
 
 def build_searched(config: SearchRun, num_classes: int, device: torch.device) -> nn.Module:
-    """Build the network that is searched: a supergraph for a space, else the network itself."""
+    """Build the network to search: the supergraph of a search space, or the network itself."""
     if not is_space(config.model.name):
         return build_network(config, num_classes, device)
     if config.model.pretrained:
-        raise InputError("model.pretrained: a supergraph is searched from scratch")
+        raise InputError(
+            "model.pretrained: a backbone search starts from scratch; set model.pretrained=false"
+        )
     model = build_supergraph(config.model.name, num_classes, **config.model.options)
-    return place(config, model, device)
+    return to_device(config, model, device)
 
 
-def build_search_engine(config: SearchRun, model: nn.Module, data: Data) -> SearchEngine:
+def build_search_engine(config: SearchRun, model: nn.Module, data: LoadedData) -> SearchEngine:
     """Build the engine of ``config.search``."""
     return SearchEngine(
         data.manager,
@@ -169,7 +171,7 @@ def build_search_engine(config: SearchRun, model: nn.Module, data: Data) -> Sear
 
 
 def search_result(model: nn.Module) -> SearchResult:
-    """Take the result from a searched network."""
+    """The result of a search: the network's state, or the network derived from a supergraph."""
     if isinstance(model, Supergraph):
         return SearchResult(derive(model).state_dict(), model.architecture())
     return SearchResult(model.state_dict(), None)
@@ -180,23 +182,29 @@ def _penalty(config: SearchRun, model: nn.Module) -> Callable[[], Tensor] | None
     if not target:
         return None
     if not isinstance(model, Supergraph):
-        raise InputError(f"search.target_gmacs: {config.model.name} has one cost, and no choice")
+        raise InputError(
+            f"search.target_gmacs: the cost of {config.model.name} is fixed; search a backbone "
+            "such as fbnetv2_dcs, or set it to 0"
+        )
     size = (3, config.data.height, config.data.width)
 
-    def penalty() -> Tensor:  # as the temperature falls, the cost of the network to be derived
+    def penalty() -> Tensor:
+        # at low temperatures the expected cost approaches that of the derived network
         distance = target_penalty(expected_macs(model, size, model.temperature), target)
         return config.search.cost_weight * distance.float()
 
     return penalty
 
 
-def training_config(config: SearchRun, found: SearchResult) -> SearchRun:
-    """Settings of the training: the same model, or the architecture that the search found."""
-    if found.architecture is None:
+def training_config(config: SearchRun, result: SearchResult) -> SearchRun:
+    """Settings of the training that follows: with the derived architecture, if there is one."""
+    if result.architecture is None:
         return config
     output = Path(config.output_dir)
     size = (3, config.data.height, config.data.width)
-    architecture = json.loads(json.dumps(asdict(found.architecture)))  # plain lists, as in the file
+    architecture = json.loads(
+        json.dumps(asdict(result.architecture))
+    )  # plain lists, as in the file
     options = dict(config.model.options) | {"architecture": architecture}
     model = build_model(config.model.name, 1, **options)
     cost = complexity(model, size)
@@ -205,7 +213,7 @@ def training_config(config: SearchRun, found: SearchResult) -> SearchRun:
         f"at {size[1]}x{size[2]}"
     )
     if distributed.is_main():
-        found.architecture.write(output / "architecture.json")
+        result.architecture.write(output / "architecture.json")
     return compose(SearchRun, to_layer(config), {"model": {"options": options}})
 
 

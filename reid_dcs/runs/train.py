@@ -18,7 +18,7 @@ from reid_dcs.runs.build import (
     load_data,
     seeded,
 )
-from reid_dcs.runs.output import metrics_of, open_output, table, write_setting
+from reid_dcs.runs.output import metrics_of, open_output, table, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.visual.curves import draw_curves
@@ -27,7 +27,7 @@ from reid_dcs.visual.curves import draw_curves
 def train(config: Layer) -> dict[str, Any]:
     """Train a network, evaluate it, and write everything to ``output_dir``.
 
-    With ``ablation.rows`` there is a training for each row and seed, and a table: see
+    ``ablation.rows`` runs a training for each row and seed: see
     :func:`reid_dcs.runs.ablation.ablate`.
 
     Args:
@@ -37,7 +37,7 @@ def train(config: Layer) -> dict[str, Any]:
         the content of ``metrics.json``; for an ablation, a list over the seeds for each row.
 
     Raises:
-        InputError: invalid setting, path or file; found before training, nothing is written.
+        InputError: invalid setting, path or file; raised before training, nothing is written.
         Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
     """
     config = compose(TrainRun, config)
@@ -58,7 +58,7 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
     if resumed:
         engine.load_state_dict(resumed)
     open_output(output, fresh=resumed is None)
-    write_setting(output, config, device)
+    write_settings(output, config, device)
     announce(config, dataset, model, device)
     return fit(config, engine, dataset, output)
 
@@ -66,7 +66,7 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
 def fit(
     config: TrainRun, engine: ReIDEngine, dataset: ListedDataset, output: Path
 ) -> dict[str, Any]:
-    """Run an engine to the last epoch, and write metrics, curves and the final checkpoint."""
+    """Train to the last epoch, evaluate, and write metrics, curves and the checkpoint."""
     result = engine.run(output, config.train.epochs, eval_freq=config.eval.every)
     seconds = sum(entry["seconds"] for entry in engine.history)
     metrics = metrics_of(config, dataset, engine.model, result)

@@ -1,4 +1,4 @@
-"""What a training takes over from a search: its windows, and optionally its weights."""
+"""Transfer of a search result to the training: windows, and optionally weights."""
 
 import torch
 import torch.nn.functional as F

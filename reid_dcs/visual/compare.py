@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import torch
@@ -17,9 +17,9 @@ from reid_dcs.files import written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
-ROWS = 8  # images per page
+ROWS = 8  # images per page of Grad-CAM
 BATCH = 64  # images per forward pass
-GRID = (4, 2)  # rows and columns of queries, by default
+GRID = (4, 2)  # default rows and columns of query positions
 
 
 def gradcam(
@@ -32,20 +32,20 @@ def gradcam(
     pair: str | None = None,
     layer: str = "",
 ) -> list[Path]:
-    """Figure 3: the regions by which networks recognize an identity, or match two images.
+    """Grad-CAM (Figure 3): image regions that support an identity, or a match of two images.
 
     Args:
-        weights: files, or names of the model zoo; one column each.
-        images: files, and folders of files; one row each.
-        output: folder for ``gradcam-PAGE.png``, and for each image and each network
-            ``maps/IMAGE.NETWORK.npy``, the map (h, w) at the layer's resolution, not scaled.
-        model: name of the architecture, if files do not say it.
+        weights: files, or names of the model zoo; a column each.
+        images: files, or folders of images; a row each.
+        output: folder for ``gradcam-PAGE.png``, and ``maps/IMAGE.NETWORK.npy`` for each image and
+            network: the raw map (h, w) at the layer's resolution.
+        model: name of the architecture, if the weights do not name it.
         identity: training label to explain; by default the one that each network predicts.
-        pair: an image; explains the similarity to it instead of an identity.
+        pair: an image; the similarity to it is explained instead of an identity.
         layer: name of a module; by default the last one with a spatial output.
 
     Returns:
-        the files of the pages.
+        paths of the pages.
 
     Raises:
         InputError: invalid weights, images or options; nothing is written.
@@ -57,15 +57,15 @@ def gradcam(
         for network, name in zip(networks, weights, strict=True):
             classes = network.card.num_classes
             if not classes:
-                raise InputError(f"{name} holds no classifier: name a second image by --pair")
+                raise InputError(f"{name} holds no classifier: pass a second image with --pair")
             if identity is not None and not 0 <= identity < classes:
-                raise InputError(f"--identity {identity}: {name} knows 0 to {classes - 1}")
+                raise InputError(f"--identity {identity}: {name} has identities 0 to {classes - 1}")
     elif identity is not None:
-        raise InputError("--pair and --identity explain different things: choose one")
+        raise InputError("--pair and --identity exclude each other: pass one of them")
     others = None if pair is None else [_feature(network, pair) for network in networks]
 
-    def heat(number: int, batch: list[str]) -> tuple[np.ndarray, list[str]]:
-        """Maps (B, h, w) of one network, and what each one explains."""
+    def heat_maps(number: int, batch: list[str]) -> tuple[np.ndarray, list[str]]:
+        """Maps (B, h, w) of a network, and a caption for each."""
         network = networks[number]
         inputs = network.inputs(batch)
         if others is not None:
@@ -77,10 +77,11 @@ def gradcam(
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for first in range(0, len(files), ROWS):
             batch = files[first : first + ROWS]
-            found = [heat(number, [str(file) for file in batch]) for number in range(len(networks))]
+            names = [str(file) for file in batch]
+            found = [heat_maps(number, names) for number in range(len(networks))]
             for column, (maps, _) in enumerate(found, 1):
                 for row, (file, each) in enumerate(zip(batch, maps, strict=True), first + 1):
-                    with _written(folder / "maps" / f"{row:04}-{file.stem}.{column}.npy") as npy:
+                    with _create(folder / "maps" / f"{row:04}-{file.stem}.{column}.npy") as npy:
                         np.save(npy, each)
             rows = zip(*(maps for maps, _ in found), strict=True)
             notes = zip(*(notes for _, notes in found), strict=True)
@@ -99,13 +100,13 @@ def affinity(
     at: Sequence[tuple[int, int]] = (),
     grid: tuple[int, int] = GRID,
 ) -> list[Path]:
-    """Figure 1: the affinities of query positions at each stage, for networks side by side.
+    """Affinities of query positions at each stage, networks side by side (Figure 1).
 
     Args:
         weights, images, model: see :func:`gradcam`; one page per image.
         output: folder for ``affinity-PAGE.png``.
         at: query positions, in pixels (x, y) of the original image.
-        grid: without ``at``, rows and columns of query positions spread over the image.
+        grid: without ``at``, rows and columns of a grid of query positions.
 
     Raises:
         InputError: invalid weights, images or positions; nothing is written.
@@ -132,7 +133,7 @@ def affinity(
 def windows(
     weights: Sequence[str], images: Sequence[str], output: str, *, model: str | None = None
 ) -> list[Path]:
-    """The channels that each position selects, for one network or several.
+    """Channel windows of each position, for one network or several.
 
     Args:
         weights, images, model: see :func:`gradcam`; one page per image and network.
@@ -174,15 +175,14 @@ def find_images(given: Sequence[str]) -> list[Path]:
         if path.is_dir():
             inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
             if not inside:
-                raise InputError(f"{path} holds no images ({', '.join(SUFFIXES)})")
+                raise InputError(f"{path} holds no images: expected files in {', '.join(SUFFIXES)}")
             files += inside
         elif path.is_file():
             files.append(path)
         else:
-            raise InputError(f"there is no image or folder {path}")
-    for _ in read_images(
-        [str(file) for file in files], 8, 8, "images"
-    ):  # check all before any work
+            raise InputError(f"no image or folder at {path}: check the path")
+    names = [str(file) for file in files]
+    for _ in read_images(names, 8, 8, "images"):  # raises if an image is unreadable
         pass
     return files
 
@@ -193,6 +193,7 @@ def _write(
     output: str,
     pages: Callable[[list[Path], Path], Iterator[tuple[Figure, int]]],
 ) -> list[Path]:
+    """Write the figures of ``pages``, each with the number of images that it completes."""
     files, folder, written = find_images(images), Path(output), []
     with tqdm(total=len(files), desc=name, unit="img", leave=False, disable=None) as bar:
         for number, (figure, done) in enumerate(pages(files, folder), 1):
@@ -204,12 +205,13 @@ def _write(
 
 
 def _save(path: Path, figure: Figure) -> None:
-    with _written(path) as file:
+    with _create(path) as file:
         figure.savefig(file, format="png", dpi=130)
 
 
 @contextmanager
-def _written(path: Path) -> Iterator[BinaryIO]:
+def _create(path: Path) -> Iterator[IO[bytes]]:
+    """Create a file and its folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -221,7 +223,7 @@ def _written(path: Path) -> Iterator[BinaryIO]:
 def _networks(
     weights: Sequence[str], model: str | None
 ) -> tuple[list[FeatureExtractor], list[str]]:
-    """The networks and their titles; equal titles get the end of the file's path."""
+    """The networks and their titles; the end of the file's path tells equal titles apart."""
     networks = [FeatureExtractor(source, model) for source in weights]
     titles = [network.card.title for network in networks]
     return networks, [
@@ -241,7 +243,7 @@ def _points(
     height, width = pixels.shape[:2]
     for x, y in at:
         if not (0 <= x < width and 0 <= y < height):
-            raise InputError(f"--at {x},{y} is not in {file}, which has {width}x{height} pixels")
+            raise InputError(f"--at {x},{y} is outside {file}, which has {width}x{height} pixels")
     if at:
         return [((x + 0.5) / width, (y + 0.5) / height) for x, y in at]
     rows, columns = grid

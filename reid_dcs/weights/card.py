@@ -1,7 +1,7 @@
-"""ModelCard: what a file of weights says about its network, validated when it is read.
+"""ModelCard: the description of a network in its file of weights, validated when it is read.
 
-On disk a card is a few keys beside the tensors: entries of a checkpoint, JSON in the metadata of
-safetensors and ONNX files. Files written before the card existed have some of the same keys.
+A checkpoint holds the keys of the card beside its tensors; safetensors and ONNX files hold them as
+JSON in their metadata. Files of earlier versions have some of these keys.
 """
 
 import math
@@ -22,12 +22,12 @@ Interpolation = Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lan
 
 @dataclass
 class Preprocessing:
-    """From an image to the network's input: RGB, resized by PIL, then (x / 255 - mean) / std.
+    """Preprocessing of an image: RGB, resized by PIL, normalized to (x / 255 - mean) / std.
 
     Attributes:
-        height, width: of the input, in pixels.
-        mean, std: of the three channels, for pixels from 0 to 1.
-        interpolation: of the resizing.
+        height, width: input size of the network, in pixels.
+        mean, std: channel statistics, for pixels in [0, 1].
+        interpolation: resampling filter of the resize.
     """
 
     height: int = 256
@@ -39,19 +39,19 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """Which network the weights belong to, how its input is made, and how it was trained.
+    """Architecture, preprocessing and training of the network that a file of weights holds.
 
     Attributes:
         model: name of the architecture.
-        options: of the architecture, as ``build_model`` takes them.
-        num_classes: outputs of the classifier; 0: the file has no classifier.
-        preprocessing: of the network's input.
+        options: options of ``build_model`` for it.
+        num_classes: outputs of the classifier; 0 if the file has no classifier.
+        preprocessing: preprocessing of the images.
         task: ``reid``.
-        trained_on: data set; empty: unknown.
-        trained_on_options: of the data set, such as its split.
-        epoch: finished epochs of the training; 0: unknown.
-        metrics: of the evaluation after training.
-        command: that trained the network, or that measured the metrics.
+        trained_on: name of the training data set; empty if unknown.
+        trained_on_options: options of that data set, such as its split.
+        epoch: number of finished epochs; 0 if unknown.
+        metrics: metrics of the evaluation after training.
+        command: the command that trained the network or measured the metrics.
     """
 
     model: str
@@ -67,7 +67,7 @@ class ModelCard:
 
     @property
     def title(self) -> str:
-        """Model over data set and epoch, two lines."""
+        """Two lines for figures: the model; its data set and epoch."""
         epoch = f"epoch {self.epoch}" if self.epoch else ""
         return f"{self.model}\n{', '.join(filter(None, (self.trained_on, epoch)))}".strip()
 
@@ -89,14 +89,14 @@ class ModelCard:
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: object) -> "ModelCard":
-        """The card in ``content``, of which other keys than :data:`CARD_KEYS` are ignored.
+        """Read a card from the keys :data:`CARD_KEYS` of ``content``; other keys are ignored.
 
-        Files of earlier versions lack some keys, which get their defaults, and name their data set
-        in ``config``.
+        Keys that files of earlier versions lack get their defaults; their data set is read from
+        ``config``.
 
         Args:
-            content: of a file, or what :meth:`to_dict` returned.
-            source: the file, for the error.
+            content: content of a file, or the result of :meth:`to_dict`.
+            source: name of the file, for errors.
 
         Raises:
             InputError: a key is unknown or missing, or a value has a wrong type or range.
@@ -121,11 +121,11 @@ class ModelCard:
 
 
 def read_card(content: Mapping[str, Any], source: object) -> ModelCard | None:
-    """The card of a file of weights; None if the file does not say which model it holds.
+    """Read the card of a file of weights; None if the file does not name its model.
 
     Args:
-        content: as :func:`reid_dcs.weights.read_weights` returns it.
-        source: the file, for the error.
+        content: result of :func:`reid_dcs.weights.read_weights`.
+        source: name of the file, for errors.
 
     Raises:
         InputError: the card is not valid.
@@ -147,8 +147,8 @@ def count_classes(state: "Mapping[str, Tensor]") -> int:
 
 # --- validation ----------------------------------------------------------------------------------
 
-_DEEPEST = 20  # levels of nested options
-_LARGEST = 10_000  # pixels a side
+_MAX_DEPTH = 20  # levels of nested options
+_MAX_SIZE = 10_000  # pixels of height or width
 
 
 def _are_numbers(value: object, above: float = -math.inf) -> bool:
@@ -157,7 +157,7 @@ def _are_numbers(value: object, above: float = -math.inf) -> bool:
     return all(type(v) in (int, float) and math.isfinite(v) and v > above for v in value)
 
 
-def _is_plain(value: object, levels: int = _DEEPEST) -> bool:
+def _is_plain(value: object, levels: int = _MAX_DEPTH) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) for key in value) and _is_plain([*value.values()], levels)
     if isinstance(value, list | tuple):
@@ -166,13 +166,13 @@ def _is_plain(value: object, levels: int = _DEEPEST) -> bool:
 
 
 Rule = tuple[str, Callable[[Any], bool]]
-"""What is expected, in words, and whether a value is that."""
+"""Description of the valid values, and the check of a value."""
 _TEXT: Rule = ("text", lambda v: isinstance(v, str))
 _NAME: Rule = ("a name", lambda v: isinstance(v, str) and v != "" and v.isprintable())
 _COUNT: Rule = ("a whole number", lambda v: type(v) is int and v >= 0)
 _SIZE: Rule = (
-    f"a whole number from 1 to {_LARGEST}",
-    lambda v: type(v) is int and 1 <= v <= _LARGEST,
+    f"a whole number from 1 to {_MAX_SIZE}",
+    lambda v: type(v) is int and 1 <= v <= _MAX_SIZE,
 )
 _PLAIN: Rule = ("keys and plain values", lambda v: isinstance(v, Mapping) and _is_plain(v))
 _FILTER: Rule = (
@@ -215,7 +215,7 @@ def _validate(content: object, rules: Mapping[str, Any], source: object, prefix:
 
 
 def _data_set_of_config(content: Mapping[str, Any]) -> dict[str, Any]:
-    """``trained_on`` of a file written before that was a key."""
+    """The data set in ``config``, for files written before ``trained_on`` was a key."""
     config = content.get("config")
     data = config.get("data") if isinstance(config, Mapping) else None
     if not isinstance(data, Mapping):

@@ -1,4 +1,4 @@
-"""Weights to share: a safetensors file with the model card and the configuration as metadata.
+"""Weights for sharing: safetensors with the model card and the configuration as metadata.
 
 Matrices and convolution kernels are stored as float16, vectors (biases, batch norms and their
 statistics) as float32. Optimizer state, RNG state and local paths are dropped.
@@ -23,20 +23,20 @@ LOCAL_KEYS = {
     "data": ("root", "mapped"),
     "eval": ("weights",),
 }
-"""Settings, by section, that say where a run took place and are not written."""
+"""Settings of the local machine, by section; they are not written."""
 
-_METADATA = "reid_dcs"  # one key: the order of several, and so the file's bytes, would vary
+_METADATA = "reid_dcs"  # a single key, because safetensors writes several in varying order
 
 
 def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) -> float:
-    """Write the weights of a checkpoint with their card as safetensors.
+    """Write weights and their card as safetensors.
 
     Args:
-        path: of the file, which is written whole or not at all.
-        content: as :func:`reid_dcs.weights.read_weights` returns it; ``config`` is written too.
+        path: file to write, atomically.
+        content: result of :func:`reid_dcs.weights.read_weights`; its ``config`` is written too.
 
     Returns:
-        the largest rounding error, relative to the largest number of its tensor.
+        the largest rounding error, relative to the largest absolute value in its tensor.
 
     Raises:
         InputError: a weight is not finite or too large for float16, or the file cannot be written.
@@ -50,7 +50,8 @@ def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) ->
     for name, tensor in rounded.items():
         if not tensor.isfinite().all():
             raise InputError(
-                f"{path} is not written: {name} holds a number that float16 cannot represent"
+                f"{path} is not written: {name} holds a number that float16 cannot represent; "
+                "export an earlier checkpoint"
             )
         before, after = state[name].double(), tensor.double()
         errors.append(((before - after).abs().max() / before.abs().max().clamp_min(1e-30)).item())
@@ -60,11 +61,11 @@ def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) ->
 
 
 def load_safetensors(path: Path) -> dict[str, Any]:
-    """``state_dict`` in float32, and the metadata of :func:`save_safetensors` if there is any.
+    """Read ``state_dict`` in float32, and the metadata of :func:`save_safetensors` if any.
 
     Raises:
         SafetensorError: the file is damaged.
-        ValueError: its metadata is.
+        ValueError: the metadata is damaged.
     """
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
@@ -77,7 +78,7 @@ def load_safetensors(path: Path) -> dict[str, Any]:
 
 
 def is_safetensors(path: Path) -> bool:
-    """Whether a file starts like safetensors: eight bytes of length, then JSON."""
+    """Check if a file starts like safetensors: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
 
@@ -92,7 +93,7 @@ def _to_float(tensor: Tensor) -> Tensor:
 
 
 def _without_local_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without local paths; of a file of ImageNet weights, the name remains."""
+    """The configuration without local paths; a path of ImageNet weights is cut to its name."""
     kept = {}
     for section, settings in config.items():
         if isinstance(settings, Mapping):

@@ -237,9 +237,9 @@ def test_a_batch_is_drawn_from_anywhere_in_the_store(images):
         dy, dx = (torch.randint(-4, 5, (5, 1), generator=random) for _ in range(2))
         padded = torch.nn.functional.pad(images[index], (0, 0, 4, 4, 4, 4))
         for i in range(5):
-            own = padded[i].flip(1) if flip[i] else padded[i]
+            image = padded[i].flip(1) if flip[i] else padded[i]
             y, x = 4 + int(dy[i]), 4 + int(dx[i])
-            assert torch.equal(drawn[i], own[y : y + 24, x : x + 12])
+            assert torch.equal(drawn[i], image[y : y + 24, x : x + 12])
 
 
 def test_an_erased_pixel_is_the_mean_colour():

@@ -93,7 +93,7 @@ def test_differences_from_the_official_split(root):
 
 def test_the_exit_status_and_output_of_the_command(tool, root):
     result = tool("prepare_data.py", "check", "folder", "--root", root)
-    assert (result.returncode, result.stdout) == (0, "folder: nothing wrong\n")
+    assert (result.returncode, result.stdout) == (0, "folder: no faults found\n")
     for path in images(root, "query")[:12]:
         path.write_bytes(b"")
     result = tool("prepare_data.py", "check", "folder", "--root", root)

@@ -109,13 +109,13 @@ def test_a_change_that_keeps_size_and_time_is_seen(tmp_path, file, writes):
     assert len(writes) == 2
 
 
-@pytest.mark.parametrize("damage", ["cut", "no seal", "zeroed tail", "one bit", "empty", "noise"])
+@pytest.mark.parametrize("damage", ["cut", "no footer", "zeroed tail", "one bit", "empty", "noise"])
 def test_a_torn_store_is_not_read(items, file, writes, damage):
     ImageStore.mapped(items, 48, 24, file)
     content = bytearray(file.read_bytes())
     if damage == "cut":
         content = content[: len(content) // 2]
-    elif damage == "no seal":
+    elif damage == "no footer":
         content = content[:-256]
     elif damage == "zeroed tail":
         content[-4096:] = bytes(4096)

@@ -49,9 +49,9 @@ def test_a_step_takes_the_mean_gradient_of_the_batches_it_accumulates():
         model.zero_grad()
         for batch in batches[first : first + 2]:
             logits, features = model.train()(batch["img"])
-            own = criterion(logits, features, batch["pid"]).total
-            others = criterion(logits, features, batch["partner"]).total
-            ((batch["weight"] * own + (1 - batch["weight"]) * others) / 2).backward()
+            labels = criterion(logits, features, batch["pid"]).total
+            partners = criterion(logits, features, batch["partner"]).total
+            ((batch["weight"] * labels + (1 - batch["weight"]) * partners) / 2).backward()
         rate = 0.1 if first == 0 else 0.1 * (1 + torch.cos(torch.tensor(torch.pi / 4))) / 2
         for p in model.parameters():
             if p.grad is not None:
@@ -100,9 +100,7 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
     with pytest.raises(InputError) as caught:
         run_to_the_end(tmp_path, recipe)
     message = str(caught.value)
-    assert (
-        "not a number in epoch 1/2, batch 2/4" in message and "lower the learning rate" in message
-    )
+    assert "not finite in epoch 1/2, batch 2/4" in message and "lower the learning rate" in message
     engine = make_engine(recipe)
     second = list(engine.train_loader)[1]["impath"]
     assert all(name in message for name in second)

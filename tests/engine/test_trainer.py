@@ -145,7 +145,7 @@ def test_a_run_that_the_code_before_the_trainer_began_is_finished(tmp_path):
 def test_a_loss_that_is_no_number_names_the_samples_of_the_batch(tmp_path):
     toy = make_trainer()
     toy.task.samples.targets[7] = torch.nan
-    with pytest.raises(InputError, match=r"not a number in epoch 1/3, batch \d/6.*sample 7\b"):
+    with pytest.raises(InputError, match=r"not finite in epoch 1/3, batch \d/6.*sample 7\b"):
         toy.run(tmp_path, EPOCHS)
 
 

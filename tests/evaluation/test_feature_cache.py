@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from reid_dcs.evaluation import Features
-from reid_dcs.evaluation.feature_cache import features_fingerprint, keep_features, read_features
+from reid_dcs.evaluation.feature_cache import features_fingerprint, read_features, write_features
 
 
 @pytest.fixture
@@ -18,7 +18,7 @@ def features():
 @pytest.fixture
 def cached(features, tmp_path):
     path = tmp_path / "features-market1501-query.npz"
-    keep_features(path, features, [f"{i}\udcff.jpg" for i in range(5)], "fingerprint")
+    write_features(path, features, [f"{i}\udcff.jpg" for i in range(5)], "fingerprint")
     return path
 
 

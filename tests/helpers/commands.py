@@ -1,4 +1,4 @@
-"""What a command must do with a user's mistake."""
+"""Checks of a command's answer to a user's mistake."""
 
 
 def assert_refused(result, *said):

@@ -15,7 +15,7 @@ from helpers.networks import active_model, settle
 from PIL import Image
 
 from reid_dcs import FeatureExtractor, InputError, runs
-from reid_dcs.config import compose
+from reid_dcs.config import TrainRun, compose
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.inference import export
 from reid_dcs.inference.load import load_trained, read_trained
@@ -192,7 +192,8 @@ def test_sizes_of_the_user_override_the_cards(weights):
 
 
 def test_training_writes_what_it_used():
-    config = compose({"model": {"name": "mobilenetv2_sa"}, "data": {"height": 128, "width": 64}})
+    settings = {"model": {"name": "mobilenetv2_sa"}, "data": {"height": 128, "width": 64}}
+    config = compose(TrainRun, settings)
     card = build_card(config, 7)
     assert card.preprocessing == Preprocessing(
         128, 64, [0.485, 0.456, 0.406], [0.229, 0.224, 0.225], "bilinear"
@@ -203,7 +204,7 @@ def test_training_writes_what_it_used():
 
 def test_weights_of_another_task_are_refused(network, tool, tmp_path):
     path = write(tmp_path / "other.pt", network, replace(CARD, task="classification"))
-    expected = "other.pt is trained for the task 'classification', not 'reid'"
+    expected = "other.pt was trained for the task 'classification', not 'reid'"
     with pytest.raises(InputError, match=expected):
         FeatureExtractor(path)
     assert_refused(tool("eval_reid.py", "--weights", path), expected)

@@ -141,13 +141,13 @@ def test_a_job_goes_on_in_the_phase_that_it_was_in(
             raise Stopped
         return original(self)
 
-    own = settings | {"output_dir": str(tmp_path)}
+    job = settings | {"output_dir": str(tmp_path)}
     monkeypatch.setattr(ReIDEngine, "train", stop)
     with pytest.raises(Stopped):
-        runs.search(own)
+        runs.search(job)
     monkeypatch.undo()
     capsys.readouterr()
-    runs.search(own)
+    runs.search(job)
     assert ("search\n" in capsys.readouterr().out) == (engine is SearchEngine)
     first, again = (
         torch.load(folder / "checkpoint.pt", weights_only=True)["state_dict"]
@@ -178,15 +178,15 @@ def test_an_ablation_makes_a_table_and_does_nothing_twice(settings, tmp_path, mo
         "base": {"model": {"name": "mobilenetv2_base"}, "paper": [78.9, 92.0]},
         "dcs_sw": {"train": {"learning_rate": 1e-3}},
     }
-    own = settings | {"output_dir": str(tmp_path), "ablation": {"rows": rows, "seeds": [1, 2]}}
-    own |= {"train": {"epochs": 1}, "search": {"epochs": 1, "calibration": 8}}
-    table = runs.search(own)
+    job = settings | {"output_dir": str(tmp_path), "ablation": {"rows": rows, "seeds": [1, 2]}}
+    job |= {"train": {"epochs": 1}, "search": {"epochs": 1, "calibration": 8}}
+    table = runs.search(job)
     assert {row: len(found) for row, found in table.items()} == {"base": 2, "dcs_sw": 2}
     assert (tmp_path / "table.md").read_text() == as_markdown(table, rows)
     assert (tmp_path / "dcs_sw/seed-2/windows.json").exists()
     assert not (tmp_path / "base/seed-1/search").exists()
     monkeypatch.setattr(ReIDEngine, "train", None)  # nothing is trained any more
-    assert runs.search(own) == table
+    assert runs.search(job) == table
     assert "| base | 2 |" in capsys.readouterr().out
 
 
@@ -199,7 +199,7 @@ def test_trainings_make_a_table_too(tmp_path, monkeypatch):
     rows = {"short": {"train": {"epochs": 1}}, "long": {"train": {"epochs": 2}}}
     ablation = {"rows": rows, "seeds": [1, 2]}
     table = runs.train({"output_dir": str(tmp_path), "ablation": ablation, "device": "cpu"})
-    figures = {row: [own["mAP"] for own in found] for row, found in table.items()}
+    figures = {row: [metrics["mAP"] for metrics in found] for row, found in table.items()}
     assert figures == {"short": pytest.approx([0.11, 0.12]), "long": pytest.approx([0.21, 0.22])}
     assert "| short | 2 | 1.00 | 1.0000 | 11.5 ± 0.7 |" in (tmp_path / "table.md").read_text()
 
@@ -235,12 +235,12 @@ def test_a_wrong_row_is_refused_before_any_run(tmp_path, row, said):
 
 @pytest.mark.slow
 def test_a_backbone_is_searched_derived_and_trained(settings, tmp_path):
-    own = settings | {"output_dir": str(tmp_path), "model": {"name": "fbnetv2_dcs_sw"}}
-    own |= {
+    job = settings | {"output_dir": str(tmp_path), "model": {"name": "fbnetv2_dcs_sw"}}
+    job |= {
         "train": {"epochs": 1},
         "search": {"epochs": 1, "calibration": 8, "target_gmacs": 0.005},
     }
-    metrics = runs.search(own)
+    metrics = runs.search(job)
     found = json.loads((tmp_path / "architecture.json").read_text())
     assert found["space"] == "fbnetv2" and len(found["widths"]) == 18
     content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -252,12 +252,12 @@ def test_a_backbone_is_searched_derived_and_trained(settings, tmp_path):
         }
     )
     assert evaluated["mAP"] == metrics["mAP"]
-    again = runs.search(own)  # all is done: it is evaluated once more
+    again = runs.search(job)  # all is done: it is evaluated once more
     assert again["mAP"] == metrics["mAP"]
 
 
 def test_a_target_for_a_network_without_a_choice_is_refused(settings, tmp_path):
-    own = settings | {"output_dir": str(tmp_path / "run"), "search": {"target_gmacs": 0.1}}
-    with pytest.raises(InputError, match="search.target_gmacs: mobilenetv2_dcs_sw has one cost"):
-        runs.search(own)
+    job = settings | {"output_dir": str(tmp_path / "run"), "search": {"target_gmacs": 0.1}}
+    with pytest.raises(InputError, match="search.target_gmacs: the cost of mobilenetv2_dcs_sw"):
+        runs.search(job)
     assert not (tmp_path / "run").exists()

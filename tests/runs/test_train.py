@@ -99,7 +99,7 @@ def test_a_plain_torchreid_checkpoint_is_evaluated(tmp_path, tiny_root):
         "eval": {"weights": str(tmp_path / "model.pth.tar-1"), "metric": "euclidean"},
         "data": {"root": str(tiny_root)},
     }
-    with pytest.raises(InputError, match="does not say which model it is: pass --model"):
+    with pytest.raises(InputError, match="does not name its model: pass --model"):
         runs.evaluate(settings)
     metrics = runs.evaluate(settings | {"model": {"name": "osnet_x0_25"}})
     assert metrics["model"] == "osnet_x0_25" and metrics["height"] == 256
@@ -229,14 +229,14 @@ def test_a_new_run_moves_an_earlier_one_aside(settings, tmp_path):
 
 
 def test_without_cameras_a_run_says_that_exclusion_is_off(settings, tiny_root, tmp_path, capsys):
-    home = shutil.copytree(tiny_root / "synthetic", tmp_path / "own")
+    home = shutil.copytree(tiny_root / "synthetic", tmp_path / "renamed")
     for path in sorted(home.rglob("*.jpg")):  # 0001_c1s1_000000_00.jpg: the camera goes
         path.rename(path.with_name(path.name.replace("_c", "_x")))
     data = settings["data"] | {"name": "folder", "root": str(home)}
     run = {"data": data, "device": "cpu", "output_dir": str(tmp_path / "run")}
     metrics = runs.train(run | {"train": {"epochs": 1}})
     assert metrics["same_camera_excluded"] is False and metrics["num_valid"] == 36
-    assert "same-camera exclusion is off" in capsys.readouterr().err
+    assert "has no camera labels" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("written", ["today", "before there were cards"])

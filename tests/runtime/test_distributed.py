@@ -19,7 +19,7 @@ from reid_dcs.data.manager import TestLoader
 from reid_dcs.engine import read_last_checkpoint
 from reid_dcs.evaluation import extract_features
 from reid_dcs.runtime import distributed
-from reid_dcs.runtime.device import synchronised
+from reid_dcs.runtime.device import synchronized
 from reid_dcs.runtime.signals import Interrupted
 
 TOOLS = Path(__file__).resolve().parents[2] / "tools"
@@ -188,10 +188,10 @@ def test_a_backbone_is_frozen_and_unfrozen_on_every_rank(on_two_ranks):
     assert all(torch.equal(first[key], second[key]) for key in first)
 
 
-def test_batch_norms_are_synchronised_on_accelerators_only():
+def test_batch_norms_are_synchronized_on_accelerators_only():
     with pytest.raises(InputError, match="train.sync_bn=true"):
-        synchronised(small_run.Network(), CPU)
-    network = synchronised(small_run.Network(), torch.device("meta"))
+        synchronized(small_run.Network(), CPU)
+    network = synchronized(small_run.Network(), torch.device("meta"))
     assert isinstance(network.trunk[1], torch.nn.SyncBatchNorm)
 
 

@@ -64,9 +64,9 @@ def test_its_architecture_file_builds_it(kind, tmp_path):
     name, file = f"fbnetv2_{kind}", str(tmp_path / "found.json")
     options = {} if kind == "base" else {"zero_init": False}
     built = reid_dcs.build_model(name, CLASSES, architecture=file, **options)
-    for given, own in zip(derived.trunk.attentions, built.trunk.attentions, strict=True):
+    for given, rebuilt in zip(derived.trunk.attentions, built.trunk.attentions, strict=True):
         for key, logits in given.named_parameters(recurse=False):  # before any weight is loaded
-            assert torch.equal(getattr(own, key), logits)
+            assert torch.equal(getattr(rebuilt, key), logits)
     built.load_state_dict(derived.state_dict())
     assert_same_features(network, built.eval())
 

@@ -62,12 +62,12 @@ def make_engine(kind, search=None, batches=BATCHES, **options):
 def everything(engine):
     """Parameters by name, and every tensor of every optimizer's state."""
     tensors = {name: p.detach().clone() for name, p in engine.model.named_parameters()}
-    for own, (optimizer, _) in engine.optimizers.items():
+    for turn, (optimizer, _) in engine.optimizers.items():
         names = {id(p): name for name, p in engine.model.named_parameters()}
         for parameter, state in optimizer.state.items():
             for key, value in state.items():
                 if isinstance(value, torch.Tensor):
-                    tensors[f"{own}/{names[id(parameter)]}/{key}"] = value.clone()
+                    tensors[f"{turn}/{names[id(parameter)]}/{key}"] = value.clone()
     return tensors
 
 
@@ -172,8 +172,8 @@ def test_a_penalty_counts_in_the_windows_turn_alone():
     for each in (engine, plain):
         each.max_epoch = 1
         each.train()
-    for name, own in engine.model.named_parameters():
-        same = torch.equal(own, plain.model.get_parameter(name))
+    for name, parameter in engine.model.named_parameters():
+        same = torch.equal(parameter, plain.model.get_parameter(name))
         assert same == (name != "attention.length_logit" and name != "attention.start_logit"), name
     assert engine.model.attention.length_logit < plain.model.attention.length_logit - 0.1
 
@@ -202,8 +202,8 @@ def test_a_search_is_taken_up_where_it_was(tmp_path):
     again.epoch = again.finished
     assert again.epoch == 1
     again.train()
-    for name, own in whole.model.state_dict().items():
-        assert torch.equal(own, again.model.state_dict()[name]), name
+    for name, value in whole.model.state_dict().items():
+        assert torch.equal(value, again.model.state_dict()[name]), name
     assert copy.deepcopy(again.optimizers["windows"][1].state_dict()) == (
         whole.optimizers["windows"][1].state_dict()
     )

@@ -35,5 +35,5 @@ def test_every_parameter_is_in_one_list(kind, searched):
     assert set(windows) == {f"trunk.attentions.{i}.{n}" for i in blocks for n in WINDOWS[kind]}
     of_masks = [name for name in logits if name.startswith("trunk.masks.")]
     assert len(of_masks) == (2 * 9 - 1 if searched else 0)
-    own = {f"trunk.attentions.{i}.logits" for i in blocks} if kind == "gsa" else set()
-    assert set(logits) - set(of_masks) == own
+    gumbel = {f"trunk.attentions.{i}.logits" for i in blocks} if kind == "gsa" else set()
+    assert set(logits) - set(of_masks) == gumbel

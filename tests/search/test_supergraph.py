@@ -125,9 +125,9 @@ def kept_bytes(network, x) -> int:
 )
 def test_a_step_keeps_little_more_than_the_largest_subgraphs(space):
     x = images(2, 128, 64)
-    own = kept_bytes(build_supergraph(f"{space}_dcs", CLASSES).train(), x)
+    kept = kept_bytes(build_supergraph(f"{space}_dcs", CLASSES).train(), x)
     largest = kept_bytes(reid_dcs.build_model(f"{space}_dcs", CLASSES).train(), x)
-    assert largest < own < 1.3 * largest
+    assert largest < kept < 1.3 * largest
 
 
 @pytest.mark.parametrize(
@@ -156,8 +156,8 @@ def test_names_and_options():
     network = build_supergraph("fbnetv2_dcs", CLASSES, windows=3)
     assert network.trunk.attentions[0].select.out_channels == 6
     plain = FBNetV2(attention_factory("dcs", windows=3), network.space)
-    own = network.trunk.state_dict()
-    assert all(own[k].shape == v.shape for k, v in plain.state_dict().items())
+    searched = network.trunk.state_dict()
+    assert all(searched[k].shape == v.shape for k, v in plain.state_dict().items())
     for name, options, expected in (
         ("fbnetv2_dsc", {}, "fbnetv2_dcs"),
         ("mobilenetv2_dcs", {}, "no supergraph of 'mobilenetv2_dcs'"),

@@ -95,19 +95,19 @@ def test_affinity_and_windows(tool, folder, weights, tmp_path):
 @pytest.mark.parametrize(
     "command, arguments, said",
     [
-        ("gradcam.py", ["--images", "absent.jpg"], ["no image or folder absent.jpg"]),
+        ("gradcam.py", ["--images", "absent.jpg"], ["no image or folder at absent.jpg"]),
         ("gradcam.py", ["--images", "empty"], ["empty holds no images"]),
         ("gradcam.py", ["--images", "torn.jpg"], ["torn.jpg", "unreadable or truncated"]),
         ("gradcam.py", ["--layer", "trunk.stage.4"], ["no layer", "trunk.stages.4"]),
         ("gradcam.py", ["--identity", "5"], ["--identity 5", "0 to 4"]),
-        ("gradcam.py", ["--identity", "1", "--pair", "images"], ["choose one"]),
+        ("gradcam.py", ["--identity", "1", "--pair", "images"], ["pass one of them"]),
         ("gradcam.py", ["--weights", "absent.pt"], ["absent.pt"]),
-        ("gradcam.py", ["--colour", "red"], ["--colour"]),
-        ("channels.py affinity", ["--at", "500,3"], ["500,3 is not in"]),
+        ("gradcam.py", ["--color", "red"], ["--color"]),
+        ("channels.py affinity", ["--at", "500,3"], ["500,3 is outside"]),
         ("channels.py affinity", ["--at", "here"], ["--at", "here"]),
         ("channels.py affinity", ["--grid", "0x2"], ["--grid", "0x2"]),
         ("channels.py windows", ["--grid", "2x2"], ["are for affinity"]),
-        ("channels.py colours", [], ["colours"]),
+        ("channels.py colors", [], ["colors"]),
     ],
 )
 def test_mistakes(tool, folder, weights, tmp_path, command, arguments, said):

@@ -67,7 +67,7 @@ def test_another_architecture_is_refused_whole(network):
     before = {key: value.clone() for key, value in network.state_dict().items()}
     state = {"trunk.weight": torch.ones(4, 3), "trunk.bias": torch.ones(9), "extra": torch.ones(1)}
     with pytest.raises(InputError, match="another architecture") as error:
-        load_exactly(network, state, "file.pth", but="classifier")
+        load_exactly(network, state, "file.pth", ignore="classifier")
     assert "1 unexpected, such as extra" in str(error.value)
     assert "1 of another shape, such as trunk.bias" in str(error.value)
     assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
@@ -77,5 +77,5 @@ def test_the_classifier_may_differ_where_that_is_said(network):
     other = nn.ModuleDict({"trunk": nn.Linear(3, 4), "classifier": nn.Linear(4, 9)}).state_dict()
     with pytest.raises(InputError):
         load_exactly(network, other, "file.pth")
-    load_exactly(network, other, "file.pth", but="classifier")
+    load_exactly(network, other, "file.pth", ignore="classifier")
     assert torch.equal(network["trunk"].weight, other["trunk.weight"])

@@ -66,9 +66,9 @@ def test_training_begins_with_a_name(monkeypatch):
         "gdown.download", lambda _, output: torch.save(network.state_dict(), output)
     )
     model = reid_dcs.build_model("osnet_x1_0_dcs", 5, pretrained="osnet_x1_0_market1501")
-    own = {tuple(value.shape): value for value in model.state_dict().values()}
+    by_shape = {tuple(value.shape): value for value in model.state_dict().values()}
     stem = network.conv1.conv.weight
-    assert torch.equal(own[tuple(stem.shape)], stem)
+    assert torch.equal(by_shape[tuple(stem.shape)], stem)
 
 
 def test_the_extractor_takes_a_name():
