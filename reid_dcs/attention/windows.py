@@ -15,7 +15,7 @@ def squash_window(
 
     The length comes first and the start moves in the room that is left, so that for any logits
     ``start >= 0``, ``length >= min_length`` and ``start + length <= channels``, as Section 2.2
-    asks of its normalised s and l.
+    asks of its normalized s and l.
 
     Args:
         start_logit, length_logit: any one shape.
