@@ -12,7 +12,7 @@ where ``W_p = w_{p-a}^2``, the squared overlap of channel p with ``[a, a + l)``.
 join band by band.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -106,7 +106,7 @@ class Selection:
     def backward(self, flow: Bands) -> tuple[Bands, Tensor, Tensor]:
         """A, and from dL/dA the gradients of start and length, (B, N, M)."""
         compete = self.union == "max" and self.windows > 1
-        joined = self.joined() if compete else None
+        joined: Any = self.joined() if compete else None
         d_start, d_length = [], []
         for m in range(self.windows):
             squared, bands = self.window(m)

@@ -11,7 +11,6 @@
 """
 
 import math
-from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
@@ -178,6 +177,9 @@ class GSA(SharedWindowAttention):
         options: see :class:`WindowedAttention`.
     """
 
+    places: Tensor
+    ratios: Tensor
+
     def __init__(self, channels: int, *, temperature: float = 1.0, **options) -> None:
         super().__init__(channels, **options)
         if not temperature > 0:
@@ -219,7 +221,7 @@ class GSA(SharedWindowAttention):
         return ((p >= start) & (p < start + length)).to(start.dtype)
 
 
-ATTENTIONS: dict[str, Callable[..., WindowedAttention]] = {
+ATTENTIONS: dict[str, type[WindowedAttention]] = {
     "sa": SA,
     "dcs": DCS,
     "dcs_sw": DCSSW,
@@ -260,8 +262,9 @@ def _window_logits(channels: int, *, starts: int = 0, lengths: int = 0) -> nn.Co
         raise ValueError(f"windows must be a whole number of at least 1, not {windows!r}")
     select = nn.Conv2d(channels, starts + lengths, 1)
     nn.init.normal_(select.weight, std=channels**-0.5)
-    with torch.no_grad():
-        select.bias.zero_()[:starts] = torch.logit((torch.arange(starts) + 0.5) / max(starts, 1))
+    bias = torch.zeros(starts + lengths)
+    bias[:starts] = torch.logit((torch.arange(starts) + 0.5) / max(starts, 1))
+    select.bias = nn.Parameter(bias)
     return select
 
 

@@ -32,7 +32,7 @@ def squash_window(
 def squash_length(logit: Tensor, channels: float | Tensor, min_length: float = 1.0) -> Tensor:
     """A length in ``[min_length, channels]`` from any logit."""
     if isinstance(channels, Tensor):
-        shortest = channels.clamp(max=min_length)
+        shortest: float | Tensor = channels.clamp(max=min_length)
     else:
         shortest = min(min_length, channels)
     return shortest + (channels - shortest) * torch.sigmoid(countable(logit))

@@ -68,7 +68,8 @@ class Augmentation:
         images = self._crop(store, index, flip, random, device or store.device)
         for i in flip.flatten().nonzero().flatten().tolist():
             images[i] = images[i].flip(1)
-        boxes = self.boxes(*images.shape[:3], random)
+        batch, height, width, _ = images.shape
+        boxes = self.boxes(batch, height, width, random)
         colors = self._colors(images, random)
         return _to_floats(images, colors, boxes.tolist())
 
@@ -147,8 +148,8 @@ class _Colors:
     def normalization(
         cls, mean: Sequence[float], std: Sequence[float], device: torch.device
     ) -> "_Colors":
-        mean, std = (torch.tensor(v, dtype=torch.float32, device=device) for v in (mean, std))
-        return cls((1 / (255 * std))[None], (-mean / std)[None])
+        means, stds = (torch.tensor(v, dtype=torch.float32, device=device) for v in (mean, std))
+        return cls((1 / (255 * stds))[None], (-means / stds)[None])
 
 
 def _read_rows(store: Tensor, first: Tensor, device: torch.device) -> Tensor:

@@ -126,6 +126,7 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
     """
 
     data_type = "image"
+    train_loader: TrainLoader
 
     def __init__(
         self,

@@ -86,10 +86,11 @@ def _write(
     interpolation: Interpolation,
 ) -> None:
     checksum = 0
+    _, height, width, _ = shape
     header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with written_whole(path) as file:
         np.lib.format.write_array_header_1_0(file, header)
-        for pixels in read_images(sources, *shape[1:3], path.stem, interpolation):
+        for pixels in read_images(sources, height, width, path.stem, interpolation):
             block = pixels.tobytes()
             checksum = zlib.crc32(block, checksum)
             file.write(block)
@@ -121,7 +122,7 @@ def _open(path: Path, expected: str, shape: tuple[int, ...]) -> np.ndarray | Non
 
 
 def _checksum(images: np.ndarray) -> int:
-    checksum, flat = 0, images.reshape(-1)
+    checksum, flat = 0, images.reshape(-1).data
     for start in range(0, len(flat), _BLOCK):
         checksum = zlib.crc32(flat[start : start + _BLOCK], checksum)
     return checksum

@@ -30,7 +30,7 @@ def mixup(images: Tensor, pids: Tensor, alpha: float, random: torch.Generator) -
         alpha: parameter of the Beta distribution, above 0; 1 is the uniform distribution.
         random: generator on the CPU.
     """
-    seed = torch.randint(2**62, (), generator=random).item()  # torch's Beta takes no generator
+    seed = int(torch.randint(2**62, (), generator=random))  # torch's Beta takes no generator
     weight = float(np.random.default_rng(seed).beta(alpha, alpha))
     order = torch.randperm(len(pids), generator=random)
     others = images[order.to(images.device)]

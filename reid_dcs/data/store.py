@@ -53,11 +53,12 @@ class ImageStore:
         Raises:
             InputError: unreadable or truncated images.
         """
-        paths, *labels = zip(*items, strict=True)
+        paths, pids, camids, dsetids = zip(*items, strict=True)
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
         for i, pixels in enumerate(read_images(paths, height, width, name, interpolation)):
             images.numpy()[i] = pixels
-        return cls(images, *map(torch.tensor, labels), paths)
+        labels = torch.tensor(pids), torch.tensor(camids), torch.tensor(dsetids)
+        return cls(images, *labels, paths)
 
     @classmethod
     def mapped(
@@ -75,13 +76,14 @@ class ImageStore:
         Raises:
             InputError: unreadable images, or ``file`` cannot be written.
         """
-        paths, *labels = zip(*items, strict=True)
+        paths, pids, camids, dsetids = zip(*items, strict=True)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
         images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation))
-        return cls(images, *map(torch.tensor, labels), paths)
+        labels = torch.tensor(pids), torch.tensor(camids), torch.tensor(dsetids)
+        return cls(images, *labels, paths)
 
     def part(self, rows: slice) -> "ImageStore":
         """A slice of the images, without copying them."""

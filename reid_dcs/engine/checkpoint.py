@@ -96,7 +96,7 @@ def check_same_run(
     stored = upgraded(content["config"], SearchRun if "search" in config else TrainRun)
     then = _flat(stored) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}
-    free = _FREE
+    free: tuple[str, ...] = _FREE
     if now["train.schedule"] == "step":  # the first epochs of a longer run are the same
         free += ("train.epochs",)
     differing = [key for key in (*now, *then) if then.get(key) != now.get(key)]

@@ -56,7 +56,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
             task=self,
             model=model,
             train_loader=datamanager.train_loader,
-            optimizers={"weights": (optimizer, scheduler)},
+            optimizers={"weights": (optimizer, scheduler)} if optimizer and scheduler else {},
             best_metric="mAP",
             freezing=Freezing(model, frozen_epochs, HEAD),
             **options,
@@ -66,7 +66,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         self.compiled = model if compiled is None else compiled
         self.result: RankResult | None = None  # of the last evaluation
 
-    def run(
+    def run(  # type: ignore[override]  # the whole result, of which Trainer.run has the metrics
         self,
         save_dir: str | Path,
         max_epoch: int,
@@ -75,6 +75,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
     ) -> RankResult:
         """Train and evaluate as :meth:`Trainer.run`; return the result of the last evaluation."""
         super().run(save_dir, max_epoch, start_epoch, eval_freq)
+        assert self.result is not None  # it ends with an evaluation
         return self.result
 
     def losses(self, batch: Mapping[str, Any]) -> Losses:
@@ -83,6 +84,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         With mixup, the batch has ``partner`` identities and a ``weight``, and the losses are the
         weighted mean for both identities.
         """
+        assert self.criterion is not None  # only an evaluation has none
         images, pids = (v.to(self.device) for v in self.parse_data_for_train(batch))
         with self.precision.autocast():
             logits, features = self.compiled(images)

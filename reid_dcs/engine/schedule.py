@@ -20,10 +20,10 @@ Optimization = tuple[Optimizer, LRScheduler]
 
 def build_optimizer(parameters: Iterable[nn.Parameter], recipe: OptimizerConfig) -> Optimizer:
     """Adam, or SGD with momentum; fused, so that a step is one pass over each parameter."""
-    common = {"lr": recipe.learning_rate, "weight_decay": recipe.weight_decay, "fused": True}
+    rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "adam":
-        return Adam(parameters, **common)
-    return SGD(parameters, momentum=recipe.momentum, **common)
+        return Adam(parameters, rate, weight_decay=decay, fused=True)
+    return SGD(parameters, rate, recipe.momentum, weight_decay=decay, fused=True)
 
 
 def build_schedule(
@@ -40,7 +40,7 @@ def build_schedule(
     total = epochs * steps
     warmup = min(round(recipe.warmup_epochs * steps), total // 2)
     if recipe.schedule == "cosine":
-        decay = CosineAnnealingLR(optimizer, max(1, total - warmup))
+        decay: LRScheduler = CosineAnnealingLR(optimizer, max(1, total - warmup))
     else:
         milestones = [epoch * steps - warmup for epoch in recipe.milestones]
         decay = MultiStepLR(optimizer, milestones, recipe.lr_decay)

@@ -77,7 +77,8 @@ class Trainer:
         self.freezing = freezing or Freezing(model)
         self.description = dict(description or {})
         self.signals = Signals()
-        self.task_losses = self.single_process_losses = TaskLosses(model, task.losses)
+        self.single_process_losses = TaskLosses(model, task.losses)
+        self.task_losses: nn.Module = self.single_process_losses
 
         self.epoch = self.finished = 0  # current index; number of finished epochs
         self.batch_idx, self.num_batches = 0, 1  # within the current epoch
@@ -180,8 +181,8 @@ class Trainer:
 
     def forward_backward(self, data: Any) -> Losses:
         """Compute a batch's losses and gradients; step after every ``accumulate`` batches."""
-        synchronize = self._step_due or not hasattr(self.task_losses, "no_sync")
-        with contextlib.nullcontext() if synchronize else self.task_losses.no_sync():
+        no_sync = getattr(self.task_losses, "no_sync", contextlib.nullcontext)
+        with contextlib.nullcontext() if self._step_due else no_sync():
             losses = self.policy.losses(self.task_losses(data), self.turn)
             minimized = next(iter(losses.values())) / self.accumulate
             self.precision.scaler.scale(minimized).backward()

@@ -117,6 +117,7 @@ def rank_features(
         InputError: features are not finite.
     """
     vectors = query.vectors, gallery.vectors
+    distances: Rows
     if rerank:
         distances = ReRankedDistances(*vectors, metric, device, rerank, distributed=True)
     else:
@@ -156,9 +157,9 @@ def rank_gallery(
         return _rank_chunk(distances[rows], labels, rows, rule, single_shot)
 
     chunks = map_chunks(rank, distances.shape, distributed)
-    metrics = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
+    precision, penalty, first = (np.concatenate(parts) for parts in zip(*chunks, strict=True))
     max_length = single_shot.gallery_size(labels) if single_shot else distances.shape[1]
-    return Ranking(*metrics, max_length)
+    return Ranking(precision, penalty, first, max_length)
 
 
 def _rank_chunk(

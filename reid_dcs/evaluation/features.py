@@ -67,13 +67,17 @@ def extract_features(
     """
     model.eval()
     device = next((parameter.device for parameter in model.parameters()), None)
-    vectors, pids, camids = [], [], []
+    batches = []
     disable = None if is_main() else True  # None: disabled where there is no terminal
     for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=disable):
-        vectors.append(embed(model, batch["img"].to(device), flip, dtype))
-        pids.append(batch["pid"])
-        camids.append(batch["camid"])
-    local = torch.cat(vectors), torch.cat(pids), torch.cat(camids)
+        vectors = embed(model, batch["img"].to(device), flip, dtype)
+        batches.append((vectors, batch["pid"], batch["camid"]))
+    local = _concatenated(batches)
     parts = gathered(local) if getattr(loader, "sharded", False) else [local]
-    vectors, pids, camids = (torch.cat(column) for column in zip(*parts, strict=True))
+    vectors, pids, camids = _concatenated(parts)
     return Features(vectors, pids.numpy(), camids.numpy())
+
+
+def _concatenated(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
+    vectors, pids, camids = (torch.cat(column) for column in zip(*parts, strict=True))
+    return vectors, pids, camids

@@ -68,20 +68,20 @@ def _count_closer(distances: Tensor, thresholds: Tensor) -> tuple[Tensor, Tensor
             torch.searchsorted(ascending, thresholds),
             torch.searchsorted(ascending, thresholds, right=True),
         )
-    distances, thresholds = distances.numpy(), thresholds.numpy()
-    counts = np.empty((2, *thresholds.shape), dtype=np.int64)
+    values, limits = distances.numpy(), thresholds.numpy()
+    counts = np.empty((2, *limits.shape), dtype=np.int64)
 
     def count(rows: np.ndarray) -> None:
-        ascending = np.empty_like(distances[0])  # one row, which stays in the core's cache
+        ascending = np.empty_like(values[0])  # one row, which stays in the core's cache
         for i in rows:
-            ascending[:] = distances[i]
+            ascending[:] = values[i]
             ascending.sort()
-            counts[0, i] = np.searchsorted(ascending, thresholds[i])
-            counts[1, i] = np.searchsorted(ascending, thresholds[i], side="right")
+            counts[0, i] = np.searchsorted(ascending, limits[i])
+            counts[1, i] = np.searchsorted(ascending, limits[i], side="right")
 
     workers = torch.get_num_threads()
     with ThreadPoolExecutor(workers) as pool:
-        list(pool.map(count, np.array_split(np.arange(len(distances)), workers)))
+        list(pool.map(count, np.array_split(np.arange(len(values)), workers)))
     return torch.from_numpy(counts[0]), torch.from_numpy(counts[1])
 
 

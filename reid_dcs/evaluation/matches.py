@@ -10,12 +10,12 @@ class SamePid(NamedTuple):
     """Gallery images with the identity of each of n queries, padded to the longest row.
 
     Attributes:
-        index: (n, P) int64, gallery indices; arbitrary where both masks are False (padding).
+        gallery: (n, P) int64, gallery indices; arbitrary where both masks are False (padding).
         match: (n, P) bool, images from other cameras than the query's: its matches.
         junk: (n, P) bool, images from the query's camera: excluded from its ranked list.
     """
 
-    index: np.ndarray
+    gallery: np.ndarray
     match: np.ndarray
     junk: np.ndarray
 

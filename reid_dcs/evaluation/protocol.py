@@ -14,13 +14,17 @@ class EvaluationSettings(Protocol):
 
     weights: str
     flip: bool
-    precision: str
-    average_precision: str
     single_shot: bool
     rerank: bool
     k1: int
     k2: int
     rerank_weight: float
+
+    @property
+    def precision(self) -> str: ...
+
+    @property
+    def average_precision(self) -> str: ...
 
 
 def describe_protocol(settings: EvaluationSettings, trained_on: str | None) -> dict[str, Any]:

@@ -106,13 +106,13 @@ class ReRankedDistances:
     def _encode(self, neighbors: sparse.csr_array) -> sparse.csr_array:
         """Weight neighbors by exp(-distance) and normalize rows to sum 1; (N, N) float32."""
         row, column = (torch.from_numpy(index) for index in neighbors.nonzero())
-        weights = []
+        parts = []
         steps = zip(row.split(_PAIRS_PER_STEP), column.split(_PAIRS_PER_STEP), strict=True)
         for indices in steps:
             i, j = (index.long().to(self._distances.gf.device) for index in indices)
             distance = self._distances.pairs(i, j).square_() / self._row_max[i]
-            weights.append(distance.neg_().exp_().float().cpu())
-        weights = torch.cat(weights).numpy()
+            parts.append(distance.neg_().exp_().float().cpu())
+        weights = torch.cat(parts).numpy()
         row_sum = np.bincount(row, weights, minlength=neighbors.shape[0])
         weights /= row_sum[row].astype(np.float32)
         return sparse.csr_array((weights, (row, column)), shape=neighbors.shape)

@@ -65,7 +65,7 @@ class FeatureExtractor:
         device: str = "auto",
     ) -> None:
         sizes = {"height": height, "width": width}
-        given = {
+        given: dict[str, Any] = {
             "model": {"name": model} if model else {},
             "data": {key: value for key, value in sizes.items() if value},
             "device": device,

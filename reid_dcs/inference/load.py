@@ -1,5 +1,6 @@
 """Load a trained network from its file of weights."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -42,9 +43,9 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
         InputError: missing weights, an unknown architecture or another than ``model.name`` in
             ``given``, or weights of another task.
     """
-    given = as_layer(EvaluateRun, given)
+    layer = as_layer(EvaluateRun, given)
     path, content, card = read_weights_and_card(source)
-    named = given.get("model", {}).get("name")
+    named = layer.get("model", {}).get("name")
     if card is None:
         if not named:
             raise InputError(f"{source} does not name its model: pass --model NAME")
@@ -56,13 +57,13 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
         )
     if named and named != card.model:
         raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
-    config = compose(EvaluateRun, settings_of_card(card, given), given)
+    config = compose(EvaluateRun, settings_of_card(card, layer), layer)
     pixels = replace(card.preprocessing, height=config.data.height, width=config.data.width)
     card = replace(card, options=dict(config.model.options), preprocessing=pixels)
     return TrainedWeights(str(source), path, content, card, config)
 
 
-def settings_of_card(card: ModelCard, given: Layer) -> Layer:
+def settings_of_card(card: ModelCard, given: Mapping[str, Any]) -> Layer:
     """Settings that a card implies: model, input size and data set.
 
     Args:
@@ -87,4 +88,4 @@ def load_trained(weights: TrainedWeights, device: torch.device) -> nn.Module:
     card = weights.card
     model = build_model(card.model, card.num_classes or 1, **card.options)
     load_exactly(model, weights.content["state_dict"], weights.source, ignore="classifier")
-    return model.to(device, memory_format=torch.channels_last).eval()
+    return model.to(device).to(memory_format=torch.channels_last).eval()

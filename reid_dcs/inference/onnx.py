@@ -26,6 +26,9 @@ class Normalized(nn.Module):
     (B, H, W, 3) uint8, RGB, of the network's input size -> (B, D).
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(self, network: nn.Module, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
         self.network = network
@@ -59,6 +62,7 @@ def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
             output_names=[OUTPUT],
             verbose=False,
         )
+    assert program is not None  # it is None without dynamo only
     return program.model_proto
 
 

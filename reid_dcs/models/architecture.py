@@ -49,9 +49,7 @@ class Architecture:
         return cls(space.name, widths, tuple(block.expansions[i] for block in space.blocks))
 
     @classmethod
-    def load(
-        cls, source: "Architecture | str | Path | Mapping[str, Any]", space: Space
-    ) -> "Architecture":
+    def load(cls, source: "ArchitectureSource", space: Space) -> "Architecture":
         """Load an architecture of this space and check it.
 
         Args:
@@ -83,7 +81,10 @@ class Architecture:
         for key in lists:
             if not isinstance(content.get(key, ()), Sequence) or isinstance(content.get(key), str):
                 raise InputError(f"{where}: {key} must be a list, one entry for each block")
-        return cls(**{k: tuple(v) if k in lists else v for k, v in content.items()})
+        arguments: dict[str, Any] = {
+            key: tuple(value) if key in lists else value for key, value in content.items()
+        }
+        return cls(**arguments)
 
     def _check(self, space: Space, where: object) -> None:
         if self.space != space.name:
@@ -103,6 +104,10 @@ class Architecture:
     def write(self, path: str | Path) -> None:
         """Write the JSON file that :meth:`load` reads."""
         write_json(Path(path), asdict(self))
+
+
+ArchitectureSource = Architecture | str | Path | Mapping[str, Any]
+"""What :meth:`Architecture.load` accepts."""
 
 
 def packaged_architectures() -> list[str]:

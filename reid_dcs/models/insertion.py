@@ -102,11 +102,12 @@ def _channels(name: str, shapes: list[torch.Size | None]) -> int:
     """C of the module's outputs, the same in every call."""
     if not shapes:
         raise ValueError(f"the module {name!r} does not run in the network's forward pass")
+    channels = set()
     for shape in shapes:
         if shape is None or len(shape) != 4:
             given = "no tensor" if shape is None else f"a tensor of shape {tuple(shape)}"
             raise ValueError(f"the module {name!r} returns {given}, not a map (B, C, H, W)")
-    channels = {shape[1] for shape in shapes}
+        channels.add(shape[1])
     if len(channels) > 1:
         raise ValueError(f"the module {name!r} runs with different channels: {sorted(channels)}")
     return channels.pop()

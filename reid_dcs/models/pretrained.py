@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -38,11 +39,11 @@ class Donor:
     ) -> "Donor":
         """A network of torchvision with official weights."""
         file = Path(official.url).name
-        sha256_prefix = torch.hub.HASH_REGEX.search(file)[1]
+        sha256_prefix = Path(file).stem.rpartition("-")[2]
         weights = WeightsFile(file=file, sources=[official.url], sha256=sha256_prefix)
         return cls(f"torchvision's {official}", weights, backbone, **prefixes)
 
-    def load(self, source: bool | str | Path) -> nn.Module:
+    def load(self, source: Literal[True] | str | Path) -> nn.Module:
         """Build the network without its classifier and load its weights.
 
         Args:

@@ -136,7 +136,8 @@ def _build(function: BackboneFunction, kind: str, options: dict) -> Backbone:
 def _keyword_options(kind: str) -> set[str]:
     """Options of an attention: keyword-only arguments of its class and its base classes."""
     classes = ATTENTIONS[kind].__mro__ if kind != "base" else ()
-    return {name for cls in classes for name in getattr(cls.__init__, "__kwdefaults__", None) or ()}
+    constructors = (vars(cls).get("__init__") for cls in classes)
+    return {name for init in constructors for name in getattr(init, "__kwdefaults__", None) or ()}
 
 
 def _build_reid(

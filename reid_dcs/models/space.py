@@ -51,7 +51,8 @@ class Space:
         stages, stage = [], []
         for row in self.rows:
             strides = [row.s] + [1] * (row.n - 1)
-            stage += [Options(options(row.e), options(row.f), stride) for stride in strides]
+            widths = tuple(map(int, options(row.f)))
+            stage += [Options(options(row.e), widths, stride) for stride in strides]
             if row.dcs:
                 stages.append(tuple(stage))
                 stage = []
@@ -90,7 +91,7 @@ def _table_5(column: int) -> tuple[Row, ...]:
         ((0.75, 4.5, 0.75), (112, 216, 8), (1, 3), 2),
         ((0.75, 4.5, 0.75), (112, 216, 8), (3, 3), 1, True),
     )
-    return tuple(Row(e, f, n[column], *rest) for e, f, n, *rest in table)
+    return tuple(Row(e, f, n[column], s, dcs=bool(dcs)) for e, f, n, s, *dcs in table)
 
 
 TABLE_6 = (

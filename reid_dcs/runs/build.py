@@ -79,7 +79,7 @@ def build_network(config: TrainRun, num_classes: int, device: torch.device) -> n
 def to_device(config: TrainRun, model: nn.Module, device: torch.device) -> nn.Module:
     """Move a model to a device, ``channels_last``; apply ``train.sync_bn``."""
     model = synchronized(model, device) if config.train.sync_bn else model
-    return model.to(device, memory_format=torch.channels_last)
+    return model.to(device).to(memory_format=torch.channels_last)
 
 
 def build_manager(

@@ -93,7 +93,7 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
         return build_evaluation_loaders(config, dataset, device, card.preprocessing)
 
     features = query_and_gallery(weights, dataset, model, loaders, output or weights.path.parent)
-    ranking, *ranked = rank_features(
+    ranked = rank_features(
         features["query"],
         features["gallery"],
         config.eval.metric,
@@ -104,20 +104,18 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
     )
     trained_on = card.trained_on or None
     protocol = describe_protocol(config.eval, trained_on)
-    metrics = metrics_of(config, dataset, model, ranking.summary()) | protocol
+    metrics = metrics_of(config, dataset, model, ranked.ranking.summary()) | protocol
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # keep the configuration of a training
             write_settings(output, config, device)
         write_json(output / "metrics.json", metrics)
-        draw_evaluation(config, dataset, ranking, *ranked, output)
+        draw_evaluation(config, dataset, *ranked, output)
         if config.eval.report:
             from reid_dcs.report import Evaluation, report_evaluation  # imports grad-cam
 
             history = weights.content.get("history", [])
             pixels = card.preprocessing
-            evaluation = Evaluation(
-                config, pixels, dataset, model, metrics, history, ranking, *ranked
-            )
+            evaluation = Evaluation(config, pixels, dataset, model, metrics, history, *ranked)
             report_evaluation(evaluation, output)
     print("\n".join([*protocol_warnings(protocol, config.data.name), table(metrics)]))
     return metrics
@@ -142,19 +140,19 @@ def query_and_gallery(
     cached = {
         split: _read_cached(dataset, split, files[split], fingerprints[split]) for split in SPLITS
     }
-    if all(
-        all(found) for found in gathered([features is not None for features in cached.values()])
-    ):
+    found = {split: features for split, features in cached.items() if features is not None}
+    if all(gathered(found.keys() == cached.keys())):
         print(f"features read from {folder / 'features-*'}: weights and images are unchanged")
-        return cached
+        return found
     sources, features = loaders(), {}
     for split in SPLITS:
         features[split] = extract_features(
             model, sources[split], split, flip=config.eval.flip, dtype=dtype
         )
-        if fingerprints[split] and is_main():
+        fingerprint = fingerprints[split]
+        if fingerprint and is_main():
             names = [Path(item[0]).name for item in getattr(dataset, split)]
-            _write_cached(files[split], features[split], names, fingerprints[split])
+            _write_cached(files[split], features[split], names, fingerprint)
     return features
 
 
@@ -175,8 +173,8 @@ def draw_evaluation(
     lists = [
         ranked_list(distances, labels, ranking, int(query), config.eval.ranks) for query in chosen
     ]
-    paths = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
-    draw_ranked_lists(lists, *paths, output / "ranks.png")
+    queries, gallery = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
+    draw_ranked_lists(lists, queries, gallery, output / "ranks.png")
 
 
 def _reranking(config: EvaluateRun) -> KReciprocal | None:

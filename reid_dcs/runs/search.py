@@ -117,9 +117,9 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     open_output(output, fresh=not finished)
     write_settings(output, config, device)
     announce(config, data.dataset, searched, device)
-    if engine is None:
+    if resumed and finished:
         searched.load_state_dict(resumed["state_dict"])
-    else:
+    elif engine is not None:
         if resumed:
             engine.load_state_dict(resumed)
         open_output(folder, fresh=resumed is None)

@@ -5,6 +5,7 @@ import ctypes
 import platform
 import warnings
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import nn
@@ -69,7 +70,8 @@ def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
         raise InputError(
             f"train.compile: no working compiler ({reason}); use train.compile=false"
         ) from error
-    return torch.compile(model, mode="reduce-overhead" if device.type == "cuda" else "default")
+    mode = "reduce-overhead" if device.type == "cuda" else "default"
+    return cast(nn.Module, torch.compile(model, mode=mode))  # annotated as any callable
 
 
 def synchronized(model: nn.Module, device: torch.device) -> nn.Module:

@@ -9,7 +9,8 @@ import torch
 
 def random_state(device: torch.device) -> dict[str, Any]:
     """States of the Python, NumPy, PyTorch and CUDA generators, as plain types and tensors."""
-    kind, keys, *rest = np.random.get_state()
+    legacy: Any = np.random.get_state()  # numpy's annotation allows a dict as well
+    kind, keys, *rest = legacy
     state = {
         "python": random.getstate(),
         "numpy": (kind, torch.from_numpy(keys.astype(np.int64)), *rest),

@@ -2,7 +2,11 @@
 
 import signal
 import threading
+from collections.abc import Callable
 from types import FrameType
+
+Handler = Callable[[int, FrameType | None], object] | int | None
+"""What :func:`signal.signal` returns and accepts."""
 
 
 class Interrupted(KeyboardInterrupt):
@@ -35,7 +39,7 @@ class Signals:
     def __init__(self) -> None:
         self.received: int | None = None
         self.waiting = True
-        self._previous_handlers: dict[int, object] = {}
+        self._previous_handlers: dict[int, Handler] = {}
 
     def __enter__(self) -> "Signals":
         if threading.current_thread() is threading.main_thread():

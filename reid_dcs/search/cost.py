@@ -41,8 +41,8 @@ def expected_macs(
     colors, *size = input_size
     trunk, masks = network.trunk, iter(network.trunk.masks)
     widths, size = trunk.stem_width, strided(size, 2)
-    macs = 9 * colors * sum(widths.options) * math.prod(size)
-    for stage, attention in zip(trunk.stages, trunk.attentions, strict=True):
+    macs: Tensor | int = 9 * colors * sum(widths.options) * math.prod(size)
+    for stage, attention in zip(network.space.stages, trunk.attentions, strict=True):
         for _ in stage:
             block, before = next(masks), math.prod(size)
             size = strided(size, block.stride)
@@ -84,7 +84,8 @@ def attention_macs(attention: nn.Module, width: int, positions: int) -> int:
     """Multiply-adds of an attention block on a map of ``width`` channels."""
     if not isinstance(attention, WindowedAttention):
         return 0
-    logits = attention.select.out_channels if hasattr(attention, "select") else 0
+    select = getattr(attention, "select", None)
+    logits = 0 if select is None else select.out_channels
     product = min(product_macs(positions, channels_read(attention, width), width))
     return positions * width * (logits + 9) + product
 

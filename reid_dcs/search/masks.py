@@ -23,6 +23,8 @@ class Choice(nn.Module):
         count: K. With one option there is nothing to learn, and there are no logits.
     """
 
+    certain: Tensor
+
     def __init__(self, count: int) -> None:
         super().__init__()
         self.temperature = 1.0
@@ -70,6 +72,9 @@ class Width(NamedTuple):
 class Widths(nn.Module):
     """Options for the width of a feature map, with their prefix masks and the choice of one."""
 
+    sizes: Tensor
+    masks: Tensor
+
     def __init__(self, options: Sequence[int]) -> None:
         super().__init__()
         self.options, self.choice = tuple(options), Choice(len(options))
@@ -89,6 +94,9 @@ class BottleneckMasks(nn.Module):
         inputs: options for the width of the input, which the expansion rate multiplies.
         options: expansion rates and widths of this bottleneck.
     """
+
+    hidden: Tensor
+    masks: Tensor
 
     def __init__(self, inputs: Sequence[int], options: Options) -> None:
         super().__init__()

@@ -1,10 +1,19 @@
 """Parameters that Algorithm 1 updates in each turn, as the modules of a network declare them."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Protocol, runtime_checkable
 
 from torch import nn
 from torch.nn import Parameter
+
+
+@runtime_checkable
+class Searchable(Protocol):
+    """A module that declares which of its parameters a search updates."""
+
+    def search_parameters(self) -> dict[str, list[Parameter]]:
+        """Lists of parameters under ``"windows"`` or ``"logits"``."""
+        ...
 
 
 class SearchParameters(NamedTuple):
@@ -21,8 +30,7 @@ class SearchParameters(NamedTuple):
 def search_parameters(network: nn.Module) -> SearchParameters:
     """Group the parameters of a network.
 
-    A module with parameters to search has a method ``search_parameters()``, which returns lists of
-    parameters under ``"windows"`` or ``"logits"``; all other parameters are weights.
+    Parameters that no :class:`Searchable` module declares are weights.
     """
     found: dict[str, list[Parameter]] = {"windows": [], "logits": []}
     for module in searchable(network):
@@ -30,12 +38,12 @@ def search_parameters(network: nn.Module) -> SearchParameters:
             found[group] += parameters
     searched = {id(parameter) for group in found.values() for parameter in group}
     weights = [p for p in network.parameters() if id(p) not in searched]
-    return SearchParameters(weights, **found)
+    return SearchParameters(weights, found["windows"], found["logits"])
 
 
-def searchable(network: nn.Module) -> Iterator[nn.Module]:
+def searchable(network: nn.Module) -> Iterator[Searchable]:
     """Modules of a network that declare ``search_parameters()``."""
-    return (module for module in network.modules() if hasattr(module, "search_parameters"))
+    return (module for module in network.modules() if isinstance(module, Searchable))
 
 
 def set_temperature(network: nn.Module, temperature: float) -> None:

@@ -23,9 +23,9 @@ QUANTILES = (0.05, 0.5, 0.95)
 class _Statistics:
     """Windows of one block over all batches."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         self.values: dict[str, list[Tensor]] = {"start": [], "length": [], "selected": []}
-        self.reads: Tensor | int = 0  # positions that read each channel, (C,)
+        self.reads = torch.zeros(channels, dtype=torch.long)  # positions that read each channel
         self.positions = 0
 
     def add(self, block: WindowedAttention, x: Tensor) -> None:
@@ -34,7 +34,7 @@ class _Statistics:
             self.values[name].append(value.flatten().float().cpu())
         ones = torch.ones_like(x.flatten(2).mT)  # entries of A are not negative
         query = windowed_query(ones, *block.windows(x), mode=block.mode, union=block.union)
-        self.reads = self.reads + (query > 0).sum((0, 1)).cpu()
+        self.reads += (query > 0).sum((0, 1)).cpu()
         self.positions = x.shape[2] * x.shape[3]
 
 
@@ -75,8 +75,9 @@ def pruned(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """
     reads = {name: seen.reads for name, (_, seen) in _watch(network, batches).items()}
     smaller = copy.deepcopy(network)
-    for name, read in reads.items():
-        smaller.get_submodule(name).keep(read > 0)
+    for name, block in smaller.named_modules():
+        if isinstance(block, WindowedAttention):
+            block.keep(reads[name] > 0)
     return smaller
 
 
@@ -100,7 +101,7 @@ def _watch(
     network: nn.Module, batches: Iterable[Tensor]
 ) -> dict[str, tuple[WindowedAttention, _Statistics]]:
     blocks = {
-        name: (block, _Statistics())
+        name: (block, _Statistics(block.channels))
         for name, block in network.named_modules()
         if isinstance(block, WindowedAttention)
     }

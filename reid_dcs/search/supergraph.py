@@ -1,11 +1,13 @@
 """Supergraphs of Tables 5 and 6: the largest network of a space, with channel masks."""
 
+from collections.abc import Sequence
 from difflib import get_close_matches
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.attention import ATTENTIONS
+from reid_dcs.attention import ATTENTIONS, WindowedAttention
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
 from reid_dcs.models.backbones.base import AttentionFactory
@@ -25,16 +27,20 @@ class MaskedFBNetV2(FBNetV2):
     these in every dimension.
     """
 
+    masks: Sequence[BottleneckMasks]
+
     def __init__(self, attention: AttentionFactory, space: Space) -> None:
         super().__init__(attention, space)
         self.stem_width = Widths([space.stem])
         inputs = [(space.stem,), *(block.widths for block in space.blocks)]
-        self.masks = nn.ModuleList(map(BottleneckMasks, inputs, space.blocks))
+        masks = map(BottleneckMasks, inputs, space.blocks)
+        self.masks = nn.ModuleList(masks)  # type: ignore[assignment]  # of any modules, to torch
 
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> the outputs of the four stages, with one sample of all masks."""
         x, width, masks = self.stem(x), self.stem_width(), iter(self.masks)
         outputs = []
+        stage: Any  # a sequence of bottlenecks
         for stage, attention in zip(self.stages, self.attentions, strict=True):
             for block in stage:
                 hidden, width = next(masks)(width.chances)
@@ -71,7 +77,7 @@ def masked_attention(attention: nn.Module, x: Tensor, width: Width) -> Tensor:
 
     If one width has weight 1, the windows equal those of a block with that number of channels.
     """
-    if isinstance(attention, nn.Identity):
+    if not isinstance(attention, WindowedAttention):
         return x
     added = attention.branch(x, reach=width.channels)
     return x + added * width.mask.to(added.dtype)[:, None, None]
@@ -88,6 +94,8 @@ class Supergraph(ReIDNetwork):
         num_classes, loss: see :class:`ReIDNetwork`.
         options: options of the attention.
     """
+
+    trunk: MaskedFBNetV2
 
     def __init__(
         self, space: Space, attention: str, num_classes: int, loss: str = "triplet", **options
@@ -113,11 +121,13 @@ class Supergraph(ReIDNetwork):
             {name: logits.tolist() for name, logits in block.named_parameters(recurse=False)}
             for block in self.trunk.attentions
         ]
+        learned = any(windows)
         return Architecture(
             self.space.name,
             widths=tuple(m.filters.options[m.filters.choice.likeliest()] for m in masks),
             expansions=tuple(m.expansions[m.expansion.likeliest()] for m in masks),
-            **({"attention": self.attention, "windows": tuple(windows)} if any(windows) else {}),
+            attention=self.attention if learned else None,
+            windows=tuple(windows) if learned else (),
         )
 
 

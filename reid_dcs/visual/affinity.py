@@ -74,7 +74,7 @@ def attention_blocks(
 def draw_affinities(
     image: np.ndarray,
     points: Sequence[Point],
-    columns: Sequence[Sequence[np.ndarray]],
+    columns: Sequence[np.ndarray],
     titles: Sequence[str],
 ) -> Figure:
     """Plot one row per point: the image with the point marked, then each affinity map over it.

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import product
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 import torch
@@ -210,7 +210,7 @@ def _save(path: Path, figure: Figure) -> None:
 
 
 @contextmanager
-def _create(path: Path) -> Iterator[BinaryIO]:
+def _create(path: Path) -> Iterator[IO[bytes]]:
     """Create a file and its folder."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """The course of a training run, drawn."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -43,13 +43,14 @@ def draw_curves(history: History, title: str, path: Path) -> None:
 
 def curve_figures(history: History) -> tuple[Figure, Figure]:
     """The two halves of :func:`draw_curves` on their own: losses, scores."""
-    figures = []
-    for plot in (_plot_losses, _plot_scores):
-        figure = Figure(figsize=(5.2, 3.4), layout="constrained")
-        FigureCanvasAgg(figure)
-        plot(figure.subplots(), history)
-        figures.append(figure)
-    return tuple(figures)
+    return _half(_plot_losses, history), _half(_plot_scores, history)
+
+
+def _half(plot: Callable[[Axes, History], None], history: History) -> Figure:
+    figure = Figure(figsize=(5.2, 3.4), layout="constrained")
+    FigureCanvasAgg(figure)
+    plot(figure.subplots(), history)
+    return figure
 
 
 def _plot_losses(axes: Axes, history: History) -> None:

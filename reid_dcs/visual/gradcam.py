@@ -33,7 +33,7 @@ class IdentityLogits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, num_classes)."""
-        return self.network.classifier(self.network(images))
+        return self.network.get_submodule("classifier")(self.network(images))
 
 
 class SimilarityTo:

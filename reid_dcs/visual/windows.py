@@ -70,11 +70,18 @@ def _concatenated(parts: Sequence[Selection]) -> Selection:
 def _selection(name: str, block: WindowedAttention, x: Tensor) -> Selection:
     """Channels that a block selects for its input x, (B, C, h, w)."""
     tokens, size = x.flatten(2).mT, x.shape[2:]  # (B, N, C)
-    start, length, selected = block.report(x)  # (B, N, M), (B, N, M), (B, N)
+    report = block.report(x)
     overlap = overlap_union(tokens, *block.windows(x), "max").expand_as(tokens)
-    fractions = (start.mean(-1) / block.channels, length.mean(-1) / block.channels, selected)
-    maps = [fraction.unflatten(1, size).float().cpu().numpy() for fraction in fractions]
-    return Selection(name, block.channels, *maps, overlap.mean((0, 1)).float().cpu().numpy())
+    start, length, selected = (
+        fraction.unflatten(1, size).float().cpu().numpy()  # (B, h, w)
+        for fraction in (
+            report.start.mean(-1) / block.channels,
+            report.length.mean(-1) / block.channels,
+            report.selected,
+        )
+    )
+    weight = overlap.mean((0, 1)).float().cpu().numpy()
+    return Selection(name, block.channels, start, length, selected, weight)
 
 
 def draw_windows(image: np.ndarray, blocks: Sequence[Selection], index: int = 0) -> Figure:
@@ -101,7 +108,8 @@ def draw_windows(image: np.ndarray, blocks: Sequence[Selection], index: int = 0)
         axes.set_title(title, fontsize=8)
     bar = figure.colorbar(heat, ax=grid[:, 1:], fraction=0.04, format="{x:.0%}")
     bar.ax.tick_params(labelsize=7)
-    bar.solids.set_alpha(1)
+    if bar.solids is not None:
+        bar.solids.set_alpha(1)
     return figure
 
 

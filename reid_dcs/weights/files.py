@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
 from reid_dcs.weights.safetensors import is_safetensors, load_safetensors
 
 # torchreid's checkpoints hold the rank-1 accuracy as a NumPy scalar
-_NUMPY_SCALAR = [
+_NUMPY_SCALAR: list[Any] = [
     np.dtype,
-    np._core.multiarray.scalar,
+    scalar,
     np.dtypes.Float32DType,
     np.dtypes.Float64DType,
 ]

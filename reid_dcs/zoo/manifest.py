@@ -89,10 +89,11 @@ def read_manifest(path: Path | None = None) -> dict[str, ZooEntry]:
     content = read_config(path)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(_Manifest), content)
-        entries = OmegaConf.to_object(merged).weights
+        manifest: Any = OmegaConf.to_object(merged)
     except OmegaConfBaseException as error:
         what = str(error).splitlines()[0]
         raise InputError(f"{path}: {error.full_key or 'weights'}: {what}") from error
+    entries: dict[str, ZooEntry] = manifest.weights
     for name, entry in entries.items():
         ModelCard.from_dict(entry.card().to_dict(), f"{path}: {name}")
         for wrong in _inconsistencies(entry):

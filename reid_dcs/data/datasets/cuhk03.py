@@ -113,17 +113,17 @@ def _new_listing(images: Path, protocol: Path, official: dict[str, Counts]) -> L
             for split in ("train", "query", "gallery")
         }
         views = [int(name.split("_")[2]) for name in names]
-        splits = {
-            split: [(str(images / names[i]), pids[i], views[i] - 1) for i in indices]
-            for split, indices in index.items()
-        }
+        train, query, gallery = (
+            [(str(images / names[i]), pids[i], views[i] - 1) for i in indices]
+            for indices in index.values()
+        )
     except Exception as error:  # loadmat raises many types of errors on damaged files
         raise InputError(
             f"{protocol} is not a split of CUHK03's new protocol: {error}; {_OBTAIN}"
         ) from error
     existing = {path.name for path in images.iterdir()}
     missing = [str(images / names[i]) for i in sum(index.values(), []) if names[i] not in existing]
-    return Listing(**splits, missing=missing, official=official)
+    return Listing(train, query, gallery, missing=missing, official=official)
 
 
 def _classic_listing(images: Path, test_set: set[tuple[int, int]], total: int) -> Listing:
@@ -175,9 +175,15 @@ def _read_split_file(path: Path) -> list[set[tuple[int, int]]]:
     """Read the classic test sets from the query images in torchreid's JSON file."""
     try:
         splits = json.loads(path.read_text())
-        queries = [[_NAME.search(image) for image, *_ in split["query"]] for split in splits]
-        return [{(int(n["pair"]), int(n["person"])) for n in names} for names in queries]
+        return [{_pair_and_person(image) for image, *_ in split["query"]} for split in splits]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"{path} does not contain CUHK03's classic splits: {error}; remove it and {_OBTAIN}"
         ) from error
+
+
+def _pair_and_person(image: str) -> tuple[int, int]:
+    name = _NAME.search(image)
+    if name is None:
+        raise ValueError(f"{image} is not named as in {CUHK03.example}")
+    return int(name["pair"]), int(name["person"])

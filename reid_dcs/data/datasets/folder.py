@@ -66,8 +66,11 @@ class Folder(ListedDataset):
         cameras_known = _check_cameras(root, all_rows)
         if not cameras_known:
             _check_query_not_in_gallery(rows)
+        items = _number_labels(rows, cameras_known)
         return Listing(
-            **_number_labels(rows, cameras_known),
+            items["train"],
+            items["query"],
+            items["gallery"],
             misnamed=misnamed,
             missing=[str(row.path) for row in all_rows if not row.path.is_file()],
             cameras_known=cameras_known,

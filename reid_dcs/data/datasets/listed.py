@@ -2,6 +2,7 @@
 
 import inspect
 from pathlib import Path
+from typing import Any
 
 from torchreid import data as torchreid_data
 
@@ -61,10 +62,11 @@ class ListedDataset(torchreid_data.ImageDataset):
         return hold_out(listing, held_out) if held_out else listing
 
     @classmethod
-    def list_files(cls, root: Path, **options) -> Listing:
+    def list_files(cls, root: Path, *args: Any, **options: Any) -> Listing:
         """Find the data set under ``root`` and list its images.
 
-        The keyword-only arguments of a subclass are the options of its data set.
+        The keyword-only arguments of a subclass are the options of its data set; it has no other
+        arguments than these and the root.
 
         Raises:
             InputError: the data set is missing or incomplete.

@@ -31,10 +31,10 @@ def list_market_layout(
         InputError: a split folder is missing or contains no images.
     """
     misnamed: list[str] = []
-    splits = {
-        split: list_named_images(folder / name, misnamed, suffix) for split, name in SPLITS.items()
-    }
-    return Listing(**splits, misnamed=misnamed, official=official)
+    train, query, gallery = (
+        list_named_images(folder / name, misnamed, suffix) for name in SPLITS.values()
+    )
+    return Listing(train, query, gallery, misnamed, official=official)
 
 
 def list_named_images(folder: Path, misnamed: list[str], suffix: str = ".jpg") -> list[Item]:

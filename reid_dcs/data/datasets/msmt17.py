@@ -50,7 +50,8 @@ class MSMT17(ListedDataset):
             query=read_list(folder / "list_query.txt", test, faults),
             gallery=read_list(folder / "list_gallery.txt", test, faults),
             official=OFFICIAL,
-            **faults,
+            misnamed=faults["misnamed"],
+            missing=faults["missing"],
         )
 
 
@@ -103,7 +104,8 @@ class _ExistingFiles:
     """Set of the existing files under a root: lists each folder once instead of 126,441 stats."""
 
     def __init__(self, root: Path) -> None:
-        self.root, self.names_by_folder = root, {}
+        self.root = root
+        self.names_by_folder: dict[str, set[str]] = {}
 
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")

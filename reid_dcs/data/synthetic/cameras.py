@@ -136,4 +136,4 @@ def _expose(image: np.ndarray, camera: Camera, rng: np.random.Generator) -> np.n
     image = cv2.transform(image, 255 * np.hstack([camera.contrast * mix, offset]))
 
     noise = rng.standard_normal((height, width), np.float32) * np.float32(camera.noise)
-    return cv2.convertScaleAbs(cv2.max(cv2.add(image, cv2.merge([noise] * 3)), 0))
+    return cv2.convertScaleAbs(np.maximum(cv2.add(image, cv2.merge([noise] * 3)), 0))

@@ -1,6 +1,7 @@
 """Polygon filling with plain or patterned fabric, outlines and shading."""
 
 from dataclasses import replace
+from typing import TypeVar
 
 import cv2
 import numpy as np
@@ -22,7 +23,10 @@ WEAVES = {
 }
 
 
-def tinted(cloth: Fabric | Color, factor: float) -> Fabric | Color:
+Cloth = TypeVar("Cloth", Fabric, Color)
+
+
+def tinted(cloth: Cloth, factor: float) -> Cloth:
     """Multiply the brightness of a color, or of both colors of a fabric."""
     if isinstance(cloth, Fabric):
         return replace(

@@ -12,6 +12,9 @@ from reid_dcs.data.synthetic.person import Color, sample_person
 
 GLASS, WHITE, WHEEL = (88, 104, 122), (236, 234, 228), (36, 36, 38)
 
+Point = tuple[float, float] | np.ndarray
+"""(x, y)."""
+
 
 class Stage:
     """Drawing functions on a canvas in fractional coordinates, and the generator of a scene.
@@ -48,8 +51,8 @@ class Stage:
             self.canvas, self._pixel(x, y), round(radius * self.width), color, self._pen(pen)
         )
 
-    def line(self, start: np.ndarray, end: np.ndarray, color: Color, pen: float) -> None:
-        """Draw a straight line between two points (x, y)."""
+    def line(self, start: Point, end: Point, color: Color, pen: float) -> None:
+        """Draw a straight line between two points."""
         cv2.line(self.canvas, self._pixel(*start), self._pixel(*end), color, self._pen(pen))
 
     def ground(self, top: float, color: Color, grain: float) -> None:
@@ -128,7 +131,7 @@ def park(stage: Stage) -> None:
     stage.ground(meadow, (116, 164, 84), 9)
     near, far = stage.uniform(0.1, 0.9), stage.uniform(0.2, 0.8)
     path = [(near - 0.6, 1), (far - 0.06, meadow), (far + 0.06, meadow), (near + 0.6, 1)]
-    corners = np.int32(np.array(path) * (stage.width, stage.height))
+    corners = (np.array(path) * (stage.width, stage.height)).astype(np.int32)
     cv2.fillConvexPoly(stage.canvas, corners, stage.jitter((206, 190, 160)))
     if stage.uniform(0, 1) < 0.5:
         trunk = stage.uniform(0, 1)
@@ -184,9 +187,9 @@ def fence(stage: Stage) -> None:
 def post(stage: Stage) -> None:
     """A post close to the camera, near one side."""
     x, half = stage.rng.choice((0.2, 0.34, 0.68, 0.82)), stage.uniform(0.04, 0.07)
-    color = stage.jitter((86, 92, 96))
-    stage.box(x - half, 0, x + half, 1, color)
-    stage.box(x - half, 0, x - half / 3, 1, tuple(c + 24 for c in color))
+    red, green, blue = stage.jitter((86, 92, 96))
+    stage.box(x - half, 0, x + half, 1, (red, green, blue))
+    stage.box(x - half, 0, x - half / 3, 1, (red + 24, green + 24, blue + 24))
 
 
 def bicycle(stage: Stage) -> None:
@@ -198,8 +201,8 @@ def bicycle(stage: Stage) -> None:
     for tubes in frame:
         for start, end in zip(tubes, tubes[1:], strict=False):
             stage.line(start, end, color, 0.026)
-    for hub in (rear, front):
-        stage.ring(*hub, 0.19, WHEEL, 0.026)
+    for x, y in (rear, front):
+        stage.ring(x, y, 0.19, WHEEL, 0.026)
 
 
 def bush(stage: Stage) -> None:

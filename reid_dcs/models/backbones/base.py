@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Literal
 
 from torch import Tensor, nn
 
@@ -66,7 +67,7 @@ class Backbone(nn.Module):
         """Copy the weights of the donor's backbone, as :meth:`Donor.load` returns it."""
         raise NotImplementedError
 
-    def load_pretrained(self, source: bool | str | Path) -> None:
+    def load_pretrained(self, source: Literal[True] | str | Path) -> None:
         """Start from ImageNet weights.
 
         Args:

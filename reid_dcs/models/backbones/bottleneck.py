@@ -41,7 +41,7 @@ def fit(x: Tensor, channels: int) -> Tensor:
 
 def convolution(
     inputs: int, outputs: int, *, kernel_size: int, stride: int = 1, groups: int = 1
-) -> nn.Sequential:
+) -> Conv2dNormActivation:
     """Convolution without bias, BN and ReLU6."""
     return Conv2dNormActivation(
         inputs,

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention import ATTENTIONS
 from reid_dcs.errors import InputError
-from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.architecture import Architecture, ArchitectureSource
 from reid_dcs.models.backbones.base import AttentionFactory, Backbone, check_last_stride
 from reid_dcs.models.backbones.bottleneck import (
     Bottleneck,
@@ -35,19 +35,20 @@ class FBNetV2(Backbone):
         self,
         attention: AttentionFactory,
         space: Space,
-        architecture: object = None,
+        architecture: ArchitectureSource | None = None,
         last_stride: int = 2,
     ) -> None:
         check_last_stride(last_stride)
         super().__init__()
         if architecture is None:
-            architecture = Architecture.largest(space)
-        architecture = Architecture.load(architecture, space)
+            found = Architecture.largest(space)
+        else:
+            found = Architecture.load(architecture, space)
         self.out_channels = space.last
         self.stage_channels, self.stage_strides = [], []
         self.stem = convolution(3, space.stem, kernel_size=3, stride=2)
         self.stages, self.attentions = nn.ModuleList(), nn.ModuleList()
-        chosen = zip(architecture.widths, architecture.expansions, strict=True)
+        chosen = zip(found.widths, found.expansions, strict=True)
         channels, total_stride = space.stem, 2
         for i, options in enumerate(space.stages, start=1):
             stage = nn.Sequential()
@@ -63,7 +64,7 @@ class FBNetV2(Backbone):
         self.last = convolution(channels, space.last, kernel_size=1)
         for module in (self.stem, self.stages, self.last):
             module.apply(init_from_scratch).apply(out_of_place)
-        self._set_windows(architecture)
+        self._set_windows(found)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, 1984, H/32, W/32), or H/16 with a last stride of 1."""
@@ -75,7 +76,8 @@ class FBNetV2(Backbone):
 
     @torch.no_grad()
     def _set_windows(self, architecture: Architecture) -> None:
-        if ATTENTIONS.get(architecture.attention) is not type(self.attentions[0]):
+        kind = architecture.attention
+        if kind is None or ATTENTIONS.get(kind) is not type(self.attentions[0]):
             return
         try:
             for block, logits in zip(self.attentions, architecture.windows, strict=True):
@@ -84,26 +86,35 @@ class FBNetV2(Backbone):
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise InputError(
                 f"the architecture's windows do not fit {len(self.attentions)} blocks of "
-                f"{architecture.attention} ({error})"
+                f"{kind} ({error})"
             ) from error
 
 
 def fbnetv2(
-    attention: AttentionFactory, *, architecture: object = None, last_stride: int = 2
+    attention: AttentionFactory,
+    *,
+    architecture: ArchitectureSource | None = None,
+    last_stride: int = 2,
 ) -> FBNetV2:
     """Table 5: at most 2.7 M parameters and 0.23 G multiply-adds at 256x128."""
     return FBNetV2(attention, SPACES["fbnetv2"], architecture, last_stride)
 
 
 def fbnetv2_large(
-    attention: AttentionFactory, *, architecture: object = None, last_stride: int = 2
+    attention: AttentionFactory,
+    *,
+    architecture: ArchitectureSource | None = None,
+    last_stride: int = 2,
 ) -> FBNetV2:
     """Table 5, three times as deep: at most 5.3 M parameters, 0.55 G multiply-adds."""
     return FBNetV2(attention, SPACES["fbnetv2_large"], architecture, last_stride)
 
 
 def fbnetv2_xlarge(
-    attention: AttentionFactory, *, architecture: object = None, last_stride: int = 2
+    attention: AttentionFactory,
+    *,
+    architecture: ArchitectureSource | None = None,
+    last_stride: int = 2,
 ) -> FBNetV2:
     """Table 6, six times as deep: at most 17.5 M parameters, 1.86 G multiply-adds."""
     return FBNetV2(attention, SPACES["fbnetv2_xlarge"], architecture, last_stride)

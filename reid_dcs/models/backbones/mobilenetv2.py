@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import MobileNet_V2_Weights, mobilenet_v2
 from torchvision.models.mobilenetv2 import InvertedResidual
+from torchvision.ops import Conv2dNormActivation
 
 from reid_dcs.models.backbones.base import AttentionFactory, Backbone, check_last_stride
 from reid_dcs.models.backbones.bottleneck import convolution, init_from_scratch, out_of_place
@@ -100,13 +101,13 @@ class MobileNetV2(Backbone):
         outputs = self.run_stages(self.expand(self.stem(x)), self.stages)
         return [outputs[i] for i in self.attended]
 
-    def inherit(self, donor: nn.Sequential) -> None:
+    def inherit(self, donor: nn.Module) -> None:
         """Copy the weights of torchvision's ``features``.
 
         ``expand``, which torchvision's network lacks, becomes the identity: while the attention
         blocks are the identity too, the features are torchvision's.
         """
-        for module, given in zip(self._shared_modules(), donor, strict=True):
+        for module, given in zip(self._shared_modules(), donor.children(), strict=True):
             module.load_state_dict(given.state_dict())
         _make_identity(self.expand, after=self.stem[1])
 
@@ -114,7 +115,7 @@ class MobileNetV2(Backbone):
         """Modules that torchvision's ``features`` has too, in its order."""
         yield self.stem
         for stage in self.stages:
-            yield from stage
+            yield from stage.children()
         yield self.last
 
 
@@ -136,7 +137,7 @@ def mobilenetv2_200(attention: AttentionFactory, *, last_stride: int = 1) -> Mob
 
 
 @torch.no_grad()
-def _make_identity(expand: nn.Sequential, after: nn.BatchNorm2d) -> None:
+def _make_identity(expand: Conv2dNormActivation, after: nn.BatchNorm2d) -> None:
     """Set a 1x1 convolution, BN and ReLU6 to the identity on the outputs of ``ReLU6(after(.))``.
 
     Exact in evaluation, approximate in training: the BN's statistics are set to those that its

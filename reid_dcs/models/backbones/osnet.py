@@ -8,28 +8,36 @@ from reid_dcs.models.pretrained import Donor
 from reid_dcs.weights import load_exactly
 from reid_dcs.zoo import WeightsFile
 
-_osnet = torchreid_models.osnet
+_DRIVE_ID = torchreid_models.osnet.pretrained_urls["osnet_x1_0"].partition("id=")[2]
 
 
 def _torchreid_backbone() -> nn.Module:
-    network = _osnet.osnet_x1_0(num_classes=1, pretrained=False)
+    network = torchreid_models.osnet.osnet_x1_0(num_classes=1, pretrained=False)
     del network.classifier
     return network
 
 
-class OSNet(Backbone, _osnet.OSNet):
+class OSNet(Backbone, torchreid_models.osnet.OSNet):
     """torchreid's OSNet x1.0 without its classifier, with the same parameter names.
 
     Args:
         attention: channels -> the block inserted after a stage.
     """
 
+    conv1: nn.Module
+    maxpool: nn.Module
+    conv2: nn.Module
+    conv3: nn.Module
+    conv4: nn.Module
+    conv5: nn.Module
+    fc: nn.Module
+
     out_channels = 512
     donor = Donor(
         title="torchreid's ImageNet weights of osnet_x1_0",
         weights=WeightsFile(
             file="osnet_x1_0_imagenet.pth",
-            sources=["drive:" + _osnet.pretrained_urls["osnet_x1_0"].partition("id=")[2]],
+            sources=[f"drive:{_DRIVE_ID}"],
         ),
         backbone=_torchreid_backbone,
     )
@@ -37,7 +45,7 @@ class OSNet(Backbone, _osnet.OSNet):
     def __init__(self, attention: AttentionFactory) -> None:
         super().__init__(
             num_classes=1,
-            blocks=[_osnet.OSBlock] * 3,
+            blocks=[torchreid_models.osnet.OSBlock] * 3,
             layers=[2, 2, 2],
             channels=[64, 256, 384, 512],
         )

@@ -28,6 +28,15 @@ class ResNet50(Backbone, ResNet):
         ValueError: a last stride other than 1 and 2.
     """
 
+    conv1: nn.Conv2d
+    bn1: nn.BatchNorm2d
+    relu: nn.ReLU
+    maxpool: nn.MaxPool2d
+    layer1: nn.Sequential
+    layer2: nn.Sequential
+    layer3: nn.Sequential
+    layer4: nn.Sequential
+
     out_channels = 2048
     donor = Donor.torchvision(
         ResNet50_Weights.IMAGENET1K_V1, _torchvision_backbone, classifier="fc."
@@ -37,7 +46,7 @@ class ResNet50(Backbone, ResNet):
         check_last_stride(last_stride)
         super().__init__(Bottleneck, LAYERS)
         del self.avgpool, self.fc
-        first = self.layer4[0]
+        first: Bottleneck = self.layer4[0]
         first.conv2.stride = first.downsample[0].stride = (last_stride, last_stride)
         self.stage_channels = [256, 512, 1024, 2048]
         self.stage_strides = [4, 8, 16, 16 * last_stride]
