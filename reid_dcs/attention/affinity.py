@@ -5,7 +5,7 @@ from torch.autograd import Function
 
 
 def channel_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-    """Attention whose affinities are normalised by the number of keys instead of a softmax.
+    """Attention whose affinities are normalized by the number of keys instead of a softmax.
 
     Without a softmax the product is associative: ``(Q K^T) V`` costs N^2 (D + C) multiply-adds,
     ``Q (K^T V)`` costs 2 N D C. The cheaper one runs, and no N x N tensor exists when D = C < N.

@@ -82,7 +82,7 @@ class DCS(WindowedAttention):
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         reach = self.channels if reach is None else reach
-        start, length = _selected(self, x).chunk(2, dim=-1)  # (B, N, M) each
+        start, length = _selected(self.select, x, self.bounds).chunk(2, dim=-1)  # (B, N, M) each
         return Windows(*squash_window(start, length, reach, self.min_length, self.bounds))
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -120,7 +120,7 @@ class DCSPos(WindowedAttention):
         reach = self.channels if reach is None else reach
         length = self.ratio * reach
         room = reach - length
-        start = squash_start(_selected(self, x), room, room / 2, self.bounds)
+        start = squash_start(_selected(self.select, x, self.bounds), room, room / 2, self.bounds)
         return Windows(start, torch.zeros_like(start) + length)
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -156,7 +156,7 @@ class DCSDim(WindowedAttention):
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
         reach = self.channels if reach is None else reach
-        offsets = _selected(self, x)  # (B, N, M)
+        offsets = _selected(self.select, x, self.bounds)  # (B, N, M)
         length = squash_length(offsets, reach, self.min_length, self.bounds)
         return Windows(torch.zeros_like(length), length)
 
@@ -314,17 +314,18 @@ def _selection(
     return select
 
 
-def _selected(block: WindowedAttention, x: Tensor) -> Tensor:
-    """What the block's convolution gives each position, (B, C, H, W) -> (B, N, M or 2 M).
+def _selected(select: nn.Conv2d, x: Tensor, bounds: str) -> Tensor:
+    """What a block's convolution gives each position, (B, C, H, W) -> (B, N, M or 2 M).
 
     In channels, features are divided by their norm: a step of gradient descent on the weights then
     moves a window as far as the same step on its bias, whatever C and the scale of the features.
     """
-    offsets = countable(block.select(x).flatten(2).mT)
-    if block.bounds == "sigmoid":
+    offsets = countable(select(x).flatten(2).mT)
+    if bounds == "sigmoid":
         return offsets
     norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=offsets.dtype)
-    bias = countable(block.select.bias)
+    assert select.bias is not None
+    bias = countable(select.bias)
     return bias + (offsets - bias) / norm.clamp(min=1e-6).flatten(2).mT
 
 

@@ -23,7 +23,7 @@ def squash_window(
 
     The length comes first and the start moves in the room that is left, so that for any numbers
     ``start >= 0``, ``length >= min_length`` and ``start + length <= channels``, as Section 2.2
-    asks of its normalised s and l. Zeros are a window in the middle, over half of the channels.
+    asks of its normalized s and l. Zeros are a window in the middle, over half of the channels.
 
     Args:
         start, length: any one shape; logits for ``"sigmoid"``, otherwise offsets in channels.

@@ -47,7 +47,7 @@ class ZooEntry(WeightsFile):
         measured_by: the command that measured the metrics; or empty.
         stated_by: where the authors of the weights publish the metrics, if we did not measure
             them; or empty.
-        licence: of the weights.
+        licence: license of the weights.
     """
 
     model: str = MISSING

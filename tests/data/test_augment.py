@@ -88,7 +88,7 @@ def test_every_crop_is_a_shift_of_its_image_on_black(images):
 
 def test_flips_and_crops_have_their_probabilities():
     marked = torch.zeros(4000, 9, 9, 3, dtype=torch.uint8)
-    marked[:, 4, 3] = 255  # one pixel left of the centre
+    marked[:, 4, 3] = 255  # one pixel left of the center
     result = flipped_and_cropped(Augmentation(flip=0.3, padding=2, erasing=0), marked)
     rows, columns = result[..., 0].nonzero()[:, 1:].T
     # flipping follows the shift: column 3 - dx, or 8 - (3 - dx)
@@ -185,11 +185,11 @@ def test_jitter_is_torchvisions_for_the_same_factors(images):
     slopes = []
     for image, result in zip(images, jitter(*everything(images), seeded()), strict=True):
         x, y = image.permute(2, 0, 1).double() / 255, (result * std + mean).double()
-        grey = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0).mean()
+        gray = (x * torch.tensor([0.299, 0.587, 0.114])[:, None, None]).sum(0).mean()
         slope = torch.linalg.lstsq(
             torch.stack([x.flatten(), torch.ones(x.numel())], 1).double(), y.flatten()[:, None]
         ).solution.flatten()
-        b = slope[0] + slope[1] / grey  # y = b c x + b (1 - c) grey
+        b = slope[0] + slope[1] / gray  # y = b c x + b (1 - c) gray
         c = slope[0] / b
         assert 0.8 <= b <= 1.2 and 0.85 <= c <= 1.15
         pil = Image.fromarray(image.numpy())
@@ -242,7 +242,7 @@ def test_a_batch_is_drawn_from_anywhere_in_the_store(images):
             assert torch.equal(drawn[i], image[y : y + 24, x : x + 12])
 
 
-def test_an_erased_pixel_is_the_mean_colour():
+def test_an_erased_pixel_is_the_mean_color():
     images = torch.full((8, 16, 8, 3), 200, dtype=torch.uint8)
     result = Augmentation(0, 0, erasing=1)(*everything(images), seeded())
     assert ((result == 0).any(1) == (result == 0).all(1)).all() and (result == 0).any()

@@ -14,7 +14,7 @@ from reid_dcs.weights.card import Interpolation
 
 @pytest.fixture
 def items(tmp_path):
-    """Six images of odd sizes and colour modes, as a torchreid split."""
+    """Six images of odd sizes and color modes, as a torchreid split."""
     random = np.random.default_rng(0)
     items = []
     for i, mode in enumerate(("RGB", "L", "CMYK", "RGB", "RGB", "RGB")):

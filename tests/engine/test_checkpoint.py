@@ -147,6 +147,17 @@ def save_small_then_large(folder):
     save_checkpoint(folder, {"state_dict": {"w": torch.zeros(10_000)}, "epoch": 2})
 
 
+def test_a_changed_default_of_the_windows_is_another_run():
+    """Files from before the reading was written hold ``mask`` windows within a ``sigmoid``."""
+    config = to_layer(compose(TrainRun, {"model": {"name": "mobilenetv2_dcs"}}))
+    before = {"config": config, "rng": [None], "model": {"name": "mobilenetv2_dcs", "options": {}}}
+    with pytest.raises(InputError, match="model.options.mode is 'mask' there, 'bilinear' here"):
+        check_same_run(before, config, 1, "run")
+    same = {"mode": "mask", "bounds": "sigmoid"}
+    config = to_layer(compose(TrainRun, {"model": {"name": "mobilenetv2_dcs", "options": same}}))
+    check_same_run(before, config, 1, "run")
+
+
 def test_a_full_disk_keeps_what_was_there(tmp_path, said_on_a_full_disk):
     said = said_on_a_full_disk(save_small_then_large, tmp_path)
     assert said.startswith("cannot write") and said.endswith("checkpoint.pt: File too large")

@@ -140,15 +140,15 @@ def test_a_cpu_without_units_for_bfloat16_never_uses_it(monkeypatch):
             Precision(name, CPU)
 
 
-class CentredLosses(NamedTuple):
+class CenteredLosses(NamedTuple):
     total: torch.Tensor
-    centre: torch.Tensor
+    center: torch.Tensor
 
 
 class CentreLoss(torch.nn.Module):
     def forward(self, logits, features, pids):
-        centre = features.square().mean()
-        return CentredLosses(F.cross_entropy(logits, pids) + centre, centre)
+        center = features.square().mean()
+        return CenteredLosses(F.cross_entropy(logits, pids) + center, center)
 
 
 def test_another_criterions_losses_are_printed_recorded_and_drawn(tmp_path, capsys, monkeypatch):
@@ -156,11 +156,11 @@ def test_another_criterions_losses_are_printed_recorded_and_drawn(tmp_path, caps
     engine.criterion = CentreLoss()
     engine.run(tmp_path, 1)
     entry = engine.history[0]
-    assert f"total {entry['total']:#.4g}  centre {entry['centre']:#.4g}" in capsys.readouterr().out
+    assert f"total {entry['total']:#.4g}  center {entry['center']:#.4g}" in capsys.readouterr().out
     drawn = []
     monkeypatch.setattr(Axes, "plot", lambda axes, *values, label, **how: drawn.append(label))
     curve_figures(engine.history)
-    assert drawn[:2] == ["total", "centre"] and "accuracy in training" in drawn[2:]
+    assert drawn[:2] == ["total", "center"] and "accuracy in training" in drawn[2:]
 
 
 def test_history_holds_means_and_evaluations(tmp_path):

@@ -16,17 +16,17 @@ NAMELESS = "nameless"  # chunked: neither length nor version
 
 
 class Server:
-    """Serves one content; a request takes the next of ``behaviours``, and then all behave.
+    """Serves one content; a request takes the next of ``behaviors``, and then all behave.
 
     Attributes:
         content, etag: of the file.
-        behaviours: names above, used up by requests.
+        behaviors: names above, used up by requests.
         ranges: of every request so far the ``Range`` header, or None.
     """
 
-    def __init__(self, content: bytes, *behaviours: str, etag: str = '"1"') -> None:
+    def __init__(self, content: bytes, *behaviors: str, etag: str = '"1"') -> None:
         self.content, self.etag = content, etag
-        self.behaviours = list(behaviours)
+        self.behaviors = list(behaviors)
         self.ranges: list[str | None] = []
         outer = self
 
@@ -53,7 +53,7 @@ class Server:
             return self._send(request, 200, b"<html>Quota exceeded</html>", {"Content-Type": HTML})
         wanted = request.headers.get("Range")
         self.ranges.append(wanted)
-        how = self.behaviours.pop(0) if self.behaviours else ""
+        how = self.behaviors.pop(0) if self.behaviors else ""
         if how == PAGE:
             return self._send(request, 200, b"<html>Log in</html>", {"Content-Type": HTML})
         if how == REDIRECT:

@@ -66,7 +66,7 @@ def test_another_feature_is_not_written(error, said, monkeypatch):
 
 
 def test_another_ranking_is_not_written(monkeypatch):
-    """Features within the tolerance, and two neighbours in the wrong order."""
+    """Features within the tolerance, and two neighbors in the wrong order."""
     near = torch.tensor([[1.0, 0.0, 0.0], [1.0, 3e-4, 0.0], [1.0, 0.0, 3.4e-4]])
     swapped = near + torch.tensor([[0.0] * 3, [0.0, 5e-5, 0.0], [0.0, 0.0, -5e-5]])
     found = {3: swapped, 1: swapped[:1]}

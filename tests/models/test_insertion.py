@@ -182,5 +182,5 @@ def test_a_module_that_returns_no_map_is_refused():
 def test_unknown_kinds_and_bad_options_are_refused():
     assert "nonsense" in error_message(resnet18(), ["layer1"], "nonsense")
     assert "windows" in error_message(resnet18(), ["layer1"], windows=0)
-    with pytest.raises(TypeError, match="colour"):
-        with_attention(resnet18(), ["layer1"], colour=3)
+    with pytest.raises(TypeError, match="color"):
+        with_attention(resnet18(), ["layer1"], color=3)

@@ -128,7 +128,7 @@ def test_the_error_names_an_unknown_option_or_loss(name):
     message = error_message(name, no_such_option=3)
     assert name in message
     assert "no_such_option" in message
-    assert "centre" in error_message(name, loss="centre")
+    assert "center" in error_message(name, loss="center")
 
 
 def test_the_error_names_a_bad_value():
@@ -148,7 +148,7 @@ def test_an_unknown_option_is_refused_with_the_closest_one():
     assert "known: last_stride" in error_message("resnet50_base", windows=1)
 
 
-@pytest.mark.parametrize("options", [{"windos": 1}, {"loss": "centre"}], ids=str)
+@pytest.mark.parametrize("options", [{"windos": 1}, {"loss": "center"}], ids=str)
 def test_torchreids_builder_raises_the_same_errors(options):
     factory = vars(torchreid_models)["__model_factory"]
     with pytest.raises(reid_dcs.InputError) as caught:

@@ -164,7 +164,7 @@ def test_names_and_options():
         ("fbnetv2_dcs", {"depth": 3}, "depth"),
         ("fbnetv2_dcs", {"windows": 0}, "windows"),
         ("fbnetv2_base", {"windows": 1}, "windows"),
-        ("fbnetv2_dcs", {"loss": "centre"}, "centre"),
+        ("fbnetv2_dcs", {"loss": "center"}, "center"),
     ):
         with pytest.raises(reid_dcs.InputError, match=expected):
             build_supergraph(name, CLASSES, **options)

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 import torch
-from helpers import zoo_server as behaviour
+from helpers import zoo_server as behavior
 from helpers.zoo_server import Server
 
 from reid_dcs import InputError
@@ -51,8 +51,8 @@ def impatient(monkeypatch):
 def serve():
     servers = []
 
-    def start(*behaviours: str, content: bytes = CONTENT, **options) -> Server:
-        servers.append(Server(content, *behaviours, **options))
+    def start(*behaviors: str, content: bytes = CONTENT, **options) -> Server:
+        servers.append(Server(content, *behaviors, **options))
         return servers[-1]
 
     yield start
@@ -81,19 +81,17 @@ def start_of(header: str | None) -> int:
 
 
 @pytest.mark.parametrize("known", [True, False], ids=["pinned", "unpinned"])
-@pytest.mark.parametrize(
-    "behaviours", [[], [behaviour.HALF], [behaviour.STALL], [behaviour.NAMELESS]]
-)
-def test_the_whole_file_is_downloaded_in_the_end(behaviours, known, serve, tmp_path):
-    assert_downloaded(serve(*behaviours), tmp_path, known)
+@pytest.mark.parametrize("behaviors", [[], [behavior.HALF], [behavior.STALL], [behavior.NAMELESS]])
+def test_the_whole_file_is_downloaded_in_the_end(behaviors, known, serve, tmp_path):
+    assert_downloaded(serve(*behaviors), tmp_path, known)
 
 
 def test_a_length_that_is_too_long_looks_like_a_broken_connection(serve, tmp_path):
-    assert_downloaded(serve(behaviour.LONG), tmp_path, known=False)
+    assert_downloaded(serve(behavior.LONG), tmp_path, known=False)
 
 
 def test_an_interrupted_download_is_resumed(serve, tmp_path):
-    server = serve(behaviour.HALF, behaviour.HALF)
+    server = serve(behavior.HALF, behavior.HALF)
     assert_downloaded(server, tmp_path)
     starts = [start_of(header) for header in server.ranges]
     assert starts[0] == 0 < starts[1] < starts[2] < len(CONTENT)
@@ -101,7 +99,7 @@ def test_an_interrupted_download_is_resumed(serve, tmp_path):
 
 def test_an_interrupted_download_is_resumed_by_a_later_call(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ATTEMPTS", 1)
-    server = serve(behaviour.HALF)
+    server = serve(behavior.HALF)
     assert "1 attempts failed" in refusal(tmp_path, server.url)
     assert 0 < (tmp_path / "weights.pth.part").stat().st_size < len(CONTENT)
     assert_downloaded(server, tmp_path)
@@ -109,12 +107,12 @@ def test_an_interrupted_download_is_resumed_by_a_later_call(serve, tmp_path, mon
 
 
 def test_a_server_that_ignores_ranges_starts_over(serve, tmp_path):
-    assert_downloaded(serve(behaviour.HALF, behaviour.WHOLE), tmp_path)
+    assert_downloaded(serve(behavior.HALF, behavior.WHOLE), tmp_path)
 
 
 def test_another_version_of_the_file_starts_over(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ATTEMPTS", 1)
-    server = serve(behaviour.HALF, content=CONTENT[::-1])
+    server = serve(behavior.HALF, content=CONTENT[::-1])
     refusal(tmp_path, server.url)
     server.content, server.etag = CONTENT, '"2"'
     assert_downloaded(server, tmp_path)
@@ -129,7 +127,7 @@ def test_a_part_that_is_too_long_starts_over(serve, tmp_path):
 
 def test_a_download_from_another_address_is_not_resumed(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ATTEMPTS", 1)
-    broken, other = serve(behaviour.HALF), serve()
+    broken, other = serve(behavior.HALF), serve()
     path = download("some", entry(broken.url, other.url), tmp_path)
     assert path.read_bytes() == CONTENT and other.ranges == [None]
 
@@ -137,11 +135,11 @@ def test_a_download_from_another_address_is_not_resumed(serve, tmp_path, monkeyp
 @pytest.mark.parametrize(
     "how, reason",
     [
-        (behaviour.PAGE, "a web page came instead"),
-        (behaviour.REDIRECT, "a web page came instead"),
-        (behaviour.ABSENT, "status 404"),
-        (behaviour.LONG, "bytes, not"),
-        (behaviour.SHORT, "bytes, not"),
+        (behavior.PAGE, "a web page came instead"),
+        (behavior.REDIRECT, "a web page came instead"),
+        (behavior.ABSENT, "status 404"),
+        (behavior.LONG, "bytes, not"),
+        (behavior.SHORT, "bytes, not"),
     ],
 )
 def test_a_failed_download_names_the_reason_and_the_address(how, reason, serve, tmp_path):
@@ -151,7 +149,7 @@ def test_a_failed_download_names_the_reason_and_the_address(how, reason, serve, 
     assert f"download {server.url} on another machine and put it at {tmp_path}" in message
 
 
-@pytest.mark.parametrize("how", [behaviour.HALF, behaviour.STALL])
+@pytest.mark.parametrize("how", [behavior.HALF, behavior.STALL])
 def test_a_server_that_never_finishes_is_given_up(how, serve, tmp_path):
     assert "4 attempts failed" in refusal(tmp_path, serve(*[how] * 40).url)
 
@@ -190,7 +188,7 @@ def test_code_in_a_downloaded_file_is_not_run(serve, tmp_path, monkeypatch):
 
 
 def test_sources_are_tried_in_order(serve, tmp_path):
-    first, second, third = serve(behaviour.ABSENT), serve(), serve()
+    first, second, third = serve(behavior.ABSENT), serve(), serve()
     download("some", entry(first.url, second.url, third.url), tmp_path)
     assert (len(first.ranges), len(second.ranges), len(third.ranges)) == (1, 1, 0)
 
