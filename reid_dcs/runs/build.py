@@ -31,6 +31,7 @@ from reid_dcs.runtime.device import compiled, synchronized
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights import ModelCard, Preprocessing
+from reid_dcs.zoo import find_weights
 
 
 class LoadedData(NamedTuple):
@@ -44,12 +45,14 @@ def load_data(config: TrainRun, device: torch.device) -> LoadedData:
     """Load and decode the data set of ``config.data``, once for all phases of a run.
 
     Raises:
-        InputError: invalid data set, images, or model name or options; the latter are checked
-            before any image is read.
+        InputError: invalid data set, images, or model; the model's name, options and file of
+            weights are checked before any image is read.
     """
     find_dataset(config.data.name, config.data.options)
     with torch.device("meta"):
         build_model(config.model.name, num_classes=1, **config.model.options)
+    if isinstance(config.model.pretrained, str):
+        find_weights(config.model.pretrained)
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     # rank 0 writes a mapped store, the other processes read it
