@@ -135,6 +135,12 @@ class SearchConfig:
     temperature: float = _number(5.0, at_least=1e-6)  # Gumbel softmax, first epoch
     temperature_decay: float = _number(0.956, above=0, at_most=1)  # factor per epoch
     temperature_floor: float = _number(0.1, at_least=1e-6)  # minimum
+    # scale of the windows' edges in the first batch, as a fraction of the channels; it decays
+    # exponentially, and edges are hard from the last batch on. 0: hard edges throughout
+    window_softness: float = _number(0.0, at_least=0, at_most=1)
+    # target of the mean fraction of the channels that windows select; 0: no target
+    target_share: float = _number(0.0, at_least=0, at_most=1)
+    share_scope: Literal["network", "block"] = "network"  # mean over all blocks, or each block
     # target of a backbone search: 10^9 multiply-adds of the derived network; 0: no target
     target_gmacs: float = _number(0.0, at_least=0)
     cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss

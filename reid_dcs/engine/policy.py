@@ -14,6 +14,9 @@ class Policy:
     def begin_epoch(self, epoch: int) -> None:
         """Called before the first batch of an epoch, counted from 0."""
 
+    def begin_batch(self, epoch: int, batch: int) -> None:
+        """Called before the forward pass of a batch; both are counted from 0."""
+
     def turn(self, batch: int, optimizers: Sequence[str]) -> Sequence[str]:
         """Names of the optimizers that step on a batch.
 

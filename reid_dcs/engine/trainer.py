@@ -160,6 +160,7 @@ class Trainer:
         saved_at = time.monotonic()
         self.model.zero_grad(set_to_none=True)
         for self.batch_idx, batch in enumerate(progress.watch(loader), done):
+            self.policy.begin_batch(self.epoch, self.batch_idx)
             pending.append((self.forward_backward(batch), batch))
             last = self.batch_idx + 1 == self.num_batches
             if not last and (len(pending) < read_every or not self._step_due):

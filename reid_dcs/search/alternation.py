@@ -11,6 +11,8 @@ from reid_dcs.engine.schedule import Optimization, build_optimizer, build_schedu
 from reid_dcs.engine.task import Losses
 from reid_dcs.errors import InputError
 from reid_dcs.search.parameters import search_parameters, set_temperature
+from reid_dcs.search.share import ShareMeter
+from reid_dcs.search.softness import soften
 
 
 class Alternation(Policy):
@@ -51,7 +53,11 @@ class Alternation(Policy):
         weights, windows, logits = search_parameters(model)
         if not windows and not logits:
             raise InputError("nothing to search: the network has no attention that learns windows")
+        if search.target_share and not windows:
+            raise InputError("search.target_share: the network has no learned windows; set it to 0")
         self.model, self.search, self.penalty = model, search, penalty
+        self.batches = batches
+        self.meter = ShareMeter(model) if search.target_share else None
         self.optimizers = {
             "weights": self._optimization(search.weight_optimizer, weights, self.weight_batches)
         }
@@ -74,6 +80,12 @@ class Alternation(Policy):
         """Set the temperature of all Gumbel softmaxes."""
         set_temperature(self.model, self.temperature(epoch))
 
+    def begin_batch(self, epoch: int, batch: int) -> None:
+        """Anneal soft window edges; the last batch of the search already has hard ones."""
+        if self.search.window_softness:
+            done = (epoch * self.batches + batch + 1) / (self.search.epochs * self.batches)
+            soften(self.model, done, self.search.window_softness)
+
     def temperature(self, epoch: int) -> float:
         """Temperature of an epoch: exponential decay down to a floor."""
         search = self.search
@@ -86,11 +98,14 @@ class Alternation(Policy):
         return [name for name in optimizers if name != "weights"]
 
     def losses(self, losses: Losses, turn: Sequence[str]) -> Losses:
-        """Report the penalty as a loss, and in the windows' turn add it to the minimized one."""
-        if self.penalty is None:
-            return losses
-        penalty = self.penalty()
-        if "weights" not in turn:
+        """Report penalties as losses, and in the windows' turn add them to the minimized one."""
+        penalties = {}
+        if self.penalty is not None:
+            penalties["penalty"] = self.penalty()
+        if self.meter is not None:
+            per_block = self.search.share_scope == "block"
+            penalties["share_penalty"] = self.meter.penalty(self.search.target_share, per_block)
+        if penalties and "weights" not in turn:
             minimized = next(iter(losses))
-            losses = losses | {minimized: losses[minimized] + penalty}
-        return losses | {"penalty": penalty}
+            losses = losses | {minimized: losses[minimized] + sum(penalties.values())}
+        return losses | penalties

@@ -1,8 +1,10 @@
 """Algorithm 1 as a policy of a trainer whose task is not Re-ID."""
 
+import pytest
 import torch
 from torch import nn
 
+from reid_dcs import InputError
 from reid_dcs.attention import build_attention
 from reid_dcs.config import OptimizerConfig, SearchConfig
 from reid_dcs.engine import Trainer
@@ -31,7 +33,7 @@ class Brightness:
         return {}
 
 
-def make_trainer(kind, penalty=None):
+def make_trainer(kind, penalty=None, **options):
     task = Brightness(kind)
     search = SearchConfig(
         epochs=EPOCHS,
@@ -40,6 +42,7 @@ def make_trainer(kind, penalty=None):
         window_optimizer=OptimizerConfig("sgd", 0.5, warmup_epochs=0),
         temperature=4.0,
         temperature_decay=0.5,
+        **options,
     )
     policy = Alternation(task.model, search, BATCHES, penalty)
     return Trainer(task, task.model, task.batches, policy.optimizers, policy=policy)
@@ -94,3 +97,37 @@ def test_a_search_is_resumed_with_all_its_optimizers(tmp_path):
     again.run(tmp_path / "halves", EPOCHS)
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, again.model.state_dict()[name]), name
+
+
+def test_soft_edges_are_annealed_and_hard_in_the_end(tmp_path):
+    trainer = make_trainer("dcs", window_softness=0.25)
+    block, softness = trainer.model[1], []
+    forward_backward = trainer.forward_backward
+
+    def watched(batch):
+        softness.append(block.softness)
+        return forward_backward(batch)
+
+    trainer.forward_backward = watched
+    trainer.run(tmp_path, EPOCHS)
+    assert len(softness) == EPOCHS * BATCHES and softness[-1] == block.softness == 0
+    soft = torch.tensor(softness[:-1]).log()
+    assert soft[0] < torch.tensor(0.25 * 8).log()
+    torch.testing.assert_close(soft.diff(), soft.diff()[:1].expand(len(soft) - 1))  # exponential
+
+
+def test_a_target_share_pulls_the_windows_towards_it(tmp_path):
+    shares = {}
+    for target in (0.0, 0.25):
+        trainer = make_trainer("dcs", target_share=target)
+        trainer.run(tmp_path / str(target), EPOCHS)
+        images, _ = trainer.task.batches[0]
+        block, features = trainer.model[1], trainer.model[0](images)
+        shares[target] = block.report(features).selected.mean()
+        assert ("share_penalty" in trainer.history[-1]) == bool(target)
+    assert 0.25 < shares[0.25] < shares[0.0] - 0.01
+
+
+def test_a_target_share_needs_learned_windows():
+    with pytest.raises(InputError, match="search.target_share"):
+        make_trainer("gsa", target_share=0.5)
