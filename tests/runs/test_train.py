@@ -125,7 +125,7 @@ def test_a_second_evaluation_uses_the_features_of_the_first(
 
     monkeypatch.setattr(module, "extract_features", noted)
     assert runs.evaluate(settings) == first and not extracted
-    assert "the weights and images are the same" in capsys.readouterr().out
+    assert "weights and images are unchanged" in capsys.readouterr().out
 
     def changes(**options):
         extracted.clear()
