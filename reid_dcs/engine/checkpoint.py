@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 
-from reid_dcs.attention.options import options_of_file, options_to_write
 from reid_dcs.config import SearchRun, TrainRun, upgraded
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
@@ -97,11 +96,6 @@ def check_same_run(
     stored = upgraded(content["config"], SearchRun if "search" in config else TrainRun)
     then = _flat(stored) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}
-    if "model" in content:  # a default that has changed must not change the network within a run
-        model = content["model"]
-        then |= _flat(options_of_file(model["name"], model["options"]), "model.options.")
-        model = config["model"]
-        now |= _flat(options_to_write(model["name"], model["options"]), "model.options.")
     free: tuple[str, ...] = _FREE
     if now["train.schedule"] == "step":  # the first epochs of a longer run are the same
         free += ("train.epochs",)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import nn
 
-from reid_dcs.attention.options import options_to_write
+from reid_dcs.attention.options import options_of_file, options_to_write
 from reid_dcs.config import Run, TrainRun, to_layer
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
@@ -219,8 +219,27 @@ def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | Non
         source = Path(config.resume)
         content = read_checkpoint(source)
     if content:
-        check_same_run(content, to_layer(config), distributed.world_size(), source)
+        check_resumable(content, config, source)
     return content
+
+
+def check_resumable(content: dict[str, Any], config: TrainRun, source: Path) -> None:
+    """Check that a checkpoint belongs to a run, and that the run would continue the same network.
+
+    The options of the attention are compared with their defaults spelled out, so that a default
+    that has changed since the checkpoint was written does not change the network.
+
+    Raises:
+        InputError: the checkpoint belongs to another run.
+    """
+    stored, now = content["config"], to_layer(config)
+    if "model" in content:
+        model = content["model"]
+        options = options_of_file(model["name"], model["options"])
+        stored = stored | {"model": stored["model"] | {"options": options}}
+    options = options_to_write(config.model.name, config.model.options)
+    now = now | {"model": now["model"] | {"options": options}}
+    check_same_run(content | {"config": stored}, now, distributed.world_size(), source)
 
 
 def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torch.device) -> None:

@@ -12,6 +12,7 @@ from reid_dcs import InputError
 from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.engine import check_same_run, read_checkpoint, read_last_checkpoint
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS, save_checkpoint
+from reid_dcs.runs.build import check_resumable
 
 STATE = {"w": torch.arange(4.0)}
 
@@ -149,13 +150,14 @@ def save_small_then_large(folder):
 
 def test_a_changed_default_of_the_windows_is_another_run():
     """Files from before the reading was written hold ``mask`` windows within a ``sigmoid``."""
-    config = to_layer(compose(TrainRun, {"model": {"name": "mobilenetv2_dcs"}}))
-    before = {"config": config, "rng": [None], "model": {"name": "mobilenetv2_dcs", "options": {}}}
+    config, model = compose(TrainRun), {"name": "mobilenetv2_dcs", "options": {}}
+    before = {"config": to_layer(config), "rng": [None], "model": model}
     with pytest.raises(InputError, match="model.options.mode is 'mask' there, 'bilinear' here"):
-        check_same_run(before, config, 1, "run")
-    same = {"mode": "mask", "bounds": "sigmoid"}
-    config = to_layer(compose(TrainRun, {"model": {"name": "mobilenetv2_dcs", "options": same}}))
-    check_same_run(before, config, 1, "run")
+        check_resumable(before, config, "run")
+    same = {"model": {"options": {"mode": "mask", "bounds": "sigmoid"}}}
+    check_resumable(before, compose(TrainRun, same), "run")
+    written = {"mode": "bilinear", "bounds": "clamp"}
+    check_resumable(before | {"model": model | {"options": written}}, config, "run")
 
 
 def test_a_full_disk_keeps_what_was_there(tmp_path, said_on_a_full_disk):
