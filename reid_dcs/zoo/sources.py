@@ -7,9 +7,12 @@ server identifies the version of its file (by ETag or date) and still has that v
 import shutil
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import requests
 from tqdm import tqdm
+
+if TYPE_CHECKING:
+    from requests import Response
 
 PACKAGE = Path(__file__).parent
 ATTEMPTS = 4
@@ -77,6 +80,8 @@ def _from_drive(identifier: str, part: Path) -> None:
 
 
 def _from_web(url: str, part: Path, size: int | None) -> None:
+    import requests  # late: listing the zoo downloads nothing
+
     for attempt in range(ATTEMPTS):
         try:
             return _stream(url, part, size)
@@ -89,6 +94,8 @@ def _from_web(url: str, part: Path, size: int | None) -> None:
 
 def _stream(url: str, part: Path, size: int | None) -> None:
     """Download the rest of a file and append it, or the whole file."""
+    import requests
+
     version = _version(part)
     start, headers = 0, {"Accept-Encoding": "identity"}
     known = version.read_text().splitlines() if part.is_file() and version.is_file() else []
@@ -130,14 +137,14 @@ def _version(part: Path) -> Path:
     return part.with_name(f"{part.name}.version")
 
 
-def _check_response(response: requests.Response) -> None:
+def _check_response(response: "Response") -> None:
     if response.status_code not in (200, 206):
         raise Unavailable(f"status {response.status_code} {response.reason}".strip())
     if "text/html" in response.headers.get("Content-Type", ""):
         raise Unavailable("a web page came instead of the file")
 
 
-def _save_version(version: Path, url: str, response: requests.Response) -> None:
+def _save_version(version: Path, url: str, response: "Response") -> None:
     """Record the version of the file, for a request that resumes the download."""
     tag = response.headers.get("ETag", "")
     known = response.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
@@ -148,6 +155,8 @@ def _save_version(version: Path, url: str, response: requests.Response) -> None:
 
 
 def _one_line(error: Exception) -> str:
+    import requests
+
     if isinstance(error, requests.Timeout):
         return "no answer in time"
     if type(error) is requests.ConnectionError:  # also raised for a stalled body
