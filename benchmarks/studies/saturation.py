@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.attention import report_windows
-from reid_dcs.attention.bounds import BOUNDS
+from reid_dcs.attention.bounds import BOUNDS, DEFAULT_BOUNDS
 from reid_dcs.attention.query import DEFAULT_MODE, MODES
 from reid_dcs.config import compose
 from reid_dcs.data.augment import normalise
@@ -71,7 +71,7 @@ def search(parts, criterion: nn.Module, options: argparse.Namespace) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--mode", choices=list(MODES), default=DEFAULT_MODE)
-    parser.add_argument("--bounds", choices=list(BOUNDS), default="clamp")
+    parser.add_argument("--bounds", choices=list(BOUNDS), default=DEFAULT_BOUNDS)
     parser.add_argument("--optimizer", choices=["sgd", "adam"], default="adam")
     parser.add_argument("--rate", type=float, default=0.03)
     parser.add_argument("--softness", type=float, default=0.0, help="share of C at the beginning")

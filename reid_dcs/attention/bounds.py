@@ -56,7 +56,7 @@ BOUNDS: dict[str, Callable[[Tensor, Tensor | float, Tensor | float], Tensor]] = 
     "reflect": reflect,
     "sigmoid": sigmoid,
 }
-DEFAULT_BOUNDS = "sigmoid"
+DEFAULT_BOUNDS = "clamp"
 """How windows are kept inside unless a block says otherwise."""
 
 

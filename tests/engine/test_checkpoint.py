@@ -156,7 +156,7 @@ def test_a_changed_default_of_the_windows_is_another_run():
         check_resumable(before, config, "run")
     same = {"model": {"options": {"mode": "mask", "bounds": "sigmoid"}}}
     check_resumable(before, compose(TrainRun, same), "run")
-    written = {"mode": "bilinear", "bounds": "sigmoid"}
+    written = {"mode": "bilinear", "bounds": "clamp"}
     check_resumable(before | {"model": model | {"options": written}}, config, "run")
 
 

@@ -31,7 +31,7 @@ HEIGHT, WIDTH = 48, 24  # the images are larger: they are resized
 MEAN, STD = [0.6, 0.3, 0.1], [0.5, 0.1, 0.9]
 CARD = ModelCard(
     "mobilenetv2_dcs",
-    options={"zero_init": False, "mode": "bilinear"},
+    options={"zero_init": False, "mode": "bilinear", "bounds": "clamp"},
     num_classes=5,
     preprocessing=Preprocessing(HEIGHT, WIDTH, MEAN, STD, "bicubic"),
     trained_on="synthetic",
