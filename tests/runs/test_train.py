@@ -56,7 +56,8 @@ def test_a_run_leaves_what_the_readme_says(trained):
 def test_a_checkpoint_says_what_it_is(trained):
     output, metrics = trained
     content = torch.load(output / "checkpoint.pt", weights_only=True)
-    assert content["model"] == {"name": "mobilenetv2_dcs", "options": {}, "num_classes": 8}
+    options = {"mode": "bilinear", "bounds": "clamp"}  # defaults, spelled out
+    assert content["model"] == {"name": "mobilenetv2_dcs", "options": options, "num_classes": 8}
     assert content["preprocessing"] == asdict(Preprocessing(64, 32))
     card = read_card(content, "checkpoint.pt")
     assert card.trained_on == "synthetic" and card.metrics == metrics and card.epoch == 2
