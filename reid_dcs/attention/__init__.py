@@ -1,23 +1,16 @@
 """Differentiable channel selection, the paper's contribution. Imports torch alone.
 
-Read windows.py, query.py with its two readings mask.py and interp.py, affinity.py, block.py,
-family.py, in this order.
+Read windows.py, query.py with its readings bilinear.py, mask.py and interp.py, affinity.py,
+block.py, fixed.py and learned.py, in this order.
 """
 
 from reid_dcs.attention.affinity import channel_attention
 from reid_dcs.attention.block import WindowedAttention, WindowReport, Windows
+from reid_dcs.attention.fixed import GSA, SA
+from reid_dcs.attention.learned import DCS, DCSSW, DCSDim, DCSPos
 from reid_dcs.attention.query import windowed_query
 from reid_dcs.attention.report import attention_inputs, report_windows
-from reid_dcs.attention.variants import (
-    ATTENTIONS,
-    DCS,
-    DCSSW,
-    GSA,
-    SA,
-    DCSDim,
-    DCSPos,
-    build_attention,
-)
+from reid_dcs.attention.variants import ATTENTIONS, build_attention
 from reid_dcs.attention.windows import squash_window
 
 __all__ = [

@@ -55,7 +55,12 @@ class WindowedAttention(nn.Module):
     Attributes:
         softness: scale of the windows' edges in channels; 0 (hard edges) unless a search anneals
             it.
+        learns: parts of the windows that are learned by gradient descent, ``"start"`` and
+            ``"length"``.
+        fixed: a part that gets no gradient, while a search updates the other one.
     """
+
+    learns: tuple[str, ...] = ()
 
     def __init__(
         self, channels: int, *, mode: str = DEFAULT_MODE, union: str = "max", zero_init: bool = True
@@ -68,6 +73,7 @@ class WindowedAttention(nn.Module):
         self.channels, self.mode, self.union = channels, mode, union
         self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
         self.softness = 0.0
+        self.fixed: str | None = None
         self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
         self.norm = nn.BatchNorm2d(channels)
         if zero_init:
@@ -80,6 +86,10 @@ class WindowedAttention(nn.Module):
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
         """Parameters of the windows, under ``"windows"``, or ``"logits"`` of a Gumbel softmax."""
         return {}
+
+    def unless_fixed(self, part: str, offsets: Tensor) -> Tensor:
+        """Detach the offsets or logits of a part of the windows that is ``fixed``."""
+        return offsets.detach() if self.fixed == part else offsets
 
     def forward(self, x: Tensor, reach: Reach = None) -> Tensor:
         """(B, C, H, W) -> (B, C, H, W)."""

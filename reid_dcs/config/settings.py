@@ -132,6 +132,9 @@ class SearchConfig:
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network
     window_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.3, 0.0)  # of the windows
     logit_optimizer: OptimizerConfig = _search_optimizer("adam", 0.03, 0.0)  # Gumbel-softmax logits
+    # joint: start and length move in one step. separate: Algorithm 1 as printed; a batch moves the
+    # starts by its loss, then the lengths by a fresh one
+    window_steps: Literal["joint", "separate"] = "joint"
     temperature: float = _number(5.0, at_least=1e-6)  # Gumbel softmax, first epoch
     temperature_decay: float = _number(0.956, above=0, at_most=1)  # factor per epoch
     temperature_floor: float = _number(0.1, at_least=1e-6)  # minimum
@@ -144,7 +147,8 @@ class SearchConfig:
     # target of a backbone search: 10^9 multiply-adds of the derived network; 0: no target
     target_gmacs: float = _number(0.0, at_least=0)
     cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss
-    retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"  # docs/search.md
+    # what the training starts from: docs/search.md
+    retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"
     calibration: int = _number(256, at_least=1)  # training images measured for windows.json
 
 

@@ -17,14 +17,17 @@ class Policy:
     def begin_batch(self, epoch: int, batch: int) -> None:
         """Called before the forward pass of a batch; both are counted from 0."""
 
-    def turn(self, batch: int, optimizers: Sequence[str]) -> Sequence[str]:
-        """Names of the optimizers that step on a batch.
+    def turns(self, batch: int, optimizers: Sequence[str]) -> Sequence[Sequence[str]]:
+        """The turns of a batch, each with a forward pass of its own: the optimizers that step.
 
         Args:
             batch: index of the batch in the epoch.
             optimizers: names of all optimizers.
         """
-        return optimizers
+        return [optimizers]
+
+    def begin_turn(self, turn: Sequence[str]) -> None:
+        """Called before the forward pass of a turn."""
 
     def losses(self, losses: dict[str, Tensor], turn: Sequence[str]) -> dict[str, Tensor]:
         """Adapt the losses of a batch to this turn; the first one is minimized."""

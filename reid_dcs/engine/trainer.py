@@ -93,11 +93,6 @@ class Trainer:
         """The moving average of the network if there is one, else the network."""
         return self.model if self.average is None else self.average.module
 
-    @property
-    def turn(self) -> Sequence[str]:
-        """Names of the optimizers that step on the current batch."""
-        return self.policy.turn(self.batch_idx, tuple(self.optimizers))
-
     def run(
         self,
         save_dir: str | Path,
@@ -181,20 +176,30 @@ class Trainer:
         return progress.summary() | {"lr": optimizer.param_groups[0]["lr"]}
 
     def forward_backward(self, data: Any) -> Losses:
-        """Compute a batch's losses and gradients; step after every ``accumulate`` batches."""
+        """Compute a batch's losses and gradients; step after every ``accumulate`` batches.
+
+        Returns:
+            the losses of the batch's first turn, before any of its steps.
+        """
+        turns = self.policy.turns(self.batch_idx, tuple(self.optimizers))
+        return [self.take_turn(data, turn) for turn in turns][0]
+
+    def take_turn(self, data: Any, turn: Sequence[str]) -> Losses:
+        """Compute a batch's losses and gradients, and step the optimizers of a turn."""
+        self.policy.begin_turn(turn)
         no_sync = getattr(self.task_losses, "no_sync", contextlib.nullcontext)
         with contextlib.nullcontext() if self._step_due else no_sync():
-            losses = self.policy.losses(self.task_losses(data), self.turn)
+            losses = self.policy.losses(self.task_losses(data), turn)
             minimized = next(iter(losses.values())) / self.accumulate
             self.precision.scaler.scale(minimized).backward()
         if self._step_due:
-            self.step()
+            self.step(turn)
         return {name: value.detach() for name, value in losses.items()}
 
-    def step(self) -> None:
-        """Step the optimizers of this turn, then clear the gradients of all parameters."""
+    def step(self, turn: Sequence[str]) -> None:
+        """Step the optimizers of a turn, then clear the gradients of all parameters."""
         scaler = self.precision.scaler
-        for name in self.turn:
+        for name in turn:
             optimizer, scheduler = self.optimizers[name]
             if self.clip_norm:
                 scaler.unscale_(optimizer)
@@ -202,7 +207,8 @@ class Trainer:
                 clip_grad_norm_(parameters, self.clip_norm)
             scaler.step(optimizer)
             scheduler.step()
-        scaler.update()
+        if turn:  # a scaler without steps has nothing to update by
+            scaler.update()
         self.model.zero_grad(set_to_none=True)
         if self.average is not None:
             self.average.update_parameters(self.model)

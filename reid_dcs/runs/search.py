@@ -78,15 +78,23 @@ def search(config: Layer) -> dict[str, Any]:
 
 
 def _search_or_train(config: SearchRun) -> dict[str, Any]:
-    """Run a row of an ablation: search and train, or only train if there is nothing to search."""
+    """Run a row of an ablation: search and train, or only train if there is nothing to search.
+
+    A row that asks for warm weights (``search.retrain``) has both phases in any case, so that the
+    others can be compared with it.
+    """
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
     _, windows, logits = search_parameters(model)
-    searched = windows or logits or is_space(config.model.name)
-    if searched:
+    if windows or logits or is_space(config.model.name) or is_warm(config):
         return search(config)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_training(config, device)
+
+
+def is_warm(config: SearchRun) -> bool:
+    """Whether the training is asked to start from the weights of the search."""
+    return config.search.retrain.startswith("warm")
 
 
 class SearchResult(NamedTuple):
@@ -102,7 +110,8 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     """Search and train on one decoded data set; return the content of ``metrics.json``."""
     output, folder = Path(config.output_dir), Path(config.output_dir, "search")
     resumed = checkpoint_to_resume(config, folder)
-    if resumed and not {"windows", "logits"} & set(resumed["optimizer"]):
+    searching = {"windows", "starts", "logits"}
+    if resumed and not searching & set(resumed["optimizer"]) and not is_warm(config):
         raise InputError(
             f"resume={config.resume}: not a checkpoint of a search: pass OUTPUT_DIR/search/"
             "checkpoint.pt of a search job, or use resume=auto"
@@ -160,12 +169,18 @@ def build_searched(config: SearchRun, num_classes: int, device: torch.device) ->
 
 def build_search_engine(config: SearchRun, model: nn.Module, data: LoadedData) -> SearchEngine:
     """Build the engine of ``config.search``."""
+    if config.search.window_steps == "separate" and config.train.accumulate > 1:
+        raise InputError(
+            "search.window_steps=separate: starts and lengths step on every batch; set "
+            "train.accumulate=1"
+        )
     return SearchEngine(
         data.manager,
         model,
         build_criterion(config),
         config.search,
         penalty=_penalty(config, model),
+        control=is_warm(config),
         **engine_options(config, model, data.manager),
     )
 

@@ -10,9 +10,17 @@ from reid_dcs.engine.policy import Policy
 from reid_dcs.engine.schedule import Optimization, build_optimizer, build_schedule
 from reid_dcs.engine.task import Losses
 from reid_dcs.errors import InputError
-from reid_dcs.search.parameters import search_parameters, set_temperature
+from reid_dcs.search.parameters import (
+    fix_windows,
+    learned_windows,
+    search_parameters,
+    set_temperature,
+)
 from reid_dcs.search.share import ShareMeter
 from reid_dcs.search.softness import soften
+
+FIXED = {"starts": "length", "lengths": "start"}
+"""Turns of ``search.window_steps="separate"``, and the part of the windows that each leaves."""
 
 
 class Alternation(Policy):
@@ -22,15 +30,20 @@ class Alternation(Policy):
     and nothing else: not the others, nor their momentum. Batch norms stay in training mode in both
     turns, so that their running statistics follow the network.
 
+    ``search.window_steps="separate"`` gives the starts and the lengths of windows an optimizer
+    each, and a batch two turns: the starts step by its loss, then the lengths by a fresh one.
+
     Args:
         model: network with modules that declare ``search_parameters()``.
         search: optimizers, p and temperatures.
         batches: number of batches of an epoch.
         penalty: added to the minimized loss in the windows' turn, such as a cost.
+        control: accept a model that has nothing to search. Its weights step on the same batches
+            as those of a model that has, and nothing steps on the others.
 
     Attributes:
-        optimizers: ``weights``, ``windows`` and ``logits``, as far as the model has such
-            parameters, for the trainer.
+        optimizers: ``weights``, ``windows`` (or ``starts`` and ``lengths``) and ``logits``, as far
+            as the model has such parameters, for the trainer.
 
     Raises:
         InputError: the model has nothing to search, or an epoch has too few batches for two turns.
@@ -42,6 +55,8 @@ class Alternation(Policy):
         search: SearchConfig,
         batches: int,
         penalty: Callable[[], Tensor] | None = None,
+        *,
+        control: bool = False,
     ) -> None:
         window_batches = max(1, round(search.window_share * batches))
         self.weight_batches = batches - window_batches
@@ -51,24 +66,36 @@ class Alternation(Policy):
                 "epoch for the weights: lower it, or data.batch_size"
             )
         weights, windows, logits = search_parameters(model)
-        if not windows and not logits:
+        if not windows and not logits and not control:
             raise InputError("nothing to search: the network has no attention that learns windows")
-        if search.target_share and not windows:
+        if search.target_share and not windows and not control:
             raise InputError("search.target_share: the network has no learned windows; set it to 0")
         self.model, self.search, self.penalty = model, search, penalty
         self.batches = batches
-        self.meter = ShareMeter(model) if search.target_share else None
+        self.meter = ShareMeter(model) if search.target_share and windows else None
         self.optimizers = {
             "weights": self._optimization(search.weight_optimizer, weights, self.weight_batches)
         }
-        if windows:
-            self.optimizers["windows"] = self._optimization(
+        for name in self._window_groups() if windows else ():
+            self.optimizers[name] = self._optimization(
                 search.window_optimizer, windows, window_batches
             )
         if logits:
             self.optimizers["logits"] = self._optimization(
                 search.logit_optimizer, logits, window_batches
             )
+
+    def _window_groups(self) -> Sequence[str]:
+        """Names of the optimizers of windows; each holds all parameters of the windows."""
+        parts = {part for block in learned_windows(self.model).values() for part in block.learns}
+        if self.search.window_steps == "joint" or len(parts) < 2:
+            return ["windows"]
+        if self.search.window_optimizer.weight_decay:
+            raise InputError(
+                "search.window_steps=separate: a step on the starts would decay the lengths too; "
+                "set search.window_optimizer.weight_decay=0"
+            )
+        return list(FIXED)
 
     def _optimization(
         self, recipe: OptimizerConfig, parameters: list[Parameter], steps: int
@@ -91,11 +118,19 @@ class Alternation(Policy):
         search = self.search
         return max(search.temperature_floor, search.temperature * search.temperature_decay**epoch)
 
-    def turn(self, batch: int, optimizers: Sequence[str]) -> Sequence[str]:
+    def turns(self, batch: int, optimizers: Sequence[str]) -> Sequence[Sequence[str]]:
         """``weights`` on the first batches, all others on the last ones."""
         if batch < self.weight_batches:
-            return ("weights",)
-        return [name for name in optimizers if name != "weights"]
+            return [("weights",)]
+        searched = [name for name in optimizers if name != "weights"]
+        if "lengths" not in searched:
+            return [searched]
+        return [[name for name in searched if name != "lengths"], ["lengths"]]
+
+    def begin_turn(self, turn: Sequence[str]) -> None:
+        """Let only the starts or only the lengths of windows learn, where they take turns."""
+        if "lengths" in self.optimizers:
+            fix_windows(self.model, FIXED.get(turn[0]))
 
     def losses(self, losses: Losses, turn: Sequence[str]) -> Losses:
         """Report penalties as losses, and in the windows' turn add them to the minimized one."""

@@ -18,6 +18,7 @@ class SearchEngine(ReIDEngine):
         datamanager, model, criterion, options: see :class:`ReIDEngine`.
         search: optimizers, p and temperatures.
         penalty: added to the loss in the windows' turn, such as a cost.
+        control: accept a model that has nothing to search; see :class:`Alternation`.
 
     Raises:
         InputError: the model has nothing to search, or an epoch has too few batches for two turns.
@@ -31,9 +32,11 @@ class SearchEngine(ReIDEngine):
         search: SearchConfig,
         *,
         penalty: Callable[[], Tensor] | None = None,
+        control: bool = False,
         **options: Any,
     ) -> None:
-        policy = Alternation(model, search, len(datamanager.train_loader), penalty)
+        batches = len(datamanager.train_loader)
+        policy = Alternation(model, search, batches, penalty, control=control)
         optimization = policy.optimizers["weights"]
         super().__init__(datamanager, model, *optimization, criterion, policy=policy, **options)
         self.optimizers = policy.optimizers

@@ -6,6 +6,8 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import nn
 from torch.nn import Parameter
 
+from reid_dcs.attention import WindowedAttention
+
 
 @runtime_checkable
 class Searchable(Protocol):
@@ -44,6 +46,26 @@ def search_parameters(network: nn.Module) -> SearchParameters:
 def searchable(network: nn.Module) -> Iterator[Searchable]:
     """Modules of a network that declare ``search_parameters()``."""
     return (module for module in network.modules() if isinstance(module, Searchable))
+
+
+def fix_windows(network: nn.Module, fixed: str | None) -> None:
+    """Give the starts, or the lengths, of all learned windows no gradient.
+
+    Args:
+        network: any; its windowed attention blocks are changed.
+        fixed: ``"start"``, ``"length"``, or None: both learn.
+    """
+    for block in learned_windows(network).values():
+        block.fixed = fixed
+
+
+def learned_windows(network: nn.Module) -> dict[str, WindowedAttention]:
+    """Attention blocks with windows that a search updates, by name."""
+    return {
+        name: block
+        for name, block in network.named_modules()
+        if isinstance(block, WindowedAttention) and block.learns
+    }
 
 
 def set_temperature(network: nn.Module, temperature: float) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from reid_dcs.attention import GSA, SA, WindowedAttention
+from reid_dcs.attention import WindowedAttention
+from reid_dcs.search.parameters import learned_windows
 
 
 def selected_share(start: Tensor, length: Tensor, channels: float | Tensor) -> Tensor:
@@ -58,10 +59,8 @@ class ShareMeter:
     def __init__(self, network: nn.Module) -> None:
         self.shares: dict[str, Tensor] = {}
         self._handles: list[RemovableHandle] = []
-        for name, block in network.named_modules():
-            if isinstance(block, WindowedAttention) and not isinstance(block, SA | GSA):
-                note = self._noting(name)
-                self._handles.append(block.register_forward_pre_hook(note))
+        for name, block in learned_windows(network).items():
+            self._handles.append(block.register_forward_pre_hook(self._noting(name)))
 
     def _noting(self, name: str):
         def note(block: WindowedAttention, inputs: tuple) -> None:

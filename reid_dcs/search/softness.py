@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from reid_dcs.attention import GSA, SA, WindowedAttention
+from reid_dcs.search.parameters import learned_windows
 
 LAST = 0.3
 """Channels: about as soft as an edge within one channel, the slope of ``mask``."""
@@ -27,6 +27,5 @@ def soften(network: nn.Module, progress: float, first: float = 1 / 8) -> None:
 
     Fixed windows, those of ``sa`` and ``gsa``, stay hard.
     """
-    for module in network.modules():
-        if isinstance(module, WindowedAttention) and not isinstance(module, SA | GSA):
-            module.softness = softness_at(progress, module.channels, first)
+    for block in learned_windows(network).values():
+        block.softness = softness_at(progress, block.channels, first)

@@ -1,5 +1,7 @@
 """Algorithm 1 as a policy of a trainer whose task is not Re-ID."""
 
+import math
+
 import pytest
 import torch
 from torch import nn
@@ -39,7 +41,7 @@ def make_trainer(kind, penalty=None, **options):
         epochs=EPOCHS,
         window_share=0.4,
         weight_optimizer=OptimizerConfig("sgd", 0.01, weight_decay=0.1, warmup_epochs=0),
-        window_optimizer=OptimizerConfig("sgd", 0.5, warmup_epochs=0),
+        window_optimizer=OptimizerConfig("sgd", 0.5, weight_decay=0, warmup_epochs=0),
         temperature=4.0,
         temperature_decay=0.5,
         **options,
@@ -77,6 +79,78 @@ def test_logits_of_a_gumbel_softmax_have_their_optimizer_and_temperature(tmp_pat
     assert set(trainer.optimizers) == {"weights", "logits"}
     assert moved_by_batch(trainer, tmp_path)[-1] == {"1.logits"}
     assert trainer.model[1].temperature == 2.0  # of the second epoch
+
+
+@pytest.mark.parametrize("kind", ["dcs", "dcs_sw"])
+def test_separate_steps_move_starts_and_then_lengths_by_a_fresh_loss(kind, tmp_path):
+    """Algorithm 1 as printed, against the same in a loop."""
+    trainer, naive = make_trainer(kind, window_steps="separate"), make_trainer(kind)
+    trainer.run(tmp_path, 1)
+
+    model, task, momentum = naive.model.train(), naive.task, {}
+    optimizer, scheduler = naive.optimizers["weights"]
+    for number, batch in enumerate(task.batches):
+        if number < 3:
+            optimizer.zero_grad()
+            task.losses(batch)["squared"].backward()
+            optimizer.step()
+            scheduler.step()
+            continue
+        for part in ("start", "length"):
+            model.zero_grad()
+            task.losses(batch)["squared"].backward()
+            for parameter, rows in rows_of(model[1], part):
+                buffer = momentum.setdefault((parameter, part), torch.zeros_like(parameter[rows]))
+                buffer.mul_(0.9).add_(parameter.grad[rows])
+                rate = 0.5 if number == 3 else RATE_OF_THE_SECOND_STEP
+                with torch.no_grad():
+                    parameter[rows] -= rate * buffer
+    for name, value in naive.model.state_dict().items():
+        found = trainer.model.state_dict()[name]
+        torch.testing.assert_close(found, value, rtol=1e-5, atol=1e-6, msg=name)
+
+
+RATE_OF_THE_SECOND_STEP = 0.5 * (1 + math.cos(math.pi / 4)) / 2  # cosine over two epochs of two
+
+
+def rows_of(block, part):
+    """Parameters of the starts or the lengths of a block's windows."""
+    if hasattr(block, "select"):
+        half = slice(0, 2) if part == "start" else slice(2, 4)
+        return [(block.select.weight, half), (block.select.bias, half)]
+    return [(block.start_logit if part == "start" else block.length_logit, slice(None))]
+
+
+def test_separate_steps_take_two_passes_of_a_windows_batch(tmp_path):
+    trainer = make_trainer("dcs", window_steps="separate")
+    assert set(trainer.optimizers) == {"weights", "starts", "lengths"}
+    turns = [trainer.policy.turns(batch, list(trainer.optimizers)) for batch in range(BATCHES)]
+    assert turns == [[("weights",)]] * 3 + [[["starts"], ["lengths"]]] * 2
+
+
+@pytest.mark.parametrize("kind", ["dcs_pos", "dcs_dim"])
+def test_windows_with_one_learned_part_step_once(kind):
+    trainer = make_trainer(kind, window_steps="separate")
+    assert set(trainer.optimizers) == {"weights", "windows"}
+
+
+def test_separate_steps_refuse_weight_decay_of_windows():
+    task = Brightness("dcs")
+    decaying = OptimizerConfig("sgd", 0.5, weight_decay=0.1, warmup_epochs=0)
+    search = SearchConfig(window_steps="separate", window_optimizer=decaying)
+    with pytest.raises(InputError, match="window_optimizer.weight_decay=0"):
+        Alternation(task.model, search, BATCHES)
+
+
+def test_a_control_trains_its_weights_on_the_same_batches(tmp_path):
+    task = Brightness("sa")
+    search = SearchConfig(epochs=EPOCHS, window_share=0.4, target_share=0.5)
+    with pytest.raises(InputError, match="nothing to search"):
+        Alternation(task.model, search, BATCHES)
+    policy = Alternation(task.model, search, BATCHES, control=True)
+    trainer = Trainer(task, task.model, task.batches, policy.optimizers, policy=policy)
+    weights = {name for name, _ in trainer.model.named_parameters()}
+    assert moved_by_batch(trainer, tmp_path) == EPOCHS * (3 * [weights] + 2 * [set()])
 
 
 def test_a_penalty_is_recorded_under_its_name_beside_the_tasks_losses(tmp_path):
