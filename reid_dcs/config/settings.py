@@ -144,6 +144,7 @@ class SearchConfig:
     # target of the mean fraction of the channels that windows select; 0: no target
     target_share: float = _number(0.0, at_least=0, at_most=1)
     share_scope: Literal["network", "block"] = "network"  # mean over all blocks, or each block
+    share_weight: float = _number(1.0, at_least=0)  # weight of the share penalty in the loss
     # target of a backbone search: 10^9 multiply-adds of the derived network; 0: no target
     target_gmacs: float = _number(0.0, at_least=0)
     cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss

@@ -139,7 +139,8 @@ class Alternation(Policy):
             penalties["penalty"] = self.penalty()
         if self.meter is not None:
             per_block = self.search.share_scope == "block"
-            penalties["share_penalty"] = self.meter.penalty(self.search.target_share, per_block)
+            distance = self.meter.penalty(self.search.target_share, per_block)
+            penalties["share_penalty"] = self.search.share_weight * distance
         if penalties and "weights" not in turn:
             minimized = next(iter(losses))
             losses = losses | {minimized: losses[minimized] + sum(penalties.values())}
