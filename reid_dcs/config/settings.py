@@ -131,6 +131,9 @@ class SearchConfig:
     window_share: float = _number(0.2, above=0, below=1)
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network
     window_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.3, 0.0)  # of the windows
+    # unit of window_optimizer's learning rate: channels, or the number of channels of a block, so
+    # that a short search moves windows as far in wide blocks as in narrow ones
+    window_unit: Literal["channel", "block"] = "channel"
     logit_optimizer: OptimizerConfig = _search_optimizer("adam", 0.03, 0.0)  # Gumbel-softmax logits
     # joint: start and length move in one step. separate: Algorithm 1 as printed; a batch moves the
     # starts by its loss, then the lengths by a fresh one

@@ -1,6 +1,7 @@
 """Optimizers and learning rate schedules, built from torch's."""
 
 from collections.abc import Iterable
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, Adam, Optimizer
@@ -18,8 +19,13 @@ Optimization = tuple[Optimizer, LRScheduler]
 """An optimizer and its learning rate schedule; both are stepped together."""
 
 
-def build_optimizer(parameters: Iterable[nn.Parameter], recipe: OptimizerConfig) -> Optimizer:
-    """Adam, or SGD with momentum; fused, so that a step is one pass over each parameter."""
+def build_optimizer(
+    parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], recipe: OptimizerConfig
+) -> Optimizer:
+    """Adam, or SGD with momentum, of parameters or of torch's parameter groups.
+
+    Fused, so that a step is one pass over each parameter.
+    """
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "adam":
         return Adam(parameters, rate, weight_decay=decay, fused=True)

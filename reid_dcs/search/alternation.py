@@ -1,6 +1,7 @@
 """Algorithm 1: weights and windows updated in turn, on the batches of each epoch."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import Parameter
@@ -78,7 +79,7 @@ class Alternation(Policy):
         }
         for name in self._window_groups() if windows else ():
             self.optimizers[name] = self._optimization(
-                search.window_optimizer, windows, window_batches
+                search.window_optimizer, self._window_parameters(windows), window_batches
             )
         if logits:
             self.optimizers["logits"] = self._optimization(
@@ -97,8 +98,26 @@ class Alternation(Policy):
             )
         return list(FIXED)
 
+    def _window_parameters(self, windows: list[Parameter]) -> list[Any]:
+        """Parameters of the windows, or groups by block with rates relative to its channels.
+
+        With u = s / C, a step r of Adam in u is r C channels; one of SGD, r dL/du = r C dL/ds in u,
+        is r C^2 dL/ds channels.
+        """
+        if self.search.window_unit == "channel":
+            return windows
+        recipe = self.search.window_optimizer
+        power = 1 if recipe.optimizer == "adam" else 2
+        return [
+            {
+                "params": block.search_parameters()["windows"],
+                "lr": recipe.learning_rate * block.channels**power,
+            }
+            for block in learned_windows(self.model).values()
+        ]
+
     def _optimization(
-        self, recipe: OptimizerConfig, parameters: list[Parameter], steps: int
+        self, recipe: OptimizerConfig, parameters: list[Any], steps: int
     ) -> Optimization:
         optimizer = build_optimizer(parameters, recipe)
         return optimizer, build_schedule(optimizer, recipe, self.search.epochs, steps)

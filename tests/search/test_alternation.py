@@ -205,3 +205,20 @@ def test_a_target_share_pulls_the_windows_towards_it(tmp_path):
 def test_a_target_share_needs_learned_windows():
     with pytest.raises(InputError, match="search.target_share"):
         make_trainer("gsa", target_share=0.5)
+
+
+@pytest.mark.parametrize("optimizer, power", [("adam", 1), ("sgd", 2)])
+def test_a_rate_in_blocks_moves_windows_by_the_same_share(optimizer, power):
+    """One step of a window that is a parameter, at the same gradient with respect to its share."""
+    moved = {}
+    for channels in (8, 64):
+        model = build_attention("dcs_sw", channels)
+        recipe = OptimizerConfig(optimizer, 0.01, weight_decay=0, warmup_epochs=0)
+        search = SearchConfig(window_unit="block", window_optimizer=recipe)
+        policy = Alternation(model, search, BATCHES)
+        (windows, _), logit = policy.optimizers["windows"], model.start_logit
+        assert [group["lr"] for group in windows.param_groups] == [0.01 * channels**power]
+        logit.grad = torch.full_like(logit, 0.5 / channels)
+        windows.step()
+        moved[channels] = logit.item() / channels
+    assert moved[8] == pytest.approx(moved[64], rel=1e-4)
