@@ -21,7 +21,7 @@ class SelectingAttention(WindowedAttention):
         bounds: how windows are kept inside, one of ``BOUNDS`` (bounds.py).
     """
 
-    learns = ("start", "length")
+    learns: tuple[str, ...] = ("start", "length")
     select: Selection
 
     @property
