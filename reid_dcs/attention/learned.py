@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from reid_dcs.attention.block import Reach, SharedWindowAttention, WindowedAttention, Windows
 from reid_dcs.attention.bounds import DEFAULT_BOUNDS
 from reid_dcs.attention.checks import checked_bounds, checked_length, checked_ratio
-from reid_dcs.attention.selection import Selection
+from reid_dcs.attention.selection import SelectionConv
 from reid_dcs.attention.windows import squash_length, squash_start, squash_window
 
 
@@ -22,7 +22,7 @@ class SelectingAttention(WindowedAttention):
     """
 
     learns: tuple[str, ...] = ("start", "length")
-    select: Selection
+    select: SelectionConv
 
     @property
     def bounds(self) -> str:
@@ -34,7 +34,7 @@ class SelectingAttention(WindowedAttention):
 
 
 class DCS(SelectingAttention):
-    """Differentiable Channel Selection: M windows for each position, start and length learned.
+    """Differentiable Channel SelectionConv: M windows for each position, start and length learned.
 
     Args:
         channels: C of the feature map.
@@ -56,7 +56,7 @@ class DCS(SelectingAttention):
         super().__init__(channels, **options)
         self.min_length = checked_length(min_length)
         room = (channels - min(min_length, channels)) / 2
-        self.select = Selection(channels, bounds, room, starts=windows, lengths=windows)
+        self.select = SelectionConv(channels, bounds, room, starts=windows, lengths=windows)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
@@ -90,7 +90,7 @@ class DCSPos(SelectingAttention):
     ) -> None:
         super().__init__(channels, **options)
         self.ratio = checked_ratio(ratio)
-        self.select = Selection(channels, bounds, (1 - ratio) * channels, starts=windows)
+        self.select = SelectionConv(channels, bounds, (1 - ratio) * channels, starts=windows)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""
@@ -126,7 +126,7 @@ class DCSDim(SelectingAttention):
     ) -> None:
         super().__init__(channels, **options)
         self.min_length = checked_length(min_length)
-        self.select = Selection(channels, bounds, 0.0, lengths=windows)
+        self.select = SelectionConv(channels, bounds, 0.0, lengths=windows)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """(B, C, H, W) -> start and length, (B, N, M)."""

@@ -7,7 +7,7 @@ from reid_dcs.attention.checks import checked_bounds
 from reid_dcs.attention.windows import countable
 
 
-class Selection(nn.Conv2d):
+class SelectionConv(nn.Conv2d):
     """1x1 convolution to the starts of a position's windows, then their lengths.
 
     At zero features, lengths are half of their range, and starts are spread evenly over the
