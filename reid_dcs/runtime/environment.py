@@ -2,9 +2,11 @@
 
 import platform
 import shlex
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 import torch
@@ -20,6 +22,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     return {
         "command": sys.argv,
         "reid_dcs": metadata.version("reid_dcs"),
+        "commit": commit(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),
@@ -27,6 +30,23 @@ def environment(device: torch.device) -> dict[str, Any]:
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
     }
+
+
+def commit() -> str | None:
+    """The commit of the checkout that holds this code; None outside of a checkout.
+
+    ``+`` after it says that tracked files have changed since.
+    """
+    checkout = Path(__file__).parents[2]
+    if not (checkout / ".git").exists():
+        return None
+    git = ("git", "-C", str(checkout))
+    try:
+        head = subprocess.check_output([*git, "rev-parse", "HEAD"], text=True, stderr=DEVNULL)
+        changed = subprocess.call([*git, "diff", "--quiet", "HEAD"], stderr=DEVNULL)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return head.strip() + "+" * bool(changed)
 
 
 def command_line() -> str:
