@@ -61,7 +61,7 @@ def market1501_root(shared, tmp_path_factory) -> Path:
     return root
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def small_network() -> Iterator[str]:
     """The name of a network that whole runs train in a second, in torchreid's model zoo."""
     with pytest.MonkeyPatch.context() as patch:
