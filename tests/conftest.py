@@ -5,14 +5,17 @@ import os
 import runpy
 import subprocess
 import sys
+from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
 
 import pytest
 import torch
 from helpers.paths import REPOSITORY
+from helpers.small_run import Network
 
 from reid_dcs.data.datasets.synthetic import Synthesis, draw_dataset
+from reid_dcs.models import registry
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -56,6 +59,14 @@ def market1501_root(shared, tmp_path_factory) -> Path:
     for archive in archives:
         subprocess.run([sys.executable, "-m", "zipfile", "-e", archive, root], check=True)
     return root
+
+
+@pytest.fixture(scope="module")
+def small_network() -> Iterator[str]:
+    """The name of a network that whole runs train in a second, in torchreid's model zoo."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(registry._TORCHREID_ZOO, "small", Network)
+        yield "small"
 
 
 @pytest.fixture(scope="session")

@@ -49,7 +49,11 @@ def test_a_later_layer_wins():
 
 
 def test_settings_are_a_layer_as_plain_types_and_as_an_object():
-    layer = {"model": {"options": {"windows": 1}, "pretrained": "file.pth"}}
+    phases = [{"epochs": 2, "height": 32, "width": 16, "padding": 1}]
+    layer = {
+        "model": {"options": {"windows": 1}, "pretrained": "file.pth"},
+        "data": {"phases": phases},
+    }
     config = compose(TrainRun, layer)
     assert compose(TrainRun, to_layer(config)) == config == compose(TrainRun, config)
 
@@ -79,6 +83,19 @@ def test_the_output_folder_follows_data_and_model():
         ("train.epochs=true", "train.epochs: Value 'True'"),
         ("model.options=3", "model.options: Cannot assign int"),
         ("data.flip=[1]", "data.flip: Value '[1]'"),
+        ("data.phases={epochs: 1}", "data.phases must be a list, not {'epochs': 1}"),
+        ("data.phases=[3]", "data.phases[0]: Invalid type assigned: int"),
+        ("data.phases=[{epochs: 2, height: 32}]", "data.phases[0].width: "),
+        ("data.phases=[{epochs: a, height: 32, width: 16}]", "epochs: Value 'a'"),
+        ("data.phases=[{hight: 32}]", "Key 'hight' not in 'PhaseConfig'. Did you mean: 'height'?"),
+        (
+            "data.phases=[{epochs: 0, height: 32, width: 16}]",
+            "data.phases[0].epochs must be at least 1, not 0",
+        ),
+        (
+            "data.phases=[{epochs: 1, height: 32, width: 16, batch_size: 0}]",
+            "data.phases[0].batch_size must be at least 1, not 0",
+        ),
     ],
 )
 def test_a_mistake_is_one_line_with_its_key(override, said):

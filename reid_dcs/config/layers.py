@@ -201,6 +201,8 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
     text = _is_text(hint) or _is_switch_or_text(hint)
     if text and isinstance(value, bool | int | float):
         raise InputError(f"{where}: {name} must be text, not {value!r}: put it in quotes")
+    if get_origin(hint) is list and isinstance(value, Mapping):
+        raise InputError(f"{where}: {name} must be a list, not {dict(value)}")
     if is_path and isinstance(value, str):
         return os.path.expanduser(value)
     if is_path and isinstance(value, Mapping):
@@ -277,12 +279,20 @@ _BOUNDS = {
 def _check_ranges(group: Any, prefix: str = "") -> None:
     for item in fields(group):
         name, value = f"{prefix}{item.name}", getattr(group, item.name)
-        if is_dataclass(value):
-            _check_ranges(value, f"{name}.")
-        for number in value if isinstance(value, list) else [value]:
-            if isinstance(number, float) and not math.isfinite(number):
-                raise InputError(f"configuration: {name} must be a finite number, not {number}")
-            for bound, limit in item.metadata.get("bounds", {}).items():
-                words, holds = _BOUNDS[bound]
-                if not holds(float(number), float(limit)):
-                    raise InputError(f"configuration: {name} must be {words} {limit}, not {number}")
+        named = {name: value}
+        if isinstance(value, list):
+            named = {f"{name}[{index}]": each for index, each in enumerate(value)}
+        for name, each in named.items():
+            if is_dataclass(each):
+                _check_ranges(each, f"{name}.")
+            elif each is not None:
+                _check_range(name, each, item.metadata.get("bounds", {}))
+
+
+def _check_range(name: str, number: Any, bounds: Mapping[str, float]) -> None:
+    if isinstance(number, float) and not math.isfinite(number):
+        raise InputError(f"configuration: {name} must be a finite number, not {number}")
+    for bound, limit in bounds.items():
+        words, holds = _BOUNDS[bound]
+        if not holds(float(number), float(limit)):
+            raise InputError(f"configuration: {name} must be {words} {limit}, not {number}")

@@ -10,7 +10,7 @@ from typing import Any, Literal
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-def _number(default: float, **bounds: float) -> Any:
+def _number(default: float | None, **bounds: float) -> Any:
     """A number with bounds: ``at_least``, ``at_most``, ``above`` or ``below``."""
     return field(default=default, metadata={"bounds": bounds})
 
@@ -67,6 +67,17 @@ class EvaluateDataConfig(ImagesConfig):
 
 
 @dataclass
+class PhaseConfig:
+    """The first epochs of a training, or the next ones, at another input size."""
+
+    epochs: int = field(metadata={"bounds": {"at_least": 1}})
+    height: int = field(metadata={"bounds": {"at_least": 16}})  # pixels
+    width: int = field(metadata={"bounds": {"at_least": 16}})
+    batch_size: int | None = _number(None, at_least=1)  # null: that of data
+    padding: int | None = _number(None, at_least=0)  # null: that of data
+
+
+@dataclass
 class TrainDataConfig(EvaluateDataConfig):
     """The data set, and the sampling and augmentation of training batches."""
 
@@ -78,6 +89,8 @@ class TrainDataConfig(EvaluateDataConfig):
     brightness: float = _probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
     contrast: float = _probability(0.0)  # likewise
     mixup: float = _number(0.0, at_least=0)  # alpha of the Beta distribution; 0: no mixup
+    # the first epochs at other input sizes, in order; the remaining ones are at height x width
+    phases: list[PhaseConfig] = field(default_factory=list)
 
 
 @dataclass
@@ -100,6 +113,8 @@ class OptimizerConfig:
 class TrainConfig(OptimizerConfig):
     """The training recipe."""
 
+    # a file of weights or a name of the model zoo, to start from instead of model.pretrained
+    init: str = _path("")
     epochs: int = _number(18, at_least=1)
     frozen_epochs: int = _number(0, at_least=0)  # first epochs, which train only the head
     accumulate: int = _number(1, at_least=1)  # batches per optimizer step

@@ -3,6 +3,7 @@
 import contextlib
 import io
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import torch
 from torch import Tensor
 from torchreid import data as torchreid_data
 
+from reid_dcs.config.settings import PhaseConfig
 from reid_dcs.data.augment import Augmentation, normalize
 from reid_dcs.data.mixup import mixup
+from reid_dcs.data.phases import Phase, PhasedLoader
 from reid_dcs.data.sampler import IdentitySampler
 from reid_dcs.data.store import ImageStore, store_file
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD, Interpolation
@@ -53,6 +56,10 @@ class TrainLoader:
 
     def __len__(self) -> int:
         return len(self.sampler)
+
+    def epoch_lengths(self, epochs: int) -> list[int]:
+        """Number of batches of each of the first ``epochs`` epochs."""
+        return [len(self)] * epochs
 
     def __iter__(self) -> Iterator[Batch]:
         world_size, rank = self.sampler.world_size, self.sampler.rank
@@ -120,13 +127,15 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         rank, world_size: rank of this process and number of processes. Each rank gets its own
             training batches and a contiguous part of the query and gallery images.
         interpolation: resampling filter of the resize.
+        phases: first epochs of the training at other sizes; those that follow have ``height`` x
+            ``width``. Each phase decodes the training images anew, at its size, when it begins.
 
     Raises:
         InputError: unreadable images, or too few images for one batch.
     """
 
     data_type = "image"
-    train_loader: TrainLoader
+    train_loader: TrainLoader | PhasedLoader
 
     def __init__(
         self,
@@ -146,14 +155,32 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
         rank: int = 0,
         world_size: int = 1,
         interpolation: Interpolation = "bilinear",
+        phases: Sequence[PhaseConfig] = (),
     ) -> None:
         with contextlib.redirect_stdout(io.StringIO()):  # torchreid prints its transforms
             super().__init__(name, height=height, width=width, use_gpu=device.type == "cuda")
         self._num_train_pids, self._num_train_cams = dataset.num_train_pids, dataset.num_train_cams
-        size = (height, width, interpolation)
-        store = _store(dataset.train, *size, "train", mapped).on(device)
-        sampler = IdentitySampler(store.pids, batch_size, num_instances, seed, rank, world_size)
-        self.train_loader = TrainLoader(store, sampler, augmentation, device, mixup)
+        pids = torch.tensor([item[1] for item in dataset.train])
+
+        def phase(part: PhaseConfig) -> Phase:
+            batch = part.batch_size or batch_size
+            sampler = IdentitySampler(pids, batch, num_instances, seed, rank, world_size)
+            padding = augmentation.padding if part.padding is None else part.padding
+
+            def store() -> ImageStore:
+                size = (part.height, part.width, interpolation)
+                return _store(dataset.train, *size, "train", mapped)
+
+            def loader() -> TrainLoader:
+                augment = replace(augmentation, padding=padding)
+                return TrainLoader(store().on(device), sampler, augment, device, mixup)
+
+            if mapped and phases:  # written now, while the other processes wait
+                store()
+            return Phase(part.epochs, len(sampler), loader)
+
+        *first, last = (phase(part) for part in (*phases, PhaseConfig(1, height, width)))
+        self.train_loader = PhasedLoader(first, last) if first else last.open()
         self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
         self.test_loader = {
             name: build_test_loaders(

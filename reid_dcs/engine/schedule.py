@@ -1,6 +1,6 @@
 """Optimizers and learning rate schedules, built from torch's."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
@@ -33,7 +33,7 @@ def build_optimizer(
 
 
 def build_schedule(
-    optimizer: Optimizer, recipe: OptimizerConfig, epochs: int, steps: int
+    optimizer: Optimizer, recipe: OptimizerConfig, epochs: int, steps: int | Sequence[int]
 ) -> LRScheduler:
     """Linear warm-up from a hundredth of the rate, then cosine decay to zero or decay in steps.
 
@@ -41,14 +41,22 @@ def build_schedule(
         optimizer: its learning rate is scheduled.
         recipe: settings; ``warmup_epochs`` are cut to half of the run.
         epochs: number of epochs of the run.
-        steps: optimizer steps per epoch; the schedule is stepped after each.
+        steps: optimizer steps of every epoch, or a list of those of each epoch; the schedule is
+            stepped after each.
     """
-    total = epochs * steps
-    warmup = min(round(recipe.warmup_epochs * steps), total // 2)
+    each = [steps] * epochs if isinstance(steps, int) else steps
+
+    def steps_before(epoch: float) -> float:
+        """Steps from the beginning to a point in time; epochs after the last are like the last."""
+        whole = min(int(epoch), epochs - 1)
+        return sum(each[:whole]) + (epoch - whole) * each[whole]
+
+    total = sum(each)
+    warmup = min(round(steps_before(recipe.warmup_epochs)), total // 2)
     if recipe.schedule == "cosine":
         decay: LRScheduler = CosineAnnealingLR(optimizer, max(1, total - warmup))
     else:
-        milestones = [epoch * steps - warmup for epoch in recipe.milestones]
+        milestones = [int(steps_before(epoch)) - warmup for epoch in recipe.milestones]
         decay = MultiStepLR(optimizer, milestones, recipe.lr_decay)
     if not warmup:
         return decay

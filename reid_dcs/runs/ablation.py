@@ -10,6 +10,7 @@ from reid_dcs.config import TrainRun, compose, read_config, to_layer, upgraded
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json, written_whole
 from reid_dcs.models import build_model
+from reid_dcs.runs.build import check_phases
 
 Metrics = dict[str, Any]
 
@@ -84,6 +85,7 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
     shared = to_layer(config) | {"ablation": {}, "output_dir": str(output), "resume": "auto"}
     row_config = compose(type(config), shared, changes, {"seed": seed})
     build_model(row_config.model.name, num_classes=1, **row_config.model.options)
+    check_phases(row_config)
     return row_config
 
 

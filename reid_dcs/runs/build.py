@@ -24,8 +24,10 @@ from reid_dcs.engine import (
     read_last_checkpoint,
 )
 from reid_dcs.engine.reid import ReIDEngine
+from reid_dcs.errors import InputError
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
+from reid_dcs.models.initial import InitialWeights, load_initial, read_initial
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronized
 from reid_dcs.runtime.environment import command_line
@@ -41,17 +43,44 @@ class LoadedData(NamedTuple):
     manager: InMemoryDataManager
 
 
-def load_data(config: TrainRun, device: torch.device) -> LoadedData:
+def initial_weights(config: TrainRun) -> InitialWeights | None:
+    """Read the weights of ``train.init``; None if it is empty.
+
+    Raises:
+        InputError: missing or damaged weights.
+    """
+    if not config.train.init:
+        return None
+    weights, pixels = read_initial(config.train.init), training_preprocessing(config)
+    trained = weights.card.preprocessing if weights.card else pixels
+    if (trained.mean, trained.std) != (pixels.mean, pixels.std):
+        print(
+            f"warning: {weights.source} was trained with mean {trained.mean} and std "
+            f"{trained.std}; this run normalizes by {pixels.mean} and {pixels.std}",
+            file=sys.stderr,
+        )
+    return weights
+
+
+def load_data(
+    config: TrainRun, device: torch.device, initial: InitialWeights | None = None
+) -> LoadedData:
     """Load and decode the data set of ``config.data``, once for all phases of a run.
+
+    Args:
+        initial: weights that the run starts from, to be checked.
 
     Raises:
         InputError: invalid data set, images, or model; the model's name, options and file of
             weights are checked before any image is read.
     """
     find_dataset(config.data.name, config.data.options)
+    check_phases(config)
     with torch.device("meta"):
-        build_model(config.model.name, num_classes=1, **config.model.options)
-    if isinstance(config.model.pretrained, str):
+        model = build_model(config.model.name, num_classes=1, **config.model.options)
+    if initial:
+        load_initial(model, initial, config.model.name, config.model.options)
+    if isinstance(config.model.pretrained, str) and not config.train.init:
         find_weights(config.model.pretrained)
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
@@ -69,14 +98,37 @@ def seeded(seed: int) -> Iterator[None]:
         torch.manual_seed(seed + distributed.rank())
 
 
-def build_network(config: TrainRun, num_classes: int, device: torch.device) -> nn.Module:
-    """Build the network of ``config.model`` on a device, ``channels_last``."""
-    model = build_model(
-        config.model.name,
-        num_classes,
-        pretrained=config.model.pretrained,
-        **config.model.options,
-    )
+def check_phases(config: TrainRun) -> None:
+    """Check that the phases of ``data.phases`` leave some epochs for the size of the evaluation.
+
+    Raises:
+        InputError: they do not.
+    """
+    data, first = config.data, sum(phase.epochs for phase in config.data.phases)
+    if data.phases and first >= config.train.epochs:
+        raise InputError(
+            f"data.phases takes {first} epochs, which leaves none of train.epochs="
+            f"{config.train.epochs} at {data.height}x{data.width}: raise train.epochs"
+        )
+
+
+def build_network(
+    config: TrainRun,
+    num_classes: int,
+    device: torch.device,
+    initial: InitialWeights | None = None,
+) -> nn.Module:
+    """Build the network of ``config.model`` on a device, ``channels_last``.
+
+    Args:
+        initial: weights to load and to print a line about. With ``train.init``, ImageNet weights
+            are not loaded, whether ``initial`` is given or the run is resumed.
+    """
+    name, options = config.model.name, config.model.options
+    pretrained = False if config.train.init else config.model.pretrained
+    model = build_model(name, num_classes, pretrained=pretrained, **options)
+    if initial:
+        print(load_initial(model, initial, name, options), flush=True)
     return to_device(config, model, device)
 
 
@@ -115,6 +167,7 @@ def build_manager(
         rank=distributed.rank(),
         world_size=distributed.world_size(),
         interpolation=preprocessing.interpolation,
+        phases=data.phases,
     )
 
 
@@ -166,7 +219,8 @@ def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManage
     recipe = config.train
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = build_optimizer(trained, recipe)
-    steps = -(-len(manager.train_loader) // recipe.accumulate)  # per epoch, rounded up
+    batches = manager.train_loader.epoch_lengths(recipe.epochs)
+    steps = [-(-number // recipe.accumulate) for number in batches]  # rounded up
     return ReIDEngine(
         manager,
         model,
@@ -240,6 +294,14 @@ def check_resumable(content: dict[str, Any], config: TrainRun, source: Path) -> 
     options = options_to_write(config.model.name, config.model.options)
     now = now | {"model": now["model"] | {"options": options}}
     check_same_run(content | {"config": stored}, now, distributed.world_size(), source)
+
+
+def announce_phases(config: TrainRun) -> None:
+    """Print the input sizes of a training, if they change."""
+    data = config.data
+    sizes = [f"{phase.height}x{phase.width} for {phase.epochs} epochs" for phase in data.phases]
+    if sizes:
+        print(f"training at {', '.join(sizes)}, then {data.height}x{data.width}", flush=True)
 
 
 def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torch.device) -> None:

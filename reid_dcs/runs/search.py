@@ -17,6 +17,7 @@ from reid_dcs.files import write_json
 from reid_dcs.models import build_model
 from reid_dcs.models.architecture import Architecture
 from reid_dcs.models.complexity import complexity
+from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.build import (
     LoadedData,
@@ -26,6 +27,7 @@ from reid_dcs.runs.build import (
     build_network,
     checkpoint_to_resume,
     engine_options,
+    initial_weights,
     load_data,
     seeded,
     to_device,
@@ -48,7 +50,7 @@ from reid_dcs.search import (
 from reid_dcs.search.engine import SearchEngine
 from reid_dcs.search.prune import compare
 from reid_dcs.search.supergraph import is_space
-from reid_dcs.search.transfer import load_search_result
+from reid_dcs.search.transfer import load_search_result, training_weights
 from reid_dcs.visual.curves import draw_curves
 
 
@@ -108,6 +110,7 @@ class SearchResult(NamedTuple):
 
 def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     """Search and train on one decoded data set; return the content of ``metrics.json``."""
+    check_searchable(config)
     output, folder = Path(config.output_dir), Path(config.output_dir, "search")
     resumed = checkpoint_to_resume(config, folder)
     searching = {"windows", "starts", "logits"}
@@ -117,11 +120,12 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
             "checkpoint.pt of a search job, or use resume=auto"
         )
     finished = resumed is not None and resumed["epoch"] == config.search.epochs
-    data = load_data(config, device)
+    initial = None if resumed else initial_weights(config)
+    data = load_data(config, device, initial)
 
     # Phase 1: search, in search/
     with seeded(config.seed):
-        searched = build_searched(config, data.manager.num_train_pids, device)
+        searched = build_searched(config, data.manager.num_train_pids, device, initial)
     engine = None if finished else build_search_engine(config, searched, data)
     open_output(output, fresh=not finished)
     write_settings(output, config, device)
@@ -142,8 +146,13 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     training = training_config(config, result)
     auto = replace(training, resume="auto")  # resume=FILE is the search's
     resumed = checkpoint_to_resume(auto, output) if finished else None
+    begins_anew = training_weights(searched, config.search.retrain) == "rebuild" and not resumed
+    if begins_anew and initial is None:  # the search was resumed
+        initial = initial_weights(config)
     with seeded(config.seed):
-        model = build_network(training, data.manager.num_train_pids, device)
+        model = build_network(
+            training, data.manager.num_train_pids, device, initial if begins_anew else None
+        )
     load_search_result(model, result.state, config.search.retrain)
     engine = build_engine(training, model, data.manager)
     if resumed:
@@ -155,10 +164,30 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     return metrics
 
 
-def build_searched(config: SearchRun, num_classes: int, device: torch.device) -> nn.Module:
+def check_searchable(config: SearchRun) -> None:
+    """Check that the settings of a training are ones that a search can follow.
+
+    Raises:
+        InputError: initial weights for a supergraph, or several input sizes.
+    """
+    if config.train.init and is_space(config.model.name):
+        raise InputError("train.init: a backbone search starts from scratch: leave it out")
+    if config.data.phases:
+        raise InputError(
+            "data.phases: a search has one input size: leave it out, or train the result of the "
+            "search with train.init=OUTPUT_DIR/checkpoint.pt"
+        )
+
+
+def build_searched(
+    config: SearchRun,
+    num_classes: int,
+    device: torch.device,
+    initial: InitialWeights | None = None,
+) -> nn.Module:
     """Build the network to search: the supergraph of a search space, or the network itself."""
     if not is_space(config.model.name):
-        return build_network(config, num_classes, device)
+        return build_network(config, num_classes, device, initial)
     if config.model.pretrained:
         raise InputError(
             "model.pretrained: a backbone search starts from scratch; set model.pretrained=false"

@@ -12,9 +12,11 @@ from reid_dcs.files import write_json
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.build import (
     announce,
+    announce_phases,
     build_engine,
     build_network,
     checkpoint_to_resume,
+    initial_weights,
     load_data,
     seeded,
 )
@@ -51,15 +53,17 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
     """Train and evaluate on a device; return the content of ``metrics.json``."""
     output = Path(config.output_dir)
     resumed = checkpoint_to_resume(config, output)
-    dataset, manager = load_data(config, device)
+    initial = None if resumed else initial_weights(config)
+    dataset, manager = load_data(config, device, initial)
     with seeded(config.seed):
-        model = build_network(config, manager.num_train_pids, device)
+        model = build_network(config, manager.num_train_pids, device, initial)
     engine = build_engine(config, model, manager)
     if resumed:
         engine.load_state_dict(resumed)
     open_output(output, fresh=resumed is None)
     write_settings(output, config, device)
     announce(config, dataset, model, device)
+    announce_phases(config)
     return fit(config, engine, dataset, output)
 
 

@@ -10,6 +10,18 @@ from reid_dcs.search.parameters import search_parameters, searchable
 FROZEN_LOGIT = 1e4  # large enough that Gumbel noise never changes the argmax
 
 
+def training_weights(model: nn.Module, retrain: str) -> str:
+    """The setting ``search.retrain``, with the meaning of ``auto`` for a network.
+
+    ``auto`` is ``rebuild`` if all windows are shared by all positions, else ``warm_frozen``:
+    windows that are computed from features mean nothing to other features.
+    """
+    if retrain != "auto":
+        return retrain
+    shared = all(isinstance(module, SharedWindowAttention) for module in searchable(model))
+    return "rebuild" if shared else "warm_frozen"
+
+
 @torch.no_grad()
 def load_search_result(model: nn.Module, found: dict[str, Tensor], retrain: str) -> None:
     """Initialize a network from the result of a search.
@@ -18,15 +30,11 @@ def load_search_result(model: nn.Module, found: dict[str, Tensor], retrain: str)
         model: newly built network.
         found: state dict of the searched network.
         retrain: ``rebuild`` loads only the windows and freezes them; ``warm_frozen`` also loads the
-            weights; ``warm_joint`` also trains the windows. ``auto`` is ``rebuild`` if all windows
-            are shared by all positions, else ``warm_frozen``: windows that are computed from
-            features mean nothing to other features.
+            weights; ``warm_joint`` also trains the windows; ``auto``: :func:`training_weights`.
     """
     _, windows, logits = search_parameters(model)
     searched = {id(parameter) for parameter in windows + logits}
-    if retrain == "auto":
-        shared = all(isinstance(module, SharedWindowAttention) for module in searchable(model))
-        retrain = "rebuild" if shared else "warm_frozen"
+    retrain = training_weights(model, retrain)
     if retrain == "rebuild":
         names = [name for name, parameter in model.named_parameters() if id(parameter) in searched]
         found = {name: found[name] for name in names}

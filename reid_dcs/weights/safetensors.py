@@ -93,7 +93,7 @@ def _to_float(tensor: Tensor) -> Tensor:
 
 
 def _without_local_keys(config: Mapping[str, Any]) -> dict[str, Any]:
-    """The configuration without local paths; a path of ImageNet weights is cut to its name."""
+    """The configuration without local paths; those of initial weights are cut to their names."""
     kept = {}
     for section, settings in config.items():
         if isinstance(settings, Mapping):
@@ -101,7 +101,8 @@ def _without_local_keys(config: Mapping[str, Any]) -> dict[str, Any]:
             kept[section] = {key: value for key, value in settings.items() if key not in local}
         elif section not in LOCAL_KEYS[""]:
             kept[section] = settings
-    model = kept.get("model")
-    if isinstance(model, dict) and isinstance(model.get("pretrained"), str):
-        model["pretrained"] = Path(model["pretrained"]).name
+    for section, key in (("model", "pretrained"), ("train", "init")):
+        settings = kept.get(section)
+        if isinstance(settings, dict) and isinstance(settings.get(key), str):
+            settings[key] = Path(settings[key]).name
     return kept

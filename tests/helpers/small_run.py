@@ -24,13 +24,13 @@ RECIPE = TrainConfig(epochs=3, warmup_epochs=1, accumulate=2, ema=0.9, clip_norm
 class Network(nn.Module):
     """Of torchreid's contract, with a batch norm and with dropout, which draws random numbers."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_classes: int = IDENTITIES, **of_torchreid) -> None:
         super().__init__()
         self.trunk = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.BatchNorm2d(4), nn.ReLU())
         self.drop = nn.Dropout(0.2)
         self.neck = nn.BatchNorm1d(4)
         self.neck.bias.requires_grad_(False)
-        self.classifier = nn.Linear(4, IDENTITIES, bias=False)
+        self.classifier = nn.Linear(4, num_classes, bias=False)
 
     def forward(self, images):
         pooled = self.drop(self.trunk(images).mean((2, 3)))  # (B, 4)

@@ -31,6 +31,7 @@ def content():
     config |= {"output_dir": "/home/somebody/out"}
     config["data"]["root"] = "/home/somebody/data"
     config["model"]["pretrained"] = "/home/somebody/imagenet.pth"
+    config["train"]["init"] = "/home/somebody/people.pt"
     return {
         "format": 2,
         **CARD.to_dict(),
@@ -65,7 +66,9 @@ def test_it_is_half_as_large_and_names_no_folder(content, tmp_path):
     whole = sum(t.numel() * t.element_size() for t in content["state_dict"].values())
     assert path.stat().st_size < 0.55 * whole
     assert b"somebody" not in path.read_bytes()
-    assert read_weights(path)["config"]["model"]["pretrained"] == "imagenet.pth"
+    config = read_weights(path)["config"]
+    assert config["model"]["pretrained"] == "imagenet.pth"
+    assert config["train"]["init"] == "people.pt"
 
 
 def test_saving_twice_changes_nothing(content, tmp_path):
