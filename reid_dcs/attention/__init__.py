@@ -8,6 +8,7 @@ from reid_dcs.attention.affinity import channel_attention
 from reid_dcs.attention.block import WindowedAttention, WindowReport, Windows
 from reid_dcs.attention.query import windowed_query
 from reid_dcs.attention.report import attention_inputs, report_windows
+from reid_dcs.attention.substitution import SUBSTITUTIONS, substitute, substitutions
 from reid_dcs.attention.variants import (
     ATTENTIONS,
     DCS,
@@ -28,6 +29,7 @@ __all__ = [
     "DCSSW",
     "GSA",
     "SA",
+    "SUBSTITUTIONS",
     "WindowReport",
     "WindowedAttention",
     "Windows",
@@ -36,5 +38,7 @@ __all__ = [
     "channel_attention",
     "report_windows",
     "squash_window",
+    "substitute",
+    "substitutions",
     "windowed_query",
 ]

@@ -238,10 +238,14 @@ def write_windows(config: SearchRun, model: nn.Module, store: ImageStore, output
         **compare(model, smaller, next(images())),
     }
     write_json(output / "windows.json", content)
-    print("\nblock                   channels   start  length  selected")
+    print("\nblock                   channels   start  length  selected  saturated")
     for name, block in blocks.items():
         start, length, selected = (block[key]["mean"] for key in ("start", "length", "selected"))
-        print(f"{name:22}  {block['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}")
+        saturated = block["saturated"]["selected"]
+        print(
+            f"{name:22}  {block['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}  "
+            f"{saturated:9.1%}"
+        )
     print(
         f"affinity products: {macs / 1e6:.2f} M multiply-adds per image, {pruned_macs / 1e6:.2f} M "
         f"without channels that no window selects; features differ by {content['difference']:.0e}"
