@@ -97,7 +97,7 @@ def worth(evaluation: Evaluation) -> Section | None:
     titles = {"as_trained": "as trained"} | SUBSTITUTIONS
     columns = [Column("windows")]
     for name in ("mAP", "rank-1", "mINP"):
-        columns += [Column(name, ".2f"), Column(f"{name}: difference", "+z.2f")]
+        columns += [Column(name, ".2f"), Column("Δ", "+z.2f")]
     reference, rows = evaluation.worth["as_trained"], []
     for row, metrics in evaluation.worth.items():
         cells: list[str | float | None] = [titles[row]]
@@ -106,8 +106,8 @@ def worth(evaluation: Evaluation) -> Section | None:
             cells += [100 * metrics[name], None if row == "as_trained" else change]
         rows.append(cells)
     caption = (
-        "The same network and images with its windows replaced, in per cent, and the difference "
-        f"from the network as trained, in points; seed {evaluation.config.seed}."
+        "The same network and images with the windows replaced, in per cent. Δ is the difference "
+        f"from the network as trained, in points. Seed {evaluation.config.seed}."
     )
     reading = (
         "A row that is as good as the network as trained shows that the results do not depend on "
