@@ -1,5 +1,6 @@
 """Atomic file writes."""
 
+import errno
 import json
 import os
 import tempfile
@@ -36,6 +37,21 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
         if isinstance(error, OSError):
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         raise
+
+
+def check_writable(path: Path) -> None:
+    """Check that :func:`written_whole` could write ``path``, before the work that it shall hold.
+
+    Raises:
+        InputError: ``path`` is a folder, or no file can be created in its folder.
+    """
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:

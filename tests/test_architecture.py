@@ -64,7 +64,7 @@ ATTENTION = sorted((PACKAGE / "attention").glob("*.py"))
 @pytest.mark.parametrize("path", ATTENTION, ids=lambda path: path.name)
 def test_attention_imports_torch_alone(path):
     allowed = {"torch", "reid_dcs"}
-    standard = {"collections", "contextlib", "dataclasses", "functools", "math", "typing"}
+    standard = {"collections", "contextlib", "copy", "dataclasses", "functools", "math", "typing"}
     assert {name.split(".")[0] for name in imported(path)} <= allowed | standard
     assert all(room(name) == "attention" for name in ours(path))
 

@@ -3,7 +3,7 @@
 import pytest
 
 from reid_dcs import InputError
-from reid_dcs.files import written_whole
+from reid_dcs.files import check_writable, written_whole
 
 
 def test_a_crash_keeps_the_previous_file_and_leaves_no_other(tmp_path):
@@ -35,3 +35,14 @@ def test_a_full_disk_is_a_one_line_error(tmp_path):
 def test_a_missing_folder_is_a_one_line_error(tmp_path):
     with pytest.raises(InputError, match="cannot write"), written_whole(tmp_path / "no/file"):
         pass
+
+
+def test_a_file_that_could_not_be_written_is_told_before(tmp_path):
+    check_writable(tmp_path / "new")
+    for path, reason in {
+        tmp_path: "Is a directory",
+        tmp_path / "no/file": "No such file or directory",
+    }.items():
+        with pytest.raises(InputError, match=f"cannot write {path}: {reason}"):
+            check_writable(path)
+    assert list(tmp_path.iterdir()) == []

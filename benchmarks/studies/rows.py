@@ -59,7 +59,7 @@ class RunFolder(NamedTuple):
     def lost_with_all(self) -> float:
         """What the mAP loses when all channels are selected."""
         rows = self.worth["rows"]
-        return rows["as_trained"]["mAP"] - rows["all"]["mAP"]
+        return rows["as_trained"]["mAP"] - rows["all_channels"]["mAP"]
 
 
 def read_run(folder: Path) -> RunFolder:

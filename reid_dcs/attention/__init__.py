@@ -10,6 +10,7 @@ from reid_dcs.attention.fixed import GSA, SA
 from reid_dcs.attention.learned import DCS, DCSSW, DCSDim, DCSPos
 from reid_dcs.attention.query import windowed_query
 from reid_dcs.attention.report import attention_inputs, report_windows
+from reid_dcs.attention.substitution import SUBSTITUTIONS, substitute, substitutions
 from reid_dcs.attention.variants import ATTENTIONS, build_attention
 from reid_dcs.attention.windows import squash_window
 
@@ -21,6 +22,7 @@ __all__ = [
     "DCSSW",
     "GSA",
     "SA",
+    "SUBSTITUTIONS",
     "WindowReport",
     "WindowedAttention",
     "Windows",
@@ -29,5 +31,7 @@ __all__ = [
     "channel_attention",
     "report_windows",
     "squash_window",
+    "substitute",
+    "substitutions",
     "windowed_query",
 ]

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from reid_dcs.config import (
@@ -125,6 +125,7 @@ class SettingsParser(Parser):
         switches: flags without a value, which set a setting to true.
         positional: positional arguments, as keyword arguments of ``add_argument``; if ``dest``
             names a setting, they set it.
+        options: flags that are not settings, with keyword arguments of ``add_argument``.
     """
 
     def __init__(
@@ -135,12 +136,15 @@ class SettingsParser(Parser):
         flags: Sequence[Flag] = (),
         switches: Sequence[Flag] = (),
         positional: Sequence[dict[str, Any]] = (),
+        options: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
         super().__init__(prog, description, epilog=_SETTINGS_HELP)
         self.kind = kind
         for argument in positional:
             self.add_argument(**argument)
         self.positional = [argument["dest"] for argument in positional]
+        options = options or {}
+        self.options = [self.add_argument(flag, **options[flag]).dest for flag in options]
         self.add_argument(
             "--config-file",
             metavar="FILE",
@@ -162,19 +166,23 @@ class SettingsParser(Parser):
         self.add_argument("overrides", nargs="*", metavar="key=value", help="any setting")
 
     def run(self, arguments: Sequence[str], action: Callable[..., object]) -> None:
-        """Parse the arguments and call ``action(layer, **positional)``.
+        """Parse the arguments and call ``action(layer, **others)``.
 
-        ``layer`` holds the settings, ``positional`` the positional arguments that are not settings.
+        ``layer`` holds the settings, ``others`` the arguments that are not settings.
         """
         given = vars(self.parse_intermixed_args(arguments))
-        positional = {key: given[key] for key in self.positional if not has_setting(self.kind, key)}
+        others = {
+            key: given[key]
+            for key in (*self.positional, *self.options)
+            if not has_setting(self.kind, key)
+        }
 
         def print_or_run() -> None:
             layer = self._layer(given)
             if given["settings"]:
                 print(to_yaml(compose(self.kind, layer)), end="")
             else:
-                action(layer, **positional)
+                action(layer, **others)
 
         self.call(print_or_run, given["debug"])
 

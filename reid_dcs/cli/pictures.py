@@ -1,9 +1,17 @@
 """The commands ``gradcam`` and ``channels``."""
 
+import contextlib
+import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
-from reid_dcs.cli.parsers import PictureParser, file_or_folder
+from reid_dcs.cli.parsers import PictureParser, SettingsParser, file_or_folder
+from reid_dcs.config import WorthRun
+from reid_dcs.config.layers import has_setting
+from reid_dcs.errors import InputError
+
+STDOUT = "-"  # in the place of a file
 
 
 def gradcam(arguments: Sequence[str]) -> None:
@@ -29,8 +37,12 @@ def gradcam(arguments: Sequence[str]) -> None:
 
 
 def channels(arguments: Sequence[str]) -> None:
+    if arguments[:1] == ["worth"]:
+        return worth(arguments[1:])
     parser = PictureParser(
-        "reid-dcs channels", "Affinities of query positions, or channel windows of all positions."
+        "reid-dcs channels",
+        "Affinities of query positions, or channel windows of all positions.\n"
+        "reid-dcs channels worth --help describes evaluations with other windows.",
     )
     parser.add_argument("what", choices=("affinity", "windows"))
     parser.add_argument(
@@ -49,6 +61,40 @@ def channels(arguments: Sequence[str]) -> None:
             compare.windows(**given)
         else:
             compare.affinity(**given, at=at or (), grid=grid or compare.GRID)
+
+    parser.run(arguments, action)
+
+
+def worth(arguments: Sequence[str]) -> None:
+    parser = SettingsParser(
+        "reid-dcs channels worth",
+        "Evaluate trained weights with their windows replaced: what is the selection worth?",
+        WorthRun,
+        flags=[("--weights", "eval.weights", "checkpoint, or name of the model zoo")],
+        options={
+            "--json": {
+                "dest": "file",
+                "nargs": "?",
+                "const": STDOUT,
+                "type": file_or_folder,
+                "metavar": "FILE",
+                "help": "write the result to FILE; without FILE print it instead of the table",
+            }
+        },
+    )
+
+    def action(layer: dict[str, Any], file: str | None) -> None:
+        from reid_dcs import runs
+
+        key, equals, _ = (file or "").partition("=")
+        if equals and has_setting(WorthRun, key):
+            raise InputError(f"--json takes a file, not {file}: put key=value before --json")
+        if file != STDOUT:
+            runs.worth(layer, file)
+            return
+        with contextlib.redirect_stdout(sys.stderr):
+            found = runs.worth(layer)
+        print(json.dumps(found, indent=2))
 
     parser.run(arguments, action)
 

@@ -21,6 +21,7 @@ from reid_dcs.config.settings import (
     SearchRun,
     TrainConfig,
     TrainRun,
+    WorthRun,
 )
 
 __all__ = [
@@ -34,6 +35,7 @@ __all__ = [
     "SearchRun",
     "TrainConfig",
     "TrainRun",
+    "WorthRun",
     "as_layer",
     "compose",
     "merge_layers",

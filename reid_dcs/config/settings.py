@@ -196,22 +196,29 @@ class TrainEvalConfig(EvalConfig):
 
 
 @dataclass
-class FullEvalConfig(EvalConfig):
-    """The evaluation of trained weights."""
+class ProtocolConfig(EvalConfig):
+    """The weights to evaluate, and the protocol."""
 
     weights: str = _path("")  # checkpoint, or a name of the model zoo
     flip: bool = False  # average the features of an image and its mirror image
     precision: Precision = "float32"
-    keep_features: bool = True  # cache features in output_dir, or beside the weights
     average_precision: Literal["rectangle", "trapezoid"] = "rectangle"  # trapezoid: Market-1501's
     single_shot: bool = False  # CUHK03's classic CMC: one random gallery image per identity
     rerank: bool = False  # k-reciprocal re-ranking; not comparable with single-query results
     k1: int = _number(20, at_least=1)  # neighbors in re-ranking
     k2: int = _number(6, at_least=1)  # neighbors for query expansion in re-ranking
     rerank_weight: float = _probability(0.3)  # of the original distance in re-ranking
+
+
+@dataclass
+class FullEvalConfig(ProtocolConfig):
+    """The evaluation of trained weights, and what it writes."""
+
+    keep_features: bool = True  # cache features in output_dir, or beside the weights
     ranks: int = _number(0, at_least=0)  # length of the ranked lists in ranks.png; 0: no picture
     rank_queries: Literal["random", "worst", "best"] = "random"  # queries in ranks.png, by AP
     report: bool = False  # write report.html
+    worth: bool = False  # in the report: evaluations with other windows (docs/visual.md)
 
 
 @dataclass
@@ -253,6 +260,13 @@ class EvaluateRun(Run):
 
 
 @dataclass
+class WorthRun(Run):
+    """Settings of ``channels worth``, which are among those of ``eval``."""
+
+    eval: ProtocolConfig = field(default_factory=ProtocolConfig)
+
+
+@dataclass
 class PrepareData:
     """Settings of ``data``."""
 
@@ -263,6 +277,7 @@ SETTINGS: dict[str, type] = {
     "train": TrainRun,
     "search": SearchRun,
     "eval": EvaluateRun,
+    "channels worth": WorthRun,
     "data": PrepareData,
 }
 """The settings class of each command."""

@@ -25,6 +25,7 @@ def report_evaluation(evaluation: Evaluation, output: Path) -> None:
         query_sections.ranked_lists(evaluation, "best"),
         query_sections.similarity(evaluation),
         query_sections.channels(evaluation),
+        metric_sections.worth(evaluation),
         metric_sections.cost(evaluation),
         metric_sections.reproducibility(evaluation),
     ]

@@ -30,6 +30,7 @@ class Evaluation:
         metrics: contents of ``metrics.json``.
         history: training history, one entry per epoch; empty where the weights have none.
         ranking, distances, labels: results for all queries.
+        worth: metrics with other windows, by name (runs/worth.py); None if not measured.
     """
 
     config: EvaluateRun
@@ -41,6 +42,7 @@ class Evaluation:
     ranking: Ranking
     distances: Rows
     labels: Labels
+    worth: Mapping[str, Mapping[str, float]] | None = None
 
     @property
     def device(self) -> torch.device:

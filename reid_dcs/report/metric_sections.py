@@ -1,9 +1,10 @@
-"""Report sections with numbers: results, training, camera pairs, cost and reproducibility."""
+"""Report sections with numbers: results, training, cameras, worth, cost and reproducibility."""
 
 import shlex
 
 import torch
 
+from reid_dcs.attention import SUBSTITUTIONS
 from reid_dcs.config import to_yaml
 from reid_dcs.evaluation import camera_pairs
 from reid_dcs.models.complexity import complexity
@@ -87,6 +88,35 @@ def cameras(evaluation: Evaluation) -> Section | None:
     rows = [(query + 1, gallery + 1, *values) for query, gallery, *values in pairs]
     caption = "Queries of one camera against the gallery images of one other camera."
     return Section("Camera pairs", [Table(caption, columns, rows)])
+
+
+def worth(evaluation: Evaluation) -> Section | None:
+    """Metrics with the windows replaced; None if they were not measured."""
+    if not evaluation.worth:
+        return None
+    titles = {"as_trained": "as trained"} | SUBSTITUTIONS
+    columns = [Column("windows")]
+    for name in ("mAP", "rank-1", "mINP"):
+        columns += [Column(name, ".2f"), Column("Δ", "+z.2f")]
+    reference, rows = evaluation.worth["as_trained"], []
+    for row, metrics in evaluation.worth.items():
+        cells: list[str | float | None] = [titles[row]]
+        for name in ("mAP", "rank1", "mINP"):
+            change = 100 * (metrics[name] - reference[name])
+            cells += [100 * metrics[name], None if row == "as_trained" else change]
+        rows.append(cells)
+    caption = (
+        "The same network and images with the windows replaced, in per cent. Δ is the difference "
+        f"from the network as trained, in points. Seed {evaluation.config.seed}."
+    )
+    reading = (
+        "A row that is as good as the network as trained shows that the results do not depend on "
+        "what it replaces: on the selection of channels, on where windows are, or on the attention "
+        "as a whole."
+    )
+    return Section(
+        "What the windows are worth", [Paragraph(reading), Table(caption, columns, rows)]
+    )
 
 
 def cost(evaluation: Evaluation) -> Section:

@@ -1,7 +1,8 @@
 """Evaluate trained weights: extract features or read cached ones, rank, write the results."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,17 +16,7 @@ from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
 from reid_dcs.engine import CHECKPOINT
 from reid_dcs.errors import InputError
-from reid_dcs.evaluation import (
-    Features,
-    KReciprocal,
-    Labels,
-    Ranking,
-    SingleShot,
-    choose_queries,
-    extract_features,
-    rank_features,
-    ranked_list,
-)
+from reid_dcs.evaluation import Features, Labels, Ranking, choose_queries, ranked_list
 from reid_dcs.evaluation.distances import Rows
 from reid_dcs.evaluation.feature_cache import (
     features_file,
@@ -38,17 +29,24 @@ from reid_dcs.files import write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
 from reid_dcs.runs.build import announce, build_evaluation_loaders
 from reid_dcs.runs.output import metrics_of, open_output, table, write_settings
+from reid_dcs.runs.ranking import (
+    SPLITS,
+    Loaders,
+    extract_split,
+    feature_dtype,
+    rank_splits,
+    required_weights,
+)
+from reid_dcs.runs.worth import check_attention, worth_rows
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.distributed import gathered, is_main
-from reid_dcs.runtime.precision import Precision
 from reid_dcs.visual.cmc import draw_cmc
 from reid_dcs.visual.ranked_lists import draw_ranked_lists
 
-SPLITS = ("query", "gallery")
 LISTS = 8  # ranked lists in ranks.png
 
-Loaders = Callable[[], Mapping[str, Iterable[dict]]]
+BuildLoaders = Callable[[], Loaders]
 """Builds the loaders of both splits, which decodes the images; called if no features are cached."""
 
 
@@ -70,10 +68,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
         InputError: invalid setting, path or file.
     """
     given = as_layer(EvaluateRun, config)
-    source = given.get("eval", {}).get("weights")
-    if not source:
-        raise InputError("no weights given: pass --weights FILE, or a name of the model zoo")
-    weights = read_trained(source, given)
+    weights = read_trained(required_weights(given), given)
     with distributed.process_group(choose_device(weights.config.device)) as device:
         return run_evaluation(weights, bool(given.get("output_dir")), device)
 
@@ -83,28 +78,29 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
     for setting in ("ranks", "report"):
         if getattr(config.eval, setting) and not write:
             raise InputError(f"eval.{setting} needs an output folder: pass --output-dir DIR")
+    if config.eval.worth and not config.eval.report:
+        raise InputError(
+            "eval.worth is a section of the report: pass --report, or use reid-dcs channels worth"
+        )
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     model = load_trained(weights, device)
+    if config.eval.worth:
+        check_attention(weights, model)
     output = open_output(Path(config.output_dir), fresh=False) if write else None
     announce(config, dataset, model, device)
 
-    def loaders() -> Mapping[str, Iterable[dict]]:
+    @cache
+    def loaders() -> Loaders:
         return build_evaluation_loaders(config, dataset, device, card.preprocessing)
 
     features = query_and_gallery(weights, dataset, model, loaders, output or weights.path.parent)
-    ranked = rank_features(
-        features["query"],
-        features["gallery"],
-        config.eval.metric,
-        rule=config.eval.average_precision,
-        rerank=_reranking(config),
-        single_shot=SingleShot(seed=config.seed) if config.eval.single_shot else None,
-        device=device,
-    )
+    ranked = rank_splits(config, features, device)
+    result = ranked.ranking.summary()
+    rows = worth_rows(config, model, loaders(), device, result) if config.eval.worth else None
     trained_on = card.trained_on or None
     protocol = describe_protocol(config.eval, trained_on)
-    metrics = metrics_of(config, dataset, model, ranked.ranking.summary()) | protocol
+    metrics = metrics_of(config, dataset, model, result) | protocol
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():  # keep the configuration of a training
             write_settings(output, config, device)
@@ -115,7 +111,7 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
 
             history = weights.content.get("history", [])
             pixels = card.preprocessing
-            evaluation = Evaluation(config, pixels, dataset, model, metrics, history, *ranked)
+            evaluation = Evaluation(config, pixels, dataset, model, metrics, history, *ranked, rows)
             report_evaluation(evaluation, output)
     print("\n".join([*protocol_warnings(protocol, config.data.name), table(metrics)]))
     return metrics
@@ -125,7 +121,7 @@ def query_and_gallery(
     weights: TrainedWeights,
     dataset: ListedDataset,
     model: nn.Module,
-    loaders: Loaders,
+    loaders: BuildLoaders,
     folder: Path,
 ) -> dict[str, Features]:
     """Features of both splits, from the cache in ``folder`` or extracted and then cached there.
@@ -134,7 +130,7 @@ def query_and_gallery(
     Identities and cameras are always the data set's.
     """
     config = weights.config
-    dtype = Precision(config.eval.precision, next(model.parameters()).device).dtype
+    dtype = feature_dtype(config, model)
     fingerprints = {split: _fingerprint(weights, dataset, split, dtype) for split in SPLITS}
     files = {split: features_file(folder, config.data.name, split) for split in SPLITS}
     cached = {
@@ -146,9 +142,7 @@ def query_and_gallery(
         return found
     sources, features = loaders(), {}
     for split in SPLITS:
-        features[split] = extract_features(
-            model, sources[split], split, flip=config.eval.flip, dtype=dtype
-        )
+        features[split] = extract_split(config, model, sources[split], split)
         fingerprint = fingerprints[split]
         if fingerprint and is_main():
             names = [Path(item[0]).name for item in getattr(dataset, split)]
@@ -175,11 +169,6 @@ def draw_evaluation(
     ]
     queries, gallery = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
     draw_ranked_lists(lists, queries, gallery, output / "ranks.png")
-
-
-def _reranking(config: EvaluateRun) -> KReciprocal | None:
-    options = config.eval
-    return KReciprocal(options.k1, options.k2, options.rerank_weight) if options.rerank else None
 
 
 def _fingerprint(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reid_dcs.config import Layer, SearchRun, compose, to_layer
 from reid_dcs.data.augment import normalize
+from reid_dcs.data.manager import TrainLoader
 from reid_dcs.data.store import ImageStore
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
@@ -159,8 +160,10 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
         engine.load_state_dict(resumed)
     print("\ntraining", flush=True)
     metrics = fit(training, engine, data.dataset, output)
+    loader = data.manager.train_loader
+    assert isinstance(loader, TrainLoader)  # check_searchable refuses phases
     if distributed.is_main():
-        write_windows(config, model, data.manager.train_loader.store, output)
+        write_windows(config, model, loader.store, output)
     return metrics
 
 
@@ -282,10 +285,14 @@ def write_windows(config: SearchRun, model: nn.Module, store: ImageStore, output
         **compare(model, smaller, next(images())),
     }
     write_json(output / "windows.json", content)
-    print("\nblock                   channels   start  length  selected")
+    print("\nblock                   channels   start  length  selected  saturated")
     for name, block in blocks.items():
         start, length, selected = (block[key]["mean"] for key in ("start", "length", "selected"))
-        print(f"{name:22}  {block['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}")
+        saturated = block["saturated"]["selected"]
+        print(
+            f"{name:22}  {block['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}  "
+            f"{saturated:9.1%}"
+        )
     print(
         f"affinity products: {macs / 1e6:.2f} M multiply-adds per image, {pruned_macs / 1e6:.2f} M "
         f"without channels that no window selects; features differ by {content['difference']:.0e}"

@@ -18,6 +18,7 @@ from reid_dcs.attention.affinity import product_macs
 from reid_dcs.runtime.hooks import evaluating
 
 QUANTILES = (0.05, 0.5, 0.95)
+SATURATED = (0.05, 0.95)  # shares of the channels; a window outside selects nothing or everything
 
 
 class _Statistics:
@@ -31,7 +32,7 @@ class _Statistics:
     def add(self, block: WindowedAttention, x: Tensor) -> None:
         """Add the windows for an input x (B, C, H, W) of the block."""
         for name, value in block.report(x)._asdict().items():
-            self.values[name].append(value.flatten().float().cpu())
+            self.values[name].append(value.float().cpu())
         ones = torch.ones_like(x.flatten(2).mT)  # entries of A are not negative
         query = windowed_query(ones, *block.windows(x), mode=block.mode, union=block.union)
         self.reads += (query > 0).sum((0, 1)).cpu()
@@ -48,7 +49,10 @@ def describe_windows(network: nn.Module, batches: Iterable[Tensor]) -> dict[str,
     Returns:
         by name of the block: ``kind``, ``channels``; mean, standard deviation and quantiles of
         ``start`` and ``length`` (in channels) and of ``selected`` (fraction of the channels in the
-        union of a position's windows); ``read`` (channels that any position reads, as
+        union of a position's windows); ``saturated`` (fractions of the windows whose length, and
+        of the positions whose ``selected``, is outside of ``SATURATED``); ``variance`` of ``start``
+        and ``length``, in units of C, ``over_positions`` (mean over images) and ``over_images``
+        (mean over positions); ``read`` (channels that any position reads, as
         ``[first, last + 1]`` ranges); and the multiply-adds of the affinity products per image
         before and after pruning, ``macs`` and ``pruned_macs``.
     """
@@ -56,10 +60,17 @@ def describe_windows(network: nn.Module, batches: Iterable[Tensor]) -> dict[str,
     for name, (block, seen) in _watch(network, batches).items():
         channels = block.channels
         read = seen.reads.nonzero().flatten()
+        values = {key: torch.cat(parts) for key, parts in seen.values.items()}
+        start, length = values["start"] / channels, values["length"] / channels  # (B, N, M)
         found[name] = {
             "kind": type(block).__name__.lower(),
             "channels": channels,
-            **{key: _distribution(torch.cat(values)) for key, values in seen.values.items()},
+            **{key: _distribution(value.flatten()) for key, value in values.items()},
+            "saturated": {
+                "length": _share_saturated(length),
+                "selected": _share_saturated(values["selected"]),
+            },
+            "variance": {"start": _variances(start), "length": _variances(length)},
             "read": _ranges(read.tolist()),
             "macs": min(product_macs(seen.positions, channels, channels)),
             "pruned_macs": min(product_macs(seen.positions, len(read), channels)),
@@ -125,6 +136,18 @@ def _distribution(values: Tensor) -> dict[str, float]:
         f"q{round(100 * q):02}": float(ordered[round(q * (len(ordered) - 1))]) for q in QUANTILES
     }
     return {"mean": float(values.mean()), "std": float(values.std(correction=0)), **quantiles}
+
+
+def _share_saturated(shares: Tensor) -> float:
+    """Fraction of the numbers that are outside of ``SATURATED``."""
+    least, most = SATURATED
+    return float(((shares < least) | (shares > most)).float().mean())
+
+
+def _variances(values: Tensor) -> dict[str, float]:
+    """Variance of each window over the positions and over the images, from (B, N, M)."""
+    over = {"over_positions": 1, "over_images": 0}
+    return {key: float(values.var(dim, correction=0).mean()) for key, dim in over.items()}
 
 
 def _ranges(channels: list[int]) -> list[list[int]]:

@@ -11,13 +11,14 @@ from helpers.commands import assert_refused
 from PIL import Image
 
 from reid_dcs import build_model, runs
+from reid_dcs.attention import SUBSTITUTIONS
 from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.report.page import Column, Paragraph, Report, Section, Table, render
 
 HISTORY = [{"identity": 5.0, "triplet": 1.0, "accuracy": 0.1, "seconds": 1.0} for _ in range(3)]
 
 
-def evaluate(folder, root, attention, **content):
+def evaluate(folder, root, attention, worth=False, **content):
     """Evaluate an untrained network and return the path of its report."""
     torch.manual_seed(0)
     name = f"mobilenetv2_{attention}"
@@ -29,7 +30,7 @@ def evaluate(folder, root, attention, **content):
     }
     folder.mkdir()
     torch.save(checkpoint | content, folder / "weights.pt")
-    settings = {"weights": str(folder / "weights.pt"), "report": True}
+    settings = {"weights": str(folder / "weights.pt"), "report": True, "worth": worth}
     runs.evaluate(
         {"eval": settings, "data": {"root": str(root)}, "output_dir": str(folder), "device": "cpu"}
     )
@@ -38,7 +39,8 @@ def evaluate(folder, root, attention, **content):
 
 @pytest.fixture(scope="module")
 def page(tiny_root, tmp_path_factory):
-    return evaluate(tmp_path_factory.mktemp("report") / "dcs", tiny_root, "dcs", history=HISTORY)
+    folder = tmp_path_factory.mktemp("report") / "dcs"
+    return evaluate(folder, tiny_root, "dcs", worth=True, history=HISTORY)
 
 
 def headings(page):
@@ -55,6 +57,7 @@ def test_a_report_has_every_section(page):
         "Best queries",
         "Image similarity",
         "Selected channels",
+        "What the windows are worth",
         "Cost",
         "Reproducibility",
     ]
@@ -65,8 +68,26 @@ def test_a_report_has_every_section(page):
 
 def test_missing_history_and_attention_are_handled(tiny_root, tmp_path):
     page = evaluate(tmp_path / "base", tiny_root, "base")
-    assert "Training" not in headings(page)
+    assert not {"Training", "What the windows are worth"} & {*headings(page)}
     assert "the network has no attention" in page.read_text()
+
+
+def test_the_section_about_windows_has_the_rows_of_the_command(tiny_root, page):
+    section = page.read_text().split(">What the windows are worth</h2>")[1].split("<h2")[0]
+    rows = re.findall("<tr>(.*?)</tr>", section, re.DOTALL)[1:]
+    cells = [re.findall(">([^<>]+)</t[hd]>", row) for row in rows]
+    assert [row[0] for row in cells] == ["as trained", *SUBSTITUTIONS.values()]
+    found = runs.worth(
+        {"eval": {"weights": str(page.parent / "weights.pt")}, "data": {"root": str(tiny_root)}}
+    )["rows"]
+    trained = found["as_trained"]
+    for shown, metrics in zip(cells, found.values(), strict=True):
+        for place, name in enumerate(("mAP", "rank1", "mINP")):
+            value, change = shown[1 + 2 * place : 3 + 2 * place]
+            assert value == f"{100 * metrics[name]:.2f}"
+            difference = f"{100 * (metrics[name] - trained[name]):+z.2f}"
+            assert change == ("–" if metrics is trained else difference)
+    assert "A row that is as good as the network as trained" in section
 
 
 def test_the_page_is_self_contained_and_its_images_are_complete(page):

@@ -115,6 +115,9 @@ def test_a_job_leaves_its_windows(whole):
     assert json.loads((output / "metrics.json").read_text()) == metrics
     windows = json.loads((output / "windows.json").read_text())
     assert len(windows["blocks"]) == 4 and windows["images"] == 24
+    for block in windows["blocks"].values():
+        assert block["saturated"] == {"length": 0, "selected": 0}
+        assert block["variance"]["start"] == pytest.approx({"over_positions": 0, "over_images": 0})
     assert windows["pruned_macs"] < windows["macs"] and windows["difference"] < 1e-5
     assert windows["seconds"] > 0 and windows["pruned_seconds"] > 0
     search, trained = (

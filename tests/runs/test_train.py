@@ -117,7 +117,7 @@ def test_a_second_evaluation_uses_the_features_of_the_first(
     first = runs.evaluate(settings)
     assert len(list(tmp_path.glob("features-synthetic-*.npz"))) == 2  # beside the weights
     extracted = []
-    module = sys.modules["reid_dcs.runs.evaluate"]  # runs.evaluate is the function
+    module = sys.modules["reid_dcs.runs.ranking"]
     extract = module.extract_features
 
     def noted(model, loader, name, **how):

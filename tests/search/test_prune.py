@@ -1,10 +1,12 @@
 """Pruned networks give what the whole ones give; windows.json says what their windows are."""
 
+from statistics import fmean, pvariance
+
 import pytest
 import torch
 from torch import nn
 
-from reid_dcs.attention import build_attention, windowed_query
+from reid_dcs.attention import WindowedAttention, Windows, build_attention, windowed_query
 from reid_dcs.search import describe_windows, pruned
 from reid_dcs.search.prune import compare
 
@@ -66,6 +68,21 @@ def test_the_description_is_that_of_a_loop_over_positions(kind, mode):
         assert found[name]["mean"] == pytest.approx(values.mean().item(), rel=1e-5)
         assert found[name]["std"] == pytest.approx(values.std(correction=0).item(), abs=1e-4)
         assert values.min() <= found[name]["q05"] <= found[name]["q50"] <= found[name]["q95"]
+    shares = {name: values / CHANNELS for name, values in report._asdict().items()}
+    shares["selected"] = report.selected
+    for name in ("length", "selected"):
+        numbers = shares[name].flatten().tolist()
+        outside = [number for number in numbers if number < 0.05 or number > 0.95]
+        assert found["saturated"][name] == pytest.approx(len(outside) / len(numbers))
+    for name in ("start", "length"):
+        columns = shares[name].flatten(2).permute(2, 0, 1).tolist()  # (M, B, N)
+        expected = {
+            "over_positions": fmean(pvariance(image) for window in columns for image in window),
+            "over_images": fmean(
+                pvariance(position) for window in columns for position in zip(*window, strict=True)
+            ),
+        }
+        assert found["variance"][name] == pytest.approx(expected, rel=1e-4, abs=1e-9)
     tokens = all_images.flatten(2).mT
     windows = block.windows(all_images)
     read = set()
@@ -76,6 +93,46 @@ def test_the_description_is_that_of_a_loop_over_positions(kind, mode):
         if query.abs().sum() > 0:
             read.add(c)
     assert {c for first, last in found["read"] for c in range(first, last)} == read
+
+
+class GivenWindows(WindowedAttention):
+    """The first two channels of a position are the start and the length of its window."""
+
+    def windows(self, x, reach=None):
+        tokens = x.flatten(2).mT  # (B, N, C)
+        return Windows(tokens[..., :1], tokens[..., 1:2])
+
+
+def test_saturation_and_variance_of_windows_known_by_hand():
+    x = torch.zeros(2, CHANNELS, 2, 1)
+    x[0, :2, :, 0] = torch.tensor([[0.0, 1], [8, 16]]).T  # 3 % and half of the 32 channels
+    x[1, :2, :, 0] = torch.tensor([[0.0, 32], [16, 16]]).T  # all and half of them
+    found = describe_windows(nn.Sequential(GivenWindows(CHANNELS)).eval(), [x[:1], x[1:]])["0"]
+    assert found["saturated"] == {"length": 2 / 4, "selected": 2 / 4}
+
+    def two(a, b):
+        """The variance of two numbers."""
+        return (a - b) ** 2 / 4
+
+    assert found["variance"]["start"] == pytest.approx(
+        {
+            "over_positions": (two(0, 1 / 4) + two(0, 1 / 2)) / 2,
+            "over_images": (two(0, 0) + two(1 / 4, 1 / 2)) / 2,
+        }
+    )
+    assert found["variance"]["length"] == pytest.approx(
+        {
+            "over_positions": (two(1 / 32, 1 / 2) + two(1, 1 / 2)) / 2,
+            "over_images": (two(1 / 32, 1) + two(1 / 2, 1 / 2)) / 2,
+        }
+    )
+
+
+@pytest.mark.parametrize("kind", ["sa", "dcs_sw", "gsa"])
+def test_a_window_that_all_positions_share_has_no_variance(kind):
+    model, images = network(kind)
+    for variance in describe_windows(model, images)["0"]["variance"].values():
+        assert variance == pytest.approx({"over_positions": 0, "over_images": 0}, abs=1e-12)
 
 
 def test_multiply_adds_are_those_of_the_cheaper_order():
