@@ -2,6 +2,7 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
@@ -258,12 +259,12 @@ def _completed(group: type, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _escaped(value: Any) -> Any:
-    """Escape ``${``, which OmegaConf would interpolate."""
+    """Escape ``${``, which OmegaConf would interpolate, and the backslashes before it."""
     if isinstance(value, str):
-        return value.replace("${", "\\${")
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     if isinstance(value, Mapping):
         return {key: _escaped(below) for key, below in value.items()}
-    return value
+    return [_escaped(below) for below in value] if isinstance(value, list | tuple) else value
 
 
 _BOUNDS = {
