@@ -129,7 +129,9 @@ class _Interpreter:
                 self.stack = []
             case "TUPLE" | "LIST" | "FROZENSET":
                 items = self.pop_mark()
-                self.stack.append({"TUPLE": tuple, "LIST": list, "FROZENSET": _set}[name](items))
+                make: dict[str, Callable[[list[Any]], Any]]
+                make = {"TUPLE": tuple, "LIST": list, "FROZENSET": _set}
+                self.stack.append(make[name](items))
             case "DICT":
                 items = self.pop_mark()
                 self.stack.append(_set_items({}, items))
@@ -231,7 +233,7 @@ def _set(items: Any = ()) -> set[Any]:
 
 
 def _dictionary(*arguments: Any) -> dict[Any, Any]:
-    """``OrderedDict()``, ``Counter({...})``, ``defaultdict(list)``, ``OrderedDict([[k, v], ...])``"""
+    """``OrderedDict()`` or ``OrderedDict([[key, value], ...])``, ``Counter({...})``, and so on."""
     made: dict[Any, Any] = {}
     for argument in arguments:
         if isinstance(argument, dict):

@@ -96,7 +96,7 @@ def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
     for name in sorted(state):
         tensor = state[name]
         digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
-        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()
 
 

@@ -33,6 +33,9 @@ def read_torch_file(path: Path) -> Any:
             with zipfile.ZipFile(file) as archive:
                 return _from_archive(archive)
         file.seek(0)
+        if file.read(1) != b"\x80":  # of a pickle; do not read a large file of another kind
+            raise ValueError("no file of torch.save")
+        file.seek(0)
         return _from_old_format(io.BytesIO(file.read()))
 
 
