@@ -78,7 +78,5 @@ def to_uint8(numbers: np.ndarray) -> np.ndarray:
     if numbers.dtype == np.uint16 or (not is_float and high > 255):
         scale = 65_535.0
     if not 0 <= low <= high <= scale:  # False for NaN, too
-        raise ValueError(
-            f"the numbers of an image must be from 0 to {scale:g}, not {low} to {high}"
-        )
+        raise ValueError(f"an image must hold numbers from 0 to {scale:g}, not {low} to {high}")
     return np.rint(numbers.astype(np.float64) * (255 / scale)).astype(np.uint8)

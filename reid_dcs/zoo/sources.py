@@ -8,7 +8,7 @@ import inspect
 import shutil
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
@@ -83,7 +83,8 @@ def _from_drive(identifier: str, part: Path, size: int | None) -> None:
         _check_size(received, size)
 
     known = inspect.signature(gdown.download).parameters  # gdown before 6 has no such limits
-    limits = {k: v for k, v in {"progress": check, "timeout": TIMEOUT}.items() if k in known}
+    limits: dict[str, Any] = {"progress": check, "timeout": TIMEOUT}
+    limits = {name: limit for name, limit in limits.items() if name in known}
     try:
         gdown.download(f"https://drive.google.com/uc?id={identifier}", str(part), **limits)
     except Unavailable:
@@ -148,7 +149,9 @@ def _stream(url: str, part: Path, size: int | None, deadline: "_Deadline") -> No
                 bar.update(len(chunk))
                 if size is not None and file.tell() > size:
                     break  # longer than expected
-                _check_size(file.tell(), size)
+                if size is None and file.tell() > LARGEST:
+                    part.unlink()
+                    _check_size(file.tell(), size)
                 deadline.check()
     version.unlink(missing_ok=True)
 
@@ -204,7 +207,6 @@ def _save_version(version: Path, url: str, response: "Response") -> None:
 
 def _one_line(error: Exception) -> str:
     import requests
-
     from urllib3.exceptions import ReadTimeoutError
 
     if isinstance(error, requests.Timeout | ReadTimeoutError):

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from reid_dcs.data.datasets.cuhk03_raw import RAW_FILES, extract_images, check_mat, read_test_sets
+from reid_dcs.data.datasets.cuhk03_raw import RAW_FILES, check_mat, extract_images, read_test_sets
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Counts, Item, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
