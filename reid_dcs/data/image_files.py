@@ -5,6 +5,7 @@ name, and one of them starts Ghostscript.
 """
 
 import os
+import warnings
 from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
@@ -13,6 +14,8 @@ from reid_dcs.errors import InputError
 from reid_dcs.files import regular
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+# such images are refused below, with a reason
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 MAX_PIXELS = 50_000_000
 """Pixels of an image, if ``REID_DCS_MAX_PIXELS`` does not say another number; 150 MB in RGB."""
 

@@ -254,7 +254,7 @@ def _build(target: Any, state: Any) -> None:
     elif isinstance(target, _FloatType):
         if not isinstance(state, tuple) or len(state) < 8 or state[1] not in ("<", "="):
             raise ValueError("the state of a NumPy type is wrong")
-    elif not isinstance(target, dict | TensorView):
+    elif not isinstance(target, dict):
         raise ValueError("a state is set of what has none")
 
 
