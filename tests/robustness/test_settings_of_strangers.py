@@ -2,6 +2,7 @@
 
 import os
 import random
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,6 +70,23 @@ def test_a_variable_in_a_file_is_a_plain_text(tmp_path, monkeypatch):
     with pytest.raises(InputError) as caught:
         FeatureExtractor(path, device="cpu")
     assert "leaked" not in str(caught.value) and "${oc.env:SECRET}" in str(caught.value)
+
+
+@pytest.mark.parametrize("stored", ["the name", "the content"])
+def test_a_run_is_resumed_from_a_checkpoint_with_either(stored):
+    from reid_dcs.config import to_layer
+    from reid_dcs.runs.build import build_card, check_resumable
+
+    options = {"architecture": "synthetic_11m"}
+    config = compose(TrainRun, {"model": {"name": "fbnetv2_dcs", "options": options}})
+    model = build_card(config, 2).to_dict()["model"]
+    if stored == "the name":  # written before
+        model["options"] = model["options"] | options
+    content = {"config": to_layer(config), "rng": [0], "model": model}
+    check_resumable(content, config, Path("x.pt"))
+    other = compose(TrainRun, config, {"model": {"options": {"architecture": "synthetic_23m"}}})
+    with pytest.raises(InputError, match="architecture"):
+        check_resumable(content, other, Path("x.pt"))
 
 
 def test_weights_are_written_with_the_content_of_their_architecture():

@@ -120,8 +120,9 @@ def _new_listing(images: Path, protocol: Path, official: dict[str, Counts]) -> L
             for indices in index.values()
         )
     except Exception as error:  # loadmat raises many types of errors on damaged files
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{protocol} is not a split of CUHK03's new protocol: {error}; {_OBTAIN}"
+            f"{protocol} is not a split of CUHK03's new protocol: {reason}; {_OBTAIN}"
         ) from error
     existing = {path.name for path in images.iterdir()}
     missing = [str(images / names[i]) for i in sum(index.values(), []) if names[i] not in existing]

@@ -133,4 +133,5 @@ def _array(file: h5py.File, name: Any) -> np.ndarray:
 
 
 def _not_raw(raw: Path, error: Exception) -> InputError:
-    return InputError(f"{raw} is damaged or not CUHK03's raw file: {error}; obtain it again")
+    reason = " ".join(str(error).split())
+    return InputError(f"{raw} is damaged or not CUHK03's raw file: {reason}; obtain it again")
