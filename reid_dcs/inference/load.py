@@ -12,6 +12,7 @@ from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
+from reid_dcs.models.architecture import options_of_card
 from reid_dcs.weights import ModelCard, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
 
@@ -56,6 +57,8 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
             f"{source} was trained for the task {card.task!r}, not {TASK!r}: use other weights, "
             "or the command of that task"
         )
+    user_options = layer.get("model", {}).get("options", {})
+    card = replace(card, options=options_of_card(card.options, user_options, source))
     if named and named != card.model:
         raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
     config = compose(EvaluateRun, settings_of_card(card, layer), layer)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import write_json
+from reid_dcs.files import read_text, write_json
 from reid_dcs.models.space import Space
 
 PACKAGED = Path(__file__).with_name("found")
@@ -62,7 +62,7 @@ class Architecture:
         """
         where = source if isinstance(source, str | Path) else "the architecture"
         if isinstance(source, str | Path):
-            source = _read(Path(source))
+            source = read_architecture(source)
         if not isinstance(source, cls):
             source = cls._from_content(source, where)
         source._check(space, where)
@@ -115,15 +115,57 @@ def packaged_architectures() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.json"))
 
 
-def _read(path: Path) -> Any:
+NOT_OPTIONS = frozenset({"name", "num_classes", "loss", "pretrained", "use_gpu"})
+"""Arguments of ``build_model`` that are not options."""
+
+
+def options_of_card(
+    options: Mapping[str, Any], given: Mapping[str, Any], source: object
+) -> dict[str, Any]:
+    """The options of a file of weights that the user does not give, safe to build from.
+
+    The name of a packaged architecture becomes its content.
+
+    Args:
+        options: of the file's card.
+        given: the user's options, which replace those of the same name.
+        source: name of the file, for errors.
+
+    Raises:
+        InputError: an option names a file; files that a file of weights names are never opened.
+    """
+    kept = {key: value for key, value in options.items() if key not in given}
+    for key in sorted(NOT_OPTIONS & kept.keys()):
+        raise InputError(f"{source}: wrong model card: model.options.{key} is not an option")
+    architecture = kept.get("architecture")
+    if isinstance(architecture, str):
+        if architecture not in packaged_architectures():
+            raise InputError(
+                f"{source} names the file {architecture[:60]!r} as its architecture, and files "
+                "that weights name are not opened: pass model.options.architecture=FILE"
+            )
+        kept["architecture"] = read_architecture(PACKAGED / f"{architecture}.json")
+    return kept
+
+
+def read_architecture(source: str | Path) -> Any:
+    """The content of an architecture's file, not yet checked.
+
+    Args:
+        source: a JSON file, or the name of a packaged architecture.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    path = Path(source)
     if not path.exists() and str(path) in packaged_architectures():
         path = PACKAGED / f"{path}.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_text(path))
     except OSError as error:
         raise InputError(
             f"no architecture at {path.resolve()}: {error.strerror}; give a file, or one of "
             f"{', '.join(packaged_architectures())}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not an architecture: it is not JSON ({error})") from error
