@@ -10,6 +10,7 @@ from reid_dcs.config import TrainRun, compose, read_config, to_layer, upgraded
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json, written_whole
 from reid_dcs.models import build_model
+from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]
 
@@ -88,10 +89,11 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
 
 
 def _finished(config: TrainRun) -> Metrics | None:
-    """Metrics of a run that finished with these settings; None if there is none."""
+    """Metrics of a run that finished with these settings, on any machine; None if there is none."""
     output = Path(config.output_dir)
     if not (output / "metrics.json").exists() or not (output / "config.yaml").exists():
         return None
-    if upgraded(read_config(output / "config.yaml"), type(config)) != to_layer(config):
+    stored = upgraded(read_config(output / "config.yaml"), type(config))
+    if without_local_keys(stored) != without_local_keys(to_layer(config)):
         return None
     return json.loads((output / "metrics.json").read_text())

@@ -72,12 +72,12 @@ def search(config: Layer) -> dict[str, Any]:
     """
     config = compose(SearchRun, config)
     if config.ablation.rows:
-        return ablate(config, _search_or_train)
+        return ablate(config, search_or_train)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_search(config, device)
 
 
-def _search_or_train(config: SearchRun) -> dict[str, Any]:
+def search_or_train(config: SearchRun) -> dict[str, Any]:
     """Run a row of an ablation: search and train, or only train if there is nothing to search."""
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
