@@ -20,11 +20,13 @@ from reid_dcs.engine.progress import Progress, format_values
 from reid_dcs.engine.schedule import Optimization
 from reid_dcs.engine.task import Losses, Metrics, Task, TaskLosses
 from reid_dcs.runtime import distributed
+from reid_dcs.runtime.device import is_accelerator
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.runtime.randomness import random_state, set_random_state
 from reid_dcs.runtime.signals import Interrupted, Signals
 
 SAVE_SECONDS = 600  # interval of checkpoints within an epoch
+READ_EVERY = 10  # batches whose losses are read back at once from an accelerator
 
 
 class Trainer:
@@ -150,18 +152,16 @@ class Trainer:
             done, sums = 0, {}
         self.num_batches = len(loader)
         progress = Progress(self.epoch, self.max_epoch, self.num_batches, done, sums)
-        read_every = 10 if self.device.type == "cuda" else 1  # reading synchronizes with the device
-        pending: list[tuple[Losses, Any]] = []  # losses not read yet, and their batches
+        read_every = READ_EVERY if is_accelerator(self.device) else 1
         saved_at = time.monotonic()
         self.model.zero_grad(set_to_none=True)
         for self.batch_idx, batch in enumerate(progress.watch(loader), done):
             self.policy.begin_batch(self.epoch, self.batch_idx)
-            pending.append((self.forward_backward(batch), batch))
+            progress.add(self.forward_backward(batch), batch)
             last = self.batch_idx + 1 == self.num_batches
-            if not last and (len(pending) < read_every or not self._step_due):
+            if not last and (len(progress.unread) < read_every or not self._step_due):
                 continue
-            progress.add(pending)
-            pending.clear()
+            progress.read()
             save_due = self.signals.received or time.monotonic() - saved_at > SAVE_SECONDS
             if not last and distributed.any_rank(save_due):
                 self.batches_done, self.sums = self.batch_idx + 1, progress.sums

@@ -66,13 +66,11 @@ def load_initial(
         # old files lack the batch counters, which training does not use
         if "num_batches_tracked" in key or key.startswith(tuple(f"{block}." for block in new))
     }
-    device = next(model.parameters()).device
-    state = {key: value.to(device) for key, value in weights.state.items()}
-    load_exactly(model, as_built | state, weights.source, ignore="classifier")
+    load_exactly(model, as_built | weights.state, weights.source, ignore="classifier")
     if len(new) < len(_blocks(model)):
         _check_readings(model, weights, name, options)
     return "; ".join(
-        [_title(weights), *_new_classifier(current, state), *_new_blocks(new, options)]
+        [_title(weights), *_new_classifier(current, weights.state), *_new_blocks(new, options)]
     )
 
 

@@ -11,6 +11,7 @@ from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.models import build_model
 from reid_dcs.runs.build import check_phases
+from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]
 
@@ -90,10 +91,11 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
 
 
 def _finished(config: TrainRun) -> Metrics | None:
-    """Metrics of a run that finished with these settings; None if there is none."""
+    """Metrics of a run that finished with these settings, on any machine; None if there is none."""
     output = Path(config.output_dir)
     if not (output / "metrics.json").exists() or not (output / "config.yaml").exists():
         return None
-    if upgraded(read_config(output / "config.yaml"), type(config)) != to_layer(config):
+    stored = upgraded(read_config(output / "config.yaml"), type(config))
+    if without_local_keys(stored) != without_local_keys(to_layer(config)):
         return None
     return json.loads(read_text(output / "metrics.json"))

@@ -75,12 +75,12 @@ def search(config: Layer) -> dict[str, Any]:
     """
     config = compose(SearchRun, config)
     if config.ablation.rows:
-        return ablate(config, _search_or_train)
+        return ablate(config, search_or_train)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_search(config, device)
 
 
-def _search_or_train(config: SearchRun) -> dict[str, Any]:
+def search_or_train(config: SearchRun) -> dict[str, Any]:
     """Run a row of an ablation: search and train, or only train if there is nothing to search.
 
     A row that asks for warm weights (``search.retrain``) has both phases in any case, so that the

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
 
@@ -31,6 +31,18 @@ def choose_device(name: str) -> torch.device:
     if name == "cpu":
         _keep_freed_memory()
     return torch.device(name)
+
+
+def is_accelerator(device: torch.device) -> bool:
+    """Whether operations are queued on the device, so that reading a value waits for it."""
+    return device.type != "cpu"
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device; from the CPU to a GPU without waiting, through pinned memory."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=is_accelerator(device))
 
 
 def device_name(device: torch.device) -> str:
