@@ -28,6 +28,7 @@ from reid_dcs.errors import InputError
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 from reid_dcs.models.initial import InitialWeights, load_initial, read_initial
+from reid_dcs.runs.output import check_outside_data, is_in
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronized
 from reid_dcs.runtime.environment import command_line
@@ -71,8 +72,8 @@ def load_data(
         initial: weights that the run starts from, to be checked.
 
     Raises:
-        InputError: invalid data set, images, or model; the model's name, options and file of
-            weights are checked before any image is read.
+        InputError: invalid data set, images, or model, or an output folder inside the data set;
+            the model's name, options and file of weights are checked before any image is read.
     """
     find_dataset(config.data.name, config.data.options)
     check_phases(config)
@@ -84,6 +85,7 @@ def load_data(
         find_weights(config.model.pretrained)
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+    check_outside_data(config.output_dir, config.data, dataset)
     # rank 0 writes a mapped store, the other processes read it
     with distributed.main_first() if config.data.mapped else nullcontext():
         return LoadedData(dataset, build_manager(config, dataset, device))
@@ -275,6 +277,11 @@ def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | Non
     if content:
         check_resumable(content, config, source)
     return content
+
+
+def continues_in(config: TrainRun, folder: Path, resumed: object) -> bool:
+    """Whether a run continues from a checkpoint in its output folder, not from one elsewhere."""
+    return bool(resumed) and (config.resume == "auto" or is_in(config.resume, folder))
 
 
 def check_resumable(content: dict[str, Any], config: TrainRun, source: Path) -> None:
