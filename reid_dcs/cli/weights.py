@@ -26,7 +26,7 @@ def zoo(arguments: Sequence[str]) -> None:
     if (given.action == "download") != (given.name is not None):
         parser.error("download takes one NAME, list and verify take none")
     action = {"list": _list, "download": _download, "verify": _verify}[given.action]
-    parser.call(lambda: action(given), given.debug)
+    action(given)
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -96,7 +96,7 @@ def export(arguments: Sequence[str]) -> None:
     )
     parser.add_debug()
     given = parser.parse_args(arguments)
-    parser.call(lambda: _export(given), given.debug)
+    _export(given)
 
 
 def _export(given: argparse.Namespace) -> None:
