@@ -1,7 +1,6 @@
 """Command line parsers: flags, settings and errors of one line."""
 
 import argparse
-import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -13,7 +12,7 @@ from reid_dcs.config import (
     read_config,
     to_yaml,
 )
-from reid_dcs.config.layers import has_setting
+from reid_dcs.config.layers import checked_path, has_setting
 
 Flag = tuple[str, str, str]
 """A flag, the setting it sets, and its help text."""
@@ -29,7 +28,10 @@ _SETTINGS_HELP = """\
 Later settings override earlier ones: the defaults, each --config-file, the flags, each key=value.
 --settings prints all of them; reid_dcs/config/settings.py describes each."""
 
-file_or_folder = os.path.expanduser  # argparse type of a path: shells do not expand --root=~/x
+
+def file_or_folder(text: str) -> str:
+    """Argparse type of a path: expands ``~``, which shells do not in ``--root=~/x``."""
+    return checked_path(text, "path")
 
 
 class Parser(argparse.ArgumentParser):

@@ -17,6 +17,7 @@ from reid_dcs.runtime.signals import Interrupted
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _IMPORT = "<frozen importlib._bootstrap>"
 _RETRY_SECONDS = 0.05
+_LONGEST = 2000  # characters of an error
 
 
 @contextlib.contextmanager
@@ -84,7 +85,8 @@ def _rank() -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
 
 
 # --- signals -------------------------------------------------------------------------------------
