@@ -226,7 +226,7 @@ class Run:
     """Settings that training, search and evaluation share."""
 
     seed: int = _number(1, **_SEEDS)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 (the second GPU) or mps
     output_dir: str = _path("")  # empty: outputs/<data.name>/<model.name>
     model: ModelConfig = field(default_factory=ModelConfig)
     data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)

@@ -26,6 +26,18 @@ from reid_dcs.weights import read_weights
 
 CHECKPOINT, PREVIOUS, BEST = "checkpoint.pt", "previous.pt", "best.pt"
 FORMAT = 2
+_PARTS: dict[str, type] = {
+    "optimizer": Mapping,
+    "scheduler": Mapping,
+    "scaler": Mapping,
+    "rng": list,
+    "epoch": int,
+    "batch": int,
+    "sums": Mapping,
+    "history": list,
+    "best": Mapping,
+}
+"""The parts of a checkpoint besides its weights and its description, and their types."""
 
 # Settings that may differ when a run is resumed: where and how it runs, not what it computes.
 _FREE = ("resume", "output_dir", "device", "data.root", "data.mapped", "eval", "train.compile")
@@ -76,13 +88,16 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that a run can be resumed from.
 
     Raises:
-        InputError: the file is missing or damaged, or holds only weights.
+        InputError: the file is missing or damaged, or lacks a part.
     """
     content = read_weights(path)
     if content.get("format") != FORMAT:
         raise InputError(
             f"{path} cannot be resumed: it holds only weights, or an incompatible version wrote it"
         )
+    wrong = [key for key, kind in _PARTS.items() if not isinstance(content.get(key), kind)]
+    if wrong:
+        raise InputError(f"{path} cannot be resumed: {', '.join(wrong)} is missing or damaged")
     return content
 
 

@@ -40,7 +40,7 @@ class FeatureExtractor:
         flip: average the features of each image and its mirror image.
         precision: ``float32``, ``bfloat16``, ``float16``, or ``auto``, the lowest that the device
             supports in hardware.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Attributes:
         model: the network, in evaluation mode.

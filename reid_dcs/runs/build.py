@@ -275,8 +275,34 @@ def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | Non
         source = Path(config.resume)
         content = read_checkpoint(source)
     if content:
-        check_resumable(content, config, source)
+        with _readable(source):
+            check_resumable(content, config, source)
     return content
+
+
+def restore(engine: ReIDEngine, content: dict[str, Any], source: object) -> None:
+    """Let an engine continue from a checkpoint.
+
+    Raises:
+        InputError: a part of the checkpoint does not fit the network or its optimizers.
+    """
+    with _readable(source):
+        engine.load_state_dict(content)
+
+
+@contextmanager
+def _readable(source: object) -> Iterator[None]:
+    """Turn whatever goes wrong with a part of a checkpoint into an InputError."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # parts of other types and shapes raise many types of errors
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"{source} cannot be resumed: a part of the checkpoint is missing or does not fit "
+            f"({reason}); use another checkpoint, or start over with resume=none"
+        ) from error
 
 
 def continues_in(config: TrainRun, folder: Path, resumed: object) -> bool:

@@ -31,6 +31,7 @@ from reid_dcs.runs.build import (
     engine_options,
     initial_weights,
     load_data,
+    restore,
     seeded,
     to_device,
 )
@@ -150,7 +151,7 @@ def _search_and_train(
         history = resumed["history"]
     elif engine is not None:
         if resumed:
-            engine.load_state_dict(resumed)
+            restore(engine, resumed, f"resume={config.resume}")
         print("search", flush=True)
         engine.run(folder, config.search.epochs, eval_freq=config.eval.every)
         history = engine.history
@@ -172,7 +173,7 @@ def _search_and_train(
     load_search_result(model, result.state, config.search.retrain)
     engine = build_engine(training, model, data.manager)
     if resumed:
-        engine.load_state_dict(resumed)
+        restore(engine, resumed, f"resume={config.resume}")
     print("\ntraining", flush=True)
     metrics = fit(training, engine, data.dataset, output)
     loader = data.manager.train_loader

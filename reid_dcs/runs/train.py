@@ -19,6 +19,7 @@ from reid_dcs.runs.build import (
     continues_in,
     initial_weights,
     load_data,
+    restore,
     seeded,
 )
 from reid_dcs.runs.output import (
@@ -68,7 +69,7 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
             model = build_network(config, manager.num_train_pids, device, initial)
         engine = build_engine(config, model, manager)
         if resumed:
-            engine.load_state_dict(resumed)
+            restore(engine, resumed, f"resume={config.resume}")
         output.open(TRAINING_FILES, fresh=not goes_on, resumed=goes_on)
         write_settings(output.path, config, device)
         announce(config, dataset, model, device)

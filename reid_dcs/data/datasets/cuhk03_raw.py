@@ -4,8 +4,6 @@
 per view. ``testsets`` has 20 cells of (100, 2): pair and person. HDF5 reverses MATLAB's axes.
 """
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +13,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from reid_dcs.errors import InputError
+from reid_dcs.files import folder_written_whole
 
 RAW_FILES = ("cuhk03_release/cuhk-03.mat", "cuhk-03.mat")
 _DAMAGED = (OSError, KeyError, ValueError, TypeError, AttributeError, IndexError, RuntimeError)
@@ -47,21 +46,12 @@ def extract_images(raw: Path, kind: str, folder: Path) -> None:
     Raises:
         InputError: the file is damaged or not CUHK03's, or the folder cannot be written.
     """
-    try:
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    except OSError as error:
-        raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
-    try:
+    with folder_written_whole(folder) as temporary:
         for name, pixels in _images(raw, kind):
             try:
                 Image.fromarray(pixels).save(temporary / name, compress_level=1)
             except OSError as error:
                 raise InputError(f"cannot write {folder / name}: {error.strerror}") from error
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _images(raw: Path, kind: str) -> Iterator[tuple[str, np.ndarray]]:
