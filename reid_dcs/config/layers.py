@@ -259,9 +259,6 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
         value = os.fspath(value)
     if isinstance(value, bool) and _is_switch_or_text(hint):
         return value
-    if isinstance(hint, type) and is_dataclass(hint) or get_origin(hint) is dict:
-        if not isinstance(value, Mapping):
-            raise InputError(f"{where}: {name} must be keys and values, not {reprlib.repr(value)}")
     text = _is_text(hint) or _is_switch_or_text(hint)
     if text and isinstance(value, bool | int | float):
         raise InputError(f"{where}: {name} must be text, not {value!r}: put it in quotes")

@@ -88,17 +88,26 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint that a run can be resumed from.
 
     Raises:
-        InputError: the file is missing or damaged, or lacks a part.
+        InputError: the file is missing or damaged, or holds only weights.
     """
     content = read_weights(path)
     if content.get("format") != FORMAT:
         raise InputError(
             f"{path} cannot be resumed: it holds only weights, or an incompatible version wrote it"
         )
-    wrong = [key for key, kind in _PARTS.items() if not isinstance(content.get(key), kind)]
-    if wrong:
-        raise InputError(f"{path} cannot be resumed: {', '.join(wrong)} is missing or damaged")
     return content
+
+
+def check_parts(content: Mapping[str, Any], source: object) -> None:
+    """Check that a checkpoint has every part of a run's state, and numbers that can be.
+
+    Raises:
+        InputError: a part is missing, or something else than it should be.
+    """
+    wrong = [key for key, kind in _PARTS.items() if not isinstance(content.get(key), kind)]
+    wrong = wrong or [key for key in ("epoch", "batch") if content[key] < 0]
+    if wrong:
+        raise InputError(f"{source} cannot be resumed: {', '.join(wrong)} is missing or damaged")
 
 
 def check_same_run(

@@ -19,6 +19,7 @@ from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import (
     build_optimizer,
     build_schedule,
+    check_parts,
     check_same_run,
     read_checkpoint,
     read_last_checkpoint,
@@ -275,6 +276,7 @@ def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | Non
         source = Path(config.resume)
         content = read_checkpoint(source)
     if content:
+        check_parts(content, source)
         with _readable(source):
             check_resumable(content, config, source)
     return content
