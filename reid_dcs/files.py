@@ -11,7 +11,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import shutil
 import sys
 import tempfile
@@ -23,6 +22,7 @@ from typing import IO, Any
 from reid_dcs.errors import InputError
 
 _TEMPORARY = re.compile(r"\.reid-dcs-[0-9a-f]{16}\.tmp")
+_in_use: set[Path] = set()  # temporary files and folders, and lock files, of this process
 
 
 @contextmanager
@@ -39,15 +39,17 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
     try:
         remove_leftovers(path.parent)
         temporary, file = _create_temporary(path.parent)
+        _in_use.add(temporary)
         with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
             os.chmod(temporary, 0o644)
             os.replace(temporary, path)
+        _in_use.discard(temporary)
     except BaseException as error:
         if temporary:
-            temporary.unlink(missing_ok=True)
+            _remove(temporary)
         if isinstance(error, OSError):
             raise InputError(f"cannot write {path}: {error.strerror or error}") from error
         raise
@@ -69,6 +71,7 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
         descriptor = os.open(temporary, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
+    _in_use.add(temporary)
     try:
         _lock(descriptor)
         yield temporary
@@ -76,8 +79,9 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
             temporary.rename(folder)
         except OSError as error:
             raise InputError(f"cannot write {folder}: {error.strerror}") from error
+        _in_use.discard(temporary)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
+        _remove(temporary)
         raise
     finally:
         os.close(descriptor)
@@ -105,7 +109,7 @@ def link_whole(path: Path, name: Path) -> None:
 
 def temporary_path(folder: Path) -> Path:
     """A new name that :func:`remove_leftovers` recognizes."""
-    return folder / f".reid-dcs-{secrets.token_hex(8)}.tmp"
+    return folder / f".reid-dcs-{os.urandom(8).hex()}.tmp"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -114,6 +118,12 @@ def remove_leftovers(folder: Path) -> None:
         for entry in entries:
             if _TEMPORARY.fullmatch(entry.name):
                 _remove_if_abandoned(Path(entry.path))
+
+
+def remove_temporary_files() -> None:
+    """Remove the temporary files and lock files of this process, which is about to end."""
+    for path in tuple(_in_use):
+        _remove(path)
 
 
 @contextmanager
@@ -138,10 +148,11 @@ def exclusive(path: Path, waiting: str = "") -> Iterator[bool]:
     if descriptor is None:
         yield False
         return
+    _in_use.add(path)
     try:
         yield True
     finally:
-        path.unlink(missing_ok=True)  # before it is released: _acquire checks its name
+        _remove(path)  # before it is released: _acquire checks its name
         os.close(descriptor)
 
 
@@ -164,6 +175,14 @@ def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write ``content`` as indented JSON, atomically."""
     with written_whole(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    with contextlib.suppress(OSError):
+        path.unlink()
+    _in_use.discard(path)
 
 
 def _create_temporary(folder: Path) -> tuple[Path, IO[bytes]]:

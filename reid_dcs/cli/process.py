@@ -12,11 +12,12 @@ from types import FrameType
 from typing import Any, NoReturn, TextIO, cast
 
 from reid_dcs.errors import InputError
+from reid_dcs.files import remove_temporary_files
 from reid_dcs.runtime.signals import Interrupted
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _IMPORT = "<frozen importlib._bootstrap>"
-_RETRY_SECONDS = 0.05
+_REPEAT_SECONDS = 0.05
 _LONGEST = 2000  # characters of an error
 
 
@@ -96,45 +97,51 @@ def _one_line(error: BaseException) -> str:
 def _interruptible() -> Iterator[list[int]]:
     """Raise :class:`Interrupted` on SIGINT and SIGTERM; yield the signals received so far.
 
-    The first signal during an import waits for its end, because many packages do not survive an
-    interrupted import. An interruption in a place that cannot raise, such as a finalizer, is
-    repeated.
+    A signal during an import ends the process at once, because many packages do not survive an
+    exception while they are imported. An interruption in a place that cannot raise, such as a
+    finalizer, is repeated.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received
         return
 
-    def retry(number: int) -> None:
-        signal.signal(signal.SIGALRM, lambda _, frame: interrupt(number, frame, again=True))
-        signal.setitimer(signal.ITIMER_REAL, _RETRY_SECONDS)
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if _is_importing(frame):
+            _exit_at_once(number)
+        raise Interrupted(number)
 
-    def interrupt(number: int, frame: FrameType | None, again: bool = False) -> None:
-        is_first = again or not received
-        if not again:
-            received.append(number)
-        if is_first and _is_importing(frame):
-            retry(number)
-        else:
-            raise Interrupted(number)
-
-    def unraisable(args: Any) -> None:
-        if isinstance(args.exc_value, Interrupted):
-            retry(args.exc_value.number)
-        else:
+    def repeat(args: Any) -> None:
+        if not isinstance(args.exc_value, Interrupted):
             previous_hook(args)
+            return
+        number = args.exc_value.number
+        signal.signal(signal.SIGALRM, lambda _, frame: interrupt(number, frame))
+        signal.setitimer(signal.ITIMER_REAL, _REPEAT_SECONDS)
 
-    previous_hook, sys.unraisablehook = sys.unraisablehook, unraisable
+    previous_hook, sys.unraisablehook = sys.unraisablehook, repeat
     previous = {number: signal.signal(number, interrupt) for number in _SIGNALS}
-    alarm = signal.getsignal(signal.SIGALRM)
+    previous[signal.SIGALRM] = signal.getsignal(signal.SIGALRM)
     try:
         yield received
     finally:
-        atexit.register(_ignore_signals)  # an interpreter that exits prints tracebacks
+        atexit.register(_ignore_signals)  # an interpreter that exits would print a traceback
         signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in {**previous, signal.SIGALRM: alarm}.items():
+        for number, handler in previous.items():
             signal.signal(number, handler)
         sys.unraisablehook = previous_hook
+
+
+def _exit_at_once(number: int) -> NoReturn:
+    """End the process without unwinding; temporary files are removed."""
+    _ignore_signals()
+    remove_temporary_files()
+    if os.environ.get("RANK", "0") == "0":
+        print("interrupted", file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):
+        sys.stdout.flush()
+    os._exit(128 + number)
 
 
 def _is_importing(frame: FrameType | None) -> bool:
