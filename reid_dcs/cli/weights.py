@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reid_dcs.cli.parsers import Parser, file_or_folder
+from reid_dcs.errors import InputError
 
 
 def zoo(arguments: Sequence[str]) -> None:
@@ -39,7 +40,11 @@ def _list(_: argparse.Namespace) -> None:
         on, star = entry.evaluated_on or entry.trained_on, "*" if entry.stated_by else " "
         metrics = " ".join(f"{entry.metrics[key]:6.1%}" for key in ("mAP", "rank1"))
         print(f"{name:30} {size:>8} {on:>12} {metrics}{star} {entry.licence}")
-    print(f"\n* as their authors state, not measured here\ncache: {cache_folder()}")
+    try:
+        cache = str(cache_folder())
+    except InputError as error:
+        cache = str(error)
+    print(f"\n* as their authors state, not measured here\ncache: {cache}")
 
 
 def _download(given: argparse.Namespace) -> None:

@@ -153,8 +153,8 @@ def to_layer(settings: Any) -> dict[str, Any]:
 
 
 def to_yaml(settings: Any) -> str:
-    """Format settings as YAML for :func:`read_config`."""
-    return OmegaConf.to_yaml(OmegaConf.create(_escaped(asdict(settings))))
+    """Format settings as YAML for :func:`read_config`; bytes that are not UTF-8 are escaped."""
+    return OmegaConf.to_yaml(OmegaConf.create(_escaped(_printable(asdict(settings)))))
 
 
 def upgraded(stored: Mapping[str, Any], kind: type) -> dict[str, Any]:
@@ -318,6 +318,15 @@ def _completed(group: type, stored: Mapping[str, Any]) -> dict[str, Any]:
             below = is_dataclass(hints[key])
             defaults[key] = _completed(hints[key], stored[key]) if below else stored[key]
     return defaults
+
+
+def _printable(value: Any) -> Any:
+    """Escape the bytes of paths that are not UTF-8, which YAML cannot hold."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {key: _printable(below) for key, below in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list) else value
 
 
 def _escaped(value: Any) -> Any:

@@ -50,6 +50,7 @@ from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.distributed import gathered, is_main
 from reid_dcs.visual.cmc import draw_cmc
 from reid_dcs.visual.ranked_lists import draw_ranked_lists
+from reid_dcs.zoo import PACKAGE
 
 LISTS = 8  # ranked lists in ranks.png
 
@@ -113,6 +114,8 @@ def run_evaluation(
     def loaders() -> Loaders:
         return build_evaluation_loaders(config, dataset, device, card.preprocessing)
 
+    if not output and weights.path.is_relative_to(PACKAGE):
+        config.eval.keep_features = False  # not among the files of this package
     features = query_and_gallery(weights, dataset, model, loaders, output or weights.path.parent)
     ranked = rank_splits(config, features, device)
     result = ranked.ranking.summary()
