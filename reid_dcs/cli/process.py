@@ -39,6 +39,7 @@ def command(debug: bool = False, keep_running: bool = False) -> Iterator[None]:
         keep_running: go on if stdout cannot be written to; the output is lost.
     """
     with _streams(keep_running), _interruptible() as received:
+        _leave_deleted_folder()
         try:
             yield
             sys.stdout.flush()
@@ -88,6 +89,18 @@ def _rank() -> str:
 def _one_line(error: BaseException) -> str:
     text = " ".join(str(error).split())
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+
+
+def _leave_deleted_folder() -> None:
+    """If the working folder was deleted, change to one where no relative path leads anywhere.
+
+    MKL does not load, and ends the process, where there is no working folder.
+    """
+    try:
+        os.getcwd()
+    except FileNotFoundError:
+        with contextlib.suppress(OSError):  # not Linux
+            os.chdir("/proc/self/fdinfo")
 
 
 # --- signals -------------------------------------------------------------------------------------
