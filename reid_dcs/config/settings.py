@@ -55,8 +55,8 @@ class ImagesConfig:
     name: str = "synthetic"
     root: str = _path("datasets")  # folder of the data set, or the one that contains it
     options: dict[str, Any] = _options()  # of the data set, such as split_id: 3
-    height: int = _number(64, at_least=16)  # pixels
-    width: int = _number(32, at_least=16)
+    height: int = _number(64, at_least=16, at_most=10_000)  # pixels
+    width: int = _number(32, at_least=16, at_most=10_000)
 
 
 @dataclass
@@ -71,8 +71,8 @@ class PhaseConfig:
     """The first epochs of a training, or the next ones, at another input size."""
 
     epochs: int = field(metadata={"bounds": {"at_least": 1}})
-    height: int = field(metadata={"bounds": {"at_least": 16}})  # pixels
-    width: int = field(metadata={"bounds": {"at_least": 16}})
+    height: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})  # pixels
+    width: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})
     batch_size: int | None = _number(None, at_least=1)  # null: that of data
     padding: int | None = _number(None, at_least=0)  # null: that of data
 
@@ -115,7 +115,7 @@ class TrainConfig(OptimizerConfig):
 
     # a file of weights or a name of the model zoo, to start from instead of model.pretrained
     init: str = _path("")
-    epochs: int = _number(18, at_least=1)
+    epochs: int = _number(18, at_least=1, at_most=1_000_000)
     frozen_epochs: int = _number(0, at_least=0)  # first epochs, which train only the head
     accumulate: int = _number(1, at_least=1)  # batches per optimizer step
     clip_norm: float = _number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
@@ -141,7 +141,7 @@ def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_dec
 class SearchConfig:
     """The search (Algorithm 1) that precedes the training."""
 
-    epochs: int = _number(10, at_least=1)
+    epochs: int = _number(10, at_least=1, at_most=1_000_000)
     # p, the fraction of each epoch's batches (the last ones) that update the windows
     window_share: float = _number(0.2, above=0, below=1)
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network
@@ -226,7 +226,7 @@ class Run:
     """Settings that training, search and evaluation share."""
 
     seed: int = _number(1, **_SEEDS)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 (the second GPU) or mps
     output_dir: str = _path("")  # empty: outputs/<data.name>/<model.name>
     model: ModelConfig = field(default_factory=ModelConfig)
     data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)

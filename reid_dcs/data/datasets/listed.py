@@ -59,6 +59,7 @@ class ListedDataset(torchreid_data.ImageDataset):
             InputError: the data set is missing or incomplete; see also :func:`hold_out`.
         """
         listing = cls.list_files(root, **options)
+        _refuse_large_numbers(listing)
         return hold_out(listing, held_out) if held_out else listing
 
     @classmethod
@@ -74,10 +75,20 @@ class ListedDataset(torchreid_data.ImageDataset):
         raise NotImplementedError
 
     @classmethod
-    def options(cls) -> tuple[str, ...]:
-        """Names of the options that ``read`` takes."""
+    def options(cls) -> dict[str, type]:
+        """Names and types of the options that ``read`` takes."""
         parameters = inspect.signature(cls.list_files).parameters.values()
-        return (*(p.name for p in parameters if p.kind is p.KEYWORD_ONLY), "held_out")
+        return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY} | {
+            "held_out": float
+        }
+
+
+def _refuse_large_numbers(listing: Listing) -> None:
+    """Identities and cameras become tensors of 64-bit integers."""
+    for items in listing.splits.values():
+        for path, *numbers in items:
+            if any(not -(2**63) <= number < 2**63 for number in numbers):
+                raise InputError(f"{path}: its identity or camera has more than 64 bits: renumber")
 
 
 def _raise_on_faults(title: str, example: str, listing: Listing) -> None:
