@@ -66,6 +66,15 @@ def test_a_report_has_every_section(page):
         assert word in text
 
 
+def test_names_that_are_not_utf8_are_shown_escaped(tiny_root, tmp_path):
+    home = tmp_path / "dollar$sign_{$/synthetic"
+    shutil.copytree(tiny_root / "synthetic", home)
+    for path in sorted((home / "query").iterdir()):
+        path.rename(path.with_name(path.name.replace("_00.jpg", "_\udcff.jpg")))
+    page = evaluate(tmp_path / "$run$", home.parent, "base")
+    assert "000000_\\udcff.jpg" in page.read_text(encoding="utf-8")
+
+
 def test_missing_history_and_attention_are_handled(tiny_root, tmp_path):
     page = evaluate(tmp_path / "base", tiny_root, "base")
     assert not {"Training", "What the windows are worth"} & {*headings(page)}

@@ -11,7 +11,14 @@ from torchreid import models as torchreid_models
 import reid_dcs
 from reid_dcs import InputError, runs
 from reid_dcs.weights import Preprocessing
-from reid_dcs.zoo import download, find_weights, read_manifest, read_weights_and_card
+from reid_dcs.zoo import (
+    PACKAGE,
+    cache_folder,
+    download,
+    find_weights,
+    read_manifest,
+    read_weights_and_card,
+)
 
 NAME = "mobilenetv2_dcs_synthetic"
 
@@ -25,6 +32,23 @@ def own_cache(tmp_path, monkeypatch):
 
 def test_a_name_is_a_file_in_the_cache(own_cache):
     assert find_weights(NAME) == own_cache / f"{NAME}.safetensors"
+
+
+@pytest.mark.parametrize("home", ["/proc", "/dev/null", "nobody's"])
+def test_packaged_weights_need_no_home(monkeypatch, home):
+    monkeypatch.delenv("REID_DCS_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    if home == "nobody's":  # neither HOME nor an entry in the table of users
+        monkeypatch.delenv("HOME")
+        monkeypatch.setattr("pwd.getpwuid", lambda number: {}[number])
+        with pytest.raises(InputError, match="no home folder: set REID_DCS_CACHE"):
+            cache_folder()
+    else:
+        monkeypatch.setenv("HOME", home)
+    path = find_weights(NAME)
+    assert path.is_relative_to(PACKAGE) and path.name == f"{NAME}.safetensors"
+    with pytest.raises(InputError, match="no weights at"):
+        find_weights("~nobody/absent")
 
 
 def test_a_file_wins_over_a_name(tmp_path):
