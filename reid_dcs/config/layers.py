@@ -2,9 +2,11 @@
 
 import math
 import os
+import re
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_origin, get_type_hints
 
@@ -14,6 +16,7 @@ from yaml import YAMLError
 
 from reid_dcs.config.settings import RENAMED, SETTINGS, PrepareData, Run
 from reid_dcs.errors import InputError
+from reid_dcs.files import read_text
 
 Settings = TypeVar("Settings")
 """One of the classes of :data:`reid_dcs.config.SETTINGS`."""
@@ -81,7 +84,7 @@ def read_config(path: str | Path) -> dict[str, Any]:
     """
     try:
         content: Any = OmegaConf.to_container(
-            OmegaConf.load(os.path.expanduser(path)), resolve=True
+            OmegaConf.load(StringIO(read_text(os.path.expanduser(path)))), resolve=True
         )
     except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
@@ -260,12 +263,12 @@ def _completed(group: type, stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _escaped(value: Any) -> Any:
-    """Escape ``${``, which OmegaConf would interpolate."""
+    """Escape ``${``, which OmegaConf would interpolate, and the backslashes before it."""
     if isinstance(value, str):
-        return value.replace("${", "\\${")
+        return re.sub(r"(\\*)\$\{", r"\1\1\\${", value)
     if isinstance(value, Mapping):
         return {key: _escaped(below) for key, below in value.items()}
-    return value
+    return [_escaped(below) for below in value] if isinstance(value, list | tuple) else value
 
 
 _BOUNDS = {

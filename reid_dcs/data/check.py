@@ -8,11 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from PIL import Image
 from tqdm import tqdm
 
 from reid_dcs.data.datasets import find_dataset
 from reid_dcs.data.datasets.listing import Listing
+from reid_dcs.data.image_files import open_image
 
 UNIFORM_FRACTION = 0.8  # if this fraction of the images has one size, other sizes are odd
 MIN_SIDE = 16  # pixels; in a set of many sizes, a smaller image is odd
@@ -88,8 +88,8 @@ def _open_all(paths: list[str]) -> dict[str, _Image]:
 
 def _open(path: str) -> _Image:
     try:
-        image = Image.open(path)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        image = open_image(path)
+    except (OSError, SyntaxError, ValueError):
         return _Image("unreadable")
     with image:
         try:

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from reid_dcs.data.image_files import ImageRefused, open_image
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main
 from reid_dcs.weights.card import Interpolation
@@ -22,7 +23,7 @@ def read_pixels(path: str | Path) -> np.ndarray:
     Raises:
         OSError: unreadable or truncated.
     """
-    with Image.open(path) as image:
+    with open_image(path) as image:
         return np.asarray(image.convert("RGB"))
 
 
@@ -43,7 +44,7 @@ def read_image(
     Raises:
         OSError: unreadable or truncated.
     """
-    with Image.open(path) as image:
+    with open_image(path) as image:
         return resize(image.convert("RGB"), height, width, interpolation)
 
 
@@ -69,6 +70,9 @@ def read_images(
     def read(path: str) -> np.ndarray:
         try:
             return read_image(path, height, width, interpolation)
+        except ImageRefused as reason:
+            unreadable.append(f"{path} ({reason})")
+            return blank
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # PIL's errors
             unreadable.append(path)
             return blank

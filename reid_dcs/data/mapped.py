@@ -17,7 +17,7 @@ import numpy as np
 import PIL
 
 from reid_dcs.data.decode import read_images
-from reid_dcs.files import written_whole
+from reid_dcs.files import regular, written_whole
 from reid_dcs.weights.card import Interpolation
 
 FORMAT = 1
@@ -101,7 +101,7 @@ def _write(
 def _open(path: Path, expected: str, shape: tuple[int, ...]) -> np.ndarray | None:
     """Map the images; None if the file is missing, damaged or has another fingerprint."""
     try:
-        with open(path, "rb") as file:
+        with regular(path).open("rb") as file:
             if np.lib.format.read_magic(file) != (1, 0):
                 return None
             found, _, dtype = np.lib.format.read_array_header_1_0(file)

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from reid_dcs.errors import InputError
 from reid_dcs.evaluation.distances import FeatureDistances, MatrixDistances, Rows, map_chunks
 from reid_dcs.evaluation.features import Features
 from reid_dcs.evaluation.match_ranks import match_positions
@@ -40,7 +41,7 @@ def evaluate_rank(
 
     Raises:
         ValueError: the labels do not have the shape of the matrix.
-        InputError: no query has a match.
+        InputError: no query has a match, or a distance is not a number.
     """
     labels = Labels(q_pids, g_pids, q_camids, g_camids)
     result = rank_gallery(MatrixDistances(np.asarray(distmat)), labels).summary(max_rank)
@@ -166,6 +167,11 @@ def _rank_chunk(
     distances: Tensor, labels: Labels, rows: slice, rule: str, single_shot: SingleShot | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Average precision (n,), inverse penalty (n,) and first match (n, draws) of the queries."""
+    if distances.isnan().any():
+        raise InputError(
+            "distances are not numbers (NaN): the features are too large or not finite; use other "
+            "weights"
+        )
     positions = match_positions(distances, labels.same_pid(rows))  # (n, P)
     if single_shot:
         first_match = single_shot.first_match(distances, labels, rows)

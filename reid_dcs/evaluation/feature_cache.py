@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from reid_dcs.evaluation.features import Features
-from reid_dcs.files import written_whole
+from reid_dcs.files import check_zip, regular, written_whole
 
 FORMAT = 1
 
@@ -75,7 +75,9 @@ def read_features(path: Path, fingerprint: str | None = None) -> Features | None
         the features; None if the file is missing, damaged or has another fingerprint.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with regular(path).open("rb") as file:
+            check_zip(file)
+            archive = np.load(file, allow_pickle=False)
             if fingerprint not in (None, str(archive["fingerprint"])):
                 return None
             vectors = torch.from_numpy(archive["vectors"])

@@ -1,5 +1,6 @@
-"""FeatureExtractor: features of images given as files, arrays or tensors."""
+"""FeatureExtractor: features of images given as files, Pillow images, arrays or tensors."""
 
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -12,23 +13,29 @@ from PIL import Image
 from torch import Tensor
 
 from reid_dcs.data.augment import normalize
+from reid_dcs.data.datasets.market_layout import IMAGE_SUFFIXES
 from reid_dcs.data.decode import read_images, resize
+from reid_dcs.data.rgb import array_to_rgb, to_rgb
+from reid_dcs.errors import InputError
 from reid_dcs.evaluation import embed
 from reid_dcs.inference.load import load_trained, read_trained
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
 
-ImageLike = str | Path | np.ndarray | Tensor
-"""A file; an array (H, W, 3) uint8, RGB; or a tensor (3, H, W), uint8 or normalized floats."""
+ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
+"""A file or a folder of images; a Pillow image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4);
+a tensor (C, H, W) of uint8; or a tensor (3, H, W) of normalized floats."""
 
 
 class FeatureExtractor:
     """Extracts features with a trained network.
 
     ``extractor(images)`` takes one image or an iterable of images: a list, a generator, an array
-    (N, H, W, 3), a tensor (N, 3, H, W). Files, arrays and uint8 tensors are RGB of any size; they
-    are resized and normalized according to the weights' card. Float tensors must already be
-    normalized and of the network's input size. Types may be mixed.
+    (N, H, W, C), a tensor (N, C, H, W). Types may be mixed. Files, folders (their images by name),
+    Pillow images, arrays and uint8 tensors are grey, RGB or RGBA of any size; they are converted to
+    RGB, resized and normalized according to the weights' card. Arrays of floats are fractions, or
+    from 0 to 255 if a number is above 1. Float tensors must already be normalized and of the
+    network's input size.
 
     Args:
         weights: a checkpoint, a name of the model zoo, or a torchreid checkpoint together with
@@ -38,6 +45,7 @@ class FeatureExtractor:
         height, width: input size of the network; by default that of its training.
         batch_size: images per forward pass.
         flip: average the features of each image and its mirror image.
+        bgr: arrays and uint8 tensors are BGR, as OpenCV reads images.
         precision: ``float32``, ``bfloat16``, ``float16``, or ``auto``, the lowest that the device
             supports in hardware.
         device: ``auto``, ``cpu`` or ``cuda``.
@@ -61,6 +69,7 @@ class FeatureExtractor:
         width: int | None = None,
         batch_size: int = 64,
         flip: bool = False,
+        bgr: bool = False,
         precision: str = "float32",
         device: str = "auto",
     ) -> None:
@@ -76,74 +85,114 @@ class FeatureExtractor:
         trained = read_trained(weights, given)
         config, self.card = trained.config, trained.card
         self.height, self.width = config.data.height, config.data.width
-        self.batch_size, self.flip = batch_size, flip
+        self.batch_size, self.flip, self.bgr = batch_size, flip, bgr
         self.device = choose_device(config.device)
         self.dtype = Precision(config.eval.precision, self.device).dtype
         self.model = load_trained(trained, self.device)
 
-    def __call__(self, images: ImageLike | Iterable[ImageLike]) -> Tensor:
-        """L2-normalized features (N, D) of N images, float32 on the CPU.
+    def __call__(self, images: ImageLike | Iterable[ImageLike], bgr: bool | None = None) -> Tensor:
+        """L2-normalized features (N, D) of N images, float32 on the CPU; (0, D) without images.
+
+        Args:
+            images: see the class.
+            bgr: overrides the constructor's.
 
         Raises:
-            ValueError: no images, or an array or tensor of a wrong shape or type.
+            ValueError: an array, tensor or Pillow image of a wrong shape or type, without pixels,
+                or with numbers out of range.
             TypeError: an object that is not an image.
-            InputError: unreadable files.
+            InputError: unreadable files, a folder without images, or features that are not finite.
         """
         remaining, features = _each_image(images), []
         while batch := list(islice(remaining, self.batch_size)):
-            inputs = self.inputs(batch)
-            features.append(embed(self.model, inputs, self.flip, self.dtype))
+            features.append(self._embed(self.inputs(batch, bgr)))
         if not features:
-            raise ValueError("no images given")
+            blank = torch.zeros(1, 3, self.height, self.width, device=self.device)
+            features.append(self._embed(blank)[:0])
         return F.normalize(torch.cat(features))
 
-    def inputs(self, images: Sequence[ImageLike]) -> Tensor:
+    def inputs(self, images: Sequence[ImageLike], bgr: bool | None = None) -> Tensor:
         """Preprocess images: (B, 3, height, width), normalized, on the network's device."""
         preprocessing = self.card.preprocessing
-        files = [str(image) for image in images if isinstance(image, str | Path)]
+        files = [str(image) for image in images if isinstance(image, str | os.PathLike)]
         size = (self.height, self.width)
         decoded = iter(list(read_images(files, *size, "images", preprocessing.interpolation)))
         inputs = []
         for image in images:
             if isinstance(image, Tensor) and image.is_floating_point():
-                if image.shape != (3, self.height, self.width):
-                    wanted = f"(3, {self.height}, {self.width})"
-                    raise ValueError(f"a tensor of floats must be {wanted}, not {_shape(image)}")
-                inputs.append(image)
+                inputs.append(self._normalized(image))
                 continue
-            array = next(decoded) if isinstance(image, str | Path) else self._resize(image)
+            if isinstance(image, str | os.PathLike):
+                array = next(decoded)
+            else:
+                array = self._resize(image, self.bgr if bgr is None else bgr)
             batch = torch.from_numpy(np.array(array))[None]  # (1, height, width, 3)
             inputs.append(normalize(batch, preprocessing.mean, preprocessing.std)[0])
         return torch.stack(inputs).to(self.device, memory_format=torch.channels_last)
 
-    def _resize(self, image: np.ndarray | Tensor) -> np.ndarray:
-        """Resize an array or a tensor as files are resized: (height, width, 3) uint8."""
-        array = image.cpu().numpy().transpose(1, 2, 0) if isinstance(image, Tensor) else image
-        if array.dtype != np.uint8 or array.shape[2] != 3:
-            raise ValueError(
-                "an image must be an array (H, W, 3) or a tensor (3, H, W) of uint8, RGB, not "
-                f"{_shape(image)} of {image.dtype}"
+    def _embed(self, inputs: Tensor) -> Tensor:
+        features = embed(self.model, inputs, self.flip, self.dtype)
+        if not features.isfinite().all():
+            raise InputError(
+                "features are not finite: the model has diverged, or its numbers are too large for "
+                "precision=float16; use other weights, or float32"
             )
-        if array.shape[:2] == (self.height, self.width):
-            return array
-        picture = Image.fromarray(np.ascontiguousarray(array))
+        return features
+
+    def _normalized(self, image: Tensor) -> Tensor:
+        if image.shape != (3, self.height, self.width):
+            wanted = f"(3, {self.height}, {self.width})"
+            raise ValueError(f"a tensor of floats must be {wanted}, not {_shape(image)}")
+        if not image.isfinite().all():
+            raise ValueError("a tensor of floats holds a number that is not finite")
+        return image.float().cpu()
+
+    def _resize(self, image: Image.Image | np.ndarray | Tensor, bgr: bool) -> np.ndarray:
+        """Convert to RGB and resize, as files are resized: (height, width, 3) uint8."""
+        if isinstance(image, Image.Image):
+            try:
+                picture = to_rgb(image)
+            except OSError as error:
+                raise InputError(f"unreadable or truncated image: {error}") from error
+        else:
+            if isinstance(image, Tensor):
+                image = (image.movedim(0, -1) if image.ndim == 3 else image).cpu().numpy()
+            picture = Image.fromarray(array_to_rgb(image, bgr))
         return resize(picture, self.height, self.width, self.card.preprocessing.interpolation)
 
 
 def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
-    if isinstance(images, str | Path):
+    if isinstance(images, str | os.PathLike):
+        path = Path(images).expanduser()
+        yield from _images_in(path) if path.is_dir() else [path]
+    elif isinstance(images, Image.Image):
         yield images
     elif isinstance(images, np.ndarray | Tensor):
-        if images.ndim not in (3, 4):
-            raise ValueError(f"an image must have three axes, a batch four, not {_shape(images)}")
+        if images.ndim not in (2, 3, 4):
+            raise ValueError(
+                f"an image must have two or three axes, a batch four, not {_shape(images)}"
+            )
         yield from images if images.ndim == 4 else [images]
     elif isinstance(images, Iterable):
         for image in images:
             yield from _each_image(image)
     else:
         raise TypeError(
-            f"{type(images).__name__} is not an image: pass a file, an array or a tensor"
+            f"{type(images).__name__} is not an image: pass a file, a Pillow image, an array or a "
+            "tensor"
         )
+
+
+def _images_in(folder: Path) -> list[Path]:
+    """The images of a folder, by name."""
+    found = sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+    )
+    if not found:
+        raise InputError(f"no images in {folder}: expected {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return found
 
 
 def _shape(image: np.ndarray | Tensor) -> str:

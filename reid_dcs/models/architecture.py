@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import write_json
+from reid_dcs.files import read_text, write_json
 from reid_dcs.models.space import Space
 
 PACKAGED = Path(__file__).with_name("found")
@@ -62,7 +62,7 @@ class Architecture:
         """
         where = source if isinstance(source, str | Path) else "the architecture"
         if isinstance(source, str | Path):
-            source = _read(Path(source))
+            source = read_architecture(source)
         if not isinstance(source, cls):
             source = cls._from_content(source, where)
         source._check(space, where)
@@ -115,15 +115,24 @@ def packaged_architectures() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.json"))
 
 
-def _read(path: Path) -> Any:
+def read_architecture(source: str | Path) -> Any:
+    """The content of an architecture's file, not yet checked.
+
+    Args:
+        source: a JSON file, or the name of a packaged architecture.
+
+    Raises:
+        InputError: no such file, or not JSON.
+    """
+    path = Path(source)
     if not path.exists() and str(path) in packaged_architectures():
         path = PACKAGED / f"{path}.json"
     try:
-        return json.loads(path.read_text())
+        return json.loads(read_text(path))
     except OSError as error:
         raise InputError(
             f"no architecture at {path.resolve()}: {error.strerror}; give a file, or one of "
             f"{', '.join(packaged_architectures())}"
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is not an architecture: it is not JSON ({error})") from error

@@ -8,7 +8,7 @@ from typing import Any
 
 from reid_dcs.config import TrainRun, compose, read_config, to_layer, upgraded
 from reid_dcs.errors import InputError
-from reid_dcs.files import write_json, written_whole
+from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.models import build_model
 from reid_dcs.runs.build import check_phases
 
@@ -96,4 +96,4 @@ def _finished(config: TrainRun) -> Metrics | None:
         return None
     if upgraded(read_config(output / "config.yaml"), type(config)) != to_layer(config):
         return None
-    return json.loads((output / "metrics.json").read_text())
+    return json.loads(read_text(output / "metrics.json"))

@@ -27,6 +27,7 @@ from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.errors import InputError
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
+from reid_dcs.models.architecture import read_architecture
 from reid_dcs.models.initial import InitialWeights, load_initial, read_initial
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronized
@@ -205,13 +206,21 @@ def build_card(config: TrainRun, num_classes: int) -> ModelCard:
     """Describe the network that ``config`` trains."""
     return ModelCard(
         model=config.model.name,
-        options=options_to_write(config.model.name, config.model.options),
+        options=_options_to_write(config),
         num_classes=num_classes,
         preprocessing=training_preprocessing(config),
         trained_on=config.data.name,
         trained_on_options=config.data.options,
         command=command_line(),
     )
+
+
+def _options_to_write(config: TrainRun) -> dict[str, Any]:
+    """The model's options, with the content of an architecture's file: weights name no files."""
+    options = options_to_write(config.model.name, config.model.options)
+    if isinstance(options.get("architecture"), str):
+        options["architecture"] = read_architecture(options["architecture"])
+    return options
 
 
 def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManager) -> ReIDEngine:
@@ -291,8 +300,10 @@ def check_resumable(content: dict[str, Any], config: TrainRun, source: Path) -> 
         model = content["model"]
         options = options_of_file(model["name"], model["options"])
         stored = stored | {"model": stored["model"] | {"options": options}}
-    options = options_to_write(config.model.name, config.model.options)
-    now = now | {"model": now["model"] | {"options": options}}
+    written = _options_to_write(config)
+    if isinstance(stored["model"]["options"].get("architecture"), str):  # written before
+        written["architecture"] = config.model.options.get("architecture")
+    now = now | {"model": now["model"] | {"options": written}}
     check_same_run(content | {"config": stored}, now, distributed.world_size(), source)
 
 

@@ -1,52 +1,62 @@
 """Read weight files without running code from them, and load state dicts exactly."""
 
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from numpy._core.multiarray import scalar
 from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
+from reid_dcs.weights.foreign import STATE_KEYS, names_of, with_state_dict
+from reid_dcs.weights.kinds import mistaken_for_weights
+from reid_dcs.weights.pickles import Code, Foreign
 from reid_dcs.weights.safetensors import is_safetensors, load_safetensors
-
-# torchreid's checkpoints hold the rank-1 accuracy as a NumPy scalar
-_NUMPY_SCALAR: list[Any] = [
-    np.dtype,
-    scalar,
-    np.dtypes.Float32DType,
-    np.dtypes.Float64DType,
-]
+from reid_dcs.weights.torch_files import read_torch_file
 
 
 def read_weights(path: str | Path) -> dict[str, Any]:
-    """Read a checkpoint of this package or of torchreid, a bare state dict, or safetensors.
+    """Read a checkpoint of this package or of another project, a bare state dict, or safetensors.
+
+    Nothing that the file names is run, and objects other than tensors and plain values are left
+    out. In files of other projects the state dict may be under another name, or one level down.
 
     Returns:
-        ``state_dict``, with DataParallel's prefix ``module.`` removed from its names, and
-        everything else that the file holds.
+        ``state_dict``, without the prefixes of DataParallel, ``torch.compile`` and wrappers in its
+        names, and everything else that the file holds.
 
     Raises:
-        InputError: the file is missing or damaged, holds no weights, or holds code.
+        InputError: the file is missing, damaged or too large when unpacked, holds no weights, or
+            holds code; a file of another kind is named.
     """
-    path = Path(path)
+    path = Path(path).expanduser()
     if not path.is_file():
+        if path.exists():
+            raise InputError(f"no weights at {path.resolve()}: it is not a regular file")
         raise InputError(f"no weights at {path.resolve()}: check the path")
     try:
-        content = load_safetensors(path) if is_safetensors(path) else _load_pickle(path)
-    except Exception as error:  # torch.load raises many kinds of errors for a damaged file
+        if is_safetensors(path):
+            content: Any = load_safetensors(path)
+        else:
+            if kind := mistaken_for_weights(path):
+                raise InputError(f"{path} is not a file of weights but {kind}")
+            content = read_torch_file(path)
+    except InputError:
+        raise
+    except Code as error:
+        raise InputError(
+            f"{path} is not a file of weights: it calls {error}, which is never run; use a state "
+            "dict or a checkpoint"
+        ) from error
+    except Exception as error:  # damaged files raise many kinds of errors
         raise InputError(
             f"{path} is not a file of weights, or it is damaged: use another file"
         ) from error
-    if isinstance(content, Mapping) and "state_dict" not in content:
-        content = {"state_dict": content}
-    if not isinstance(content, Mapping) or not _is_state_dict(content["state_dict"]):
-        raise InputError(f"{path} holds no weights: use a state dict or a checkpoint")
-    state = {k.removeprefix("module."): v for k, v in content["state_dict"].items()}
-    return {**content, "state_dict": state}
+    _refuse_objects(content, path)
+    found = with_state_dict(content) if isinstance(content, Mapping) else None
+    if found is None:
+        keys = f" among its keys {names_of(content)}" if isinstance(content, Mapping) else ""
+        raise InputError(f"{path} holds no weights{keys}: use a state dict or a checkpoint")
+    return {key: value for key, value in found.items() if not isinstance(value, Foreign)}
 
 
 def load_exactly(
@@ -60,7 +70,7 @@ def load_exactly(
             shape; those that match are loaded.
 
     Raises:
-        InputError: other names or shapes differ.
+        InputError: other names or shapes differ, or a weight is not finite.
     """
     current = module.state_dict()
     wrong = {
@@ -74,30 +84,31 @@ def load_exactly(
         wrong = {what: [k for k in names if ignore not in k] for what, names in wrong.items()}
     if any(wrong.values()):
         found = "; ".join(f"{len(v)} {what}, such as {v[0]}" for what, v in wrong.items() if v)
+        if not any(k in current and current[k].shape == v.shape for k, v in state.items()):
+            found = f"nothing fits: it has {names_of(state)}; the model has {names_of(current, 3)}"
         raise InputError(
             f"{source} holds the weights of another architecture ({found}): name the model that it "
             "was trained as"
         )
     matching = {k: v for k, v in state.items() if k in current and current[k].shape == v.shape}
+    for name, tensor in matching.items():
+        if not tensor.isfinite().all():
+            raise InputError(
+                f"{source} holds a number that is not finite in {name}: the model has diverged; "
+                "use an earlier checkpoint"
+            )
     module.load_state_dict(matching, strict=ignore is None)
 
 
-def _load_pickle(path: Path) -> Any:
-    """Read tensors and plain types from a file of ``torch.save``; pickled code is refused."""
-    _check_zip(path)
-    with torch.serialization.safe_globals(_NUMPY_SCALAR):
-        return torch.load(path, map_location="cpu", weights_only=True)
-
-
-def _check_zip(path: Path) -> None:
-    """Verify the checksums of a zip file, which ``torch.load`` ignores."""
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if damaged := archive.testzip():
-                raise ValueError(f"{damaged} is damaged")
-
-
-def _is_state_dict(value: object) -> bool:
-    return isinstance(value, Mapping) and all(
-        isinstance(k, str) and isinstance(v, Tensor) for k, v in value.items()
-    )
+def _refuse_objects(content: Any, path: Path) -> None:
+    """Raise if the file, or what should be its state dict, is an object that is not made."""
+    places = [content]
+    if isinstance(content, Mapping):
+        places = [content.get(key) for key in STATE_KEYS]
+    for value in places:
+        if isinstance(value, Foreign):
+            what = "a whole pickled module" if value.is_module else "a pickled object"
+            raise InputError(
+                f"{path} is not a file of weights but {what} ({value.name}), whose code is never "
+                "run: save its state_dict() where its code is"
+            )

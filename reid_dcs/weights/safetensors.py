@@ -1,9 +1,11 @@
 """Weights for sharing: safetensors with the model card and the configuration as metadata.
 
 Matrices and convolution kernels are stored as float16, vectors (biases, batch norms and their
-statistics) as float32. Optimizer state, RNG state and local paths are dropped.
+statistics) as float32. Optimizer state, RNG state and local paths are dropped. A checksum of the
+tensors and the metadata is written with them and verified when the file is read.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +28,7 @@ LOCAL_KEYS = {
 """Settings of the local machine, by section; they are not written."""
 
 _METADATA = "reid_dcs"  # a single key, because safetensors writes several in varying order
+_CHECKSUM = "sha256"  # in the metadata; files of others and of earlier versions have none
 
 
 def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) -> float:
@@ -55,6 +58,7 @@ def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) ->
             )
         before, after = state[name].double(), tensor.double()
         errors.append(((before - after).abs().max() / before.abs().max().clamp_min(1e-30)).item())
+    metadata[_CHECKSUM] = _checksum(rounded, metadata)
     with written_whole(path) as file:
         file.write(save(rounded, {_METADATA: json.dumps(metadata)}))
     return max(errors)
@@ -65,14 +69,17 @@ def load_safetensors(path: Path) -> dict[str, Any]:
 
     Raises:
         SafetensorError: the file is damaged.
-        ValueError: the metadata is damaged.
+        ValueError: the metadata is damaged, or the checksum differs.
     """
     with safe_open(path, "pt") as file:
         header = file.metadata() or {}
-        state = {name: _to_float(file.get_tensor(name)) for name in file.keys()}
+        stored = {name: file.get_tensor(name) for name in file.keys()}
     metadata = json.loads(header.get(_METADATA, "{}"))
     if not isinstance(metadata, dict):
         raise ValueError(f"the metadata {_METADATA} is not a JSON object")
+    if _CHECKSUM in metadata and metadata.pop(_CHECKSUM) != _checksum(stored, metadata):
+        raise ValueError("the checksum of the tensors differs")
+    state = {name: _to_float(tensor) for name, tensor in stored.items()}
     known = {key: metadata[key] for key in (*CARD_KEYS, "config") if key in metadata}
     return {"state_dict": state, **known}
 
@@ -81,6 +88,16 @@ def is_safetensors(path: Path) -> bool:
     """Check if a file starts like safetensors: eight bytes of length, then JSON."""
     with path.open("rb") as file:
         return file.read(9)[8:] == b"{"
+
+
+def _checksum(state: Mapping[str, Tensor], metadata: Mapping[str, Any]) -> str:
+    """SHA-256 of the metadata, and of name, type, shape and bytes of each tensor."""
+    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+    for name in sorted(state):
+        tensor = state[name]
+        digest.update(f"\n{name} {tensor.dtype} {list(tensor.shape)}\n".encode())
+        digest.update(tensor.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _to_half(tensor: Tensor) -> Tensor:

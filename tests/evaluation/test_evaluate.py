@@ -129,8 +129,18 @@ def test_other_types_of_distances(seed, dtype):
     assert_equal_to_torchreid(evaluate_rank(distmat, *labels, max_rank), distmat, labels, max_rank)
 
 
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_distances_that_are_not_finite(value):
+def test_distances_that_are_no_numbers_are_refused():
+    distmat = np.zeros((3, 4), dtype=np.float32)
+    distmat[1, 2] = np.nan
+    with pytest.raises(InputError, match=r"distances are not numbers \(NaN\)"):
+        evaluate_rank(distmat, [0, 1, 2], [0, 1, 2, 3], [0, 0, 0], [1, 1, 1, 1])
+    with pytest.raises(InputError, match="not numbers"):  # infinity minus infinity
+        huge = torch.full((2, 4), 1e30)
+        evaluate_features(huge, huge, [0, 1], [0, 1], [0, 0], [1, 1], metric="euclidean")
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_distances_that_are_infinite(value):
     rng = np.random.default_rng(3)
     labels = random_labels(rng, 30, 120)
     distmat = rng.random((30, 120), dtype=np.float32)

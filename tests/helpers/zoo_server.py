@@ -12,6 +12,9 @@ STALL = "stall"  # sends half and then nothing
 ABSENT = "absent"  # 404
 LONG = "long"  # claims a longer file than it has
 SHORT = "short"  # claims a shorter one
+WORDY = "wordy"  # its Content-Length is a word
+TRICKLE = "trickle"  # sends a byte, waits, sends a byte
+ENDLESS = "endless"  # chunked, and never ends
 NAMELESS = "nameless"  # chunked: neither length nor version
 
 
@@ -60,6 +63,10 @@ class Server:
             return self._send(request, 302, b"", {"Location": "/quota"})
         if how == ABSENT:
             return self._send(request, 404, b"no such file", {})
+        if how == WORDY:
+            return self._send(request, 200, self.content, {"Content-Length": "abc"})
+        if how in (TRICKLE, ENDLESS):
+            return self._send_for_ever(request, how)
         if how == NAMELESS:
             return self._send_chunked(request)
         headers, status, body = {"ETag": self.etag}, 200, self.content
@@ -92,6 +99,22 @@ class Server:
         request.end_headers()
         request.wfile.write(body)
         request.wfile.flush()
+
+    def _send_for_ever(self, request: BaseHTTPRequestHandler, how: str) -> None:
+        request.send_response(200)
+        if how == TRICKLE:
+            request.send_header("Content-Length", str(len(self.content)))
+        else:
+            request.send_header("Transfer-Encoding", "chunked")
+        request.end_headers()
+        try:
+            for _ in range(3000):  # 30 seconds, should nobody give up
+                piece = b"x" if how == TRICKLE else b"2000\r\n" + bytes(0x2000) + b"\r\n"
+                request.wfile.write(piece)
+                request.wfile.flush()
+                time.sleep(0.01)
+        except OSError:  # the client has given up
+            request.close_connection = True
 
     def _send_chunked(self, request: BaseHTTPRequestHandler) -> None:
         request.send_response(200)

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from PIL import Image
+from PIL import Image, ImageCms
 from torchvision.transforms import v2
 
 from reid_dcs import FeatureExtractor, InputError, build_model
+from reid_dcs.data.rgb import to_rgb
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = {"height": 64, "width": 32}
@@ -105,19 +106,130 @@ def test_a_checkpoint_of_ours_says_everything(tmp_path):
 
 
 def test_what_is_no_image_is_refused(extractor, files, tmp_path):
-    with pytest.raises(ValueError, match="no images"):
-        extractor([])
     with pytest.raises(TypeError, match="float is not an image"):
         extractor([1.5])
-    with pytest.raises(ValueError, match=r"uint8, RGB, not \(64, 32, 3\) of float64"):
-        extractor(np.zeros((64, 32, 3)))
-    with pytest.raises(ValueError, match=r"not \(64, 32, 4\) of uint8"):
-        extractor(np.zeros((64, 32, 4), dtype=np.uint8))
-    with pytest.raises(ValueError, match="three axes"):
-        extractor(np.zeros((64, 32), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"not \(64, 32, 2\)"):
+        extractor(np.zeros((64, 32, 2), dtype=np.uint8))
+    with pytest.raises(ValueError, match=r"not \(3, 64, 32\)"):
+        extractor(np.zeros((3, 64, 32), dtype=np.uint8))
+    with pytest.raises(ValueError, match="two or three axes"):
+        extractor(np.zeros(64, dtype=np.uint8))
+    with pytest.raises(ValueError, match="numbers, not complex128"):
+        extractor(np.zeros((64, 32, 3), dtype=complex))
+    with pytest.raises(InputError, match="no images in"):
+        extractor(tmp_path)
     (tmp_path / "cut.jpg").write_bytes(files[0].read_bytes()[:500])
     with pytest.raises(InputError, match="2 unreadable.*absent.jpg.*cut.jpg"):
         extractor([*files[:2], tmp_path / "cut.jpg", tmp_path / "absent.jpg"])
+
+
+@pytest.mark.parametrize("shape", [(0, 32, 3), (64, 0, 3), (0, 0), (0, 32, 4)])
+def test_an_image_without_pixels_has_no_feature(shape, extractor):
+    with pytest.raises(ValueError, match="no pixels"):
+        extractor([np.zeros(shape, dtype=np.uint8)])
+    if len(shape) == 3:
+        with pytest.raises(ValueError, match="no pixels"):
+            extractor([torch.zeros(*shape, dtype=torch.uint8).permute(2, 0, 1)])
+        with pytest.raises(ValueError, match="no pixels"):
+            extractor(Image.new("RGB", shape[1::-1]))
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.zeros((0, 64, 32, 3), np.uint8), iter([])])
+def test_no_images_have_no_features(nothing, extractor, expected):
+    features = extractor(nothing)
+    assert features.shape == (0, expected.shape[1]) and features.dtype == torch.float32
+
+
+def test_a_folder_holds_its_images_by_name(extractor, files, expected, tmp_path, monkeypatch):
+    for file in reversed(files[:3]):
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / "._0001.jpg").write_bytes(b"of macOS")
+    (tmp_path / "notes.txt").write_text("not an image")
+    assert_close(extractor(tmp_path), expected[:3])
+    assert_close(extractor([str(tmp_path), files[4]]), expected[[0, 1, 2, 4]])
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert_close(extractor(f"~/{files[1].name}"), expected[1:2])
+
+
+def test_numbers_of_every_type_are_the_same_image(extractor, files, expected):
+    array = np.asarray(Image.open(files[0]).convert("RGB"))
+    for same in (
+        array.astype(np.float64),
+        array / 255,
+        (array / 255).astype(np.float32),
+        array.astype(np.int64),
+        array.astype(np.uint16) * 257,
+        np.dstack([array, np.full(array.shape[:2], 9, np.uint8)]),
+    ):
+        assert_close(extractor(same), expected[:1])
+
+
+def test_channels_may_be_blue_first(weights, extractor, files, expected):
+    arrays = [np.asarray(Image.open(file).convert("RGB"))[..., ::-1] for file in files[:2]]
+    assert_close(extractor(arrays, bgr=True), expected[:2])
+    blue_first = FeatureExtractor(weights, "osnet_x0_25", **SIZE, bgr=True, device="cpu")
+    assert_close(blue_first(arrays), expected[:2])
+    assert_close(blue_first([files[0], Image.open(files[1])]), expected[:2])
+    tensor = torch.from_numpy(arrays[0].copy()).permute(2, 0, 1)
+    assert_close(blue_first(tensor), expected[:1])
+
+
+def test_grey_is_three_equal_channels(extractor, files):
+    grey = np.asarray(Image.open(files[0]).convert("L"))
+    expected = extractor(np.dstack([grey] * 3))
+    for same in (grey, grey[..., None], Image.fromarray(grey), torch.from_numpy(grey.copy())[None]):
+        assert_close(extractor(same), expected)
+
+
+MODES = ["RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "P", "L", "LA", "La", "PA", "RGBa", "1", "I", "F"]
+
+
+@pytest.mark.parametrize("mode", [*MODES, "I;16", "LAB"])
+def test_pillow_images_of_any_mode_are_rgb(mode, files):
+    original = Image.open(files[0]).convert("RGB")
+    if mode in ("1", "L", "LA", "La", "PA", "I", "F", "I;16"):
+        original = original.convert("1" if mode == "1" else "L")
+    through = {"La": "LA", "RGBa": "RGBA", "PA": "P"}
+    if mode == "I;16":
+        image = Image.fromarray(np.asarray(original).astype(np.uint16) * 257)
+    elif mode == "LAB":
+        profiles = ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB")
+        image = ImageCms.profileToProfile(original, *profiles, outputMode="LAB")
+    else:
+        image = original.convert(through.get(mode, mode)).convert(mode)
+    assert image.mode == mode
+    difference = np.asarray(to_rgb(image)).astype(int) - np.asarray(original.convert("RGB"))
+    bound = {"P": 60, "HSV": 12, "LAB": 12, "YCbCr": 3}.get(mode, 0)
+    assert np.abs(difference).max() <= bound
+
+
+def test_a_pillow_image_is_turned_upright(files):
+    upright = Image.open(files[0]).convert("RGB")
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    turned.getexif()[0x0112] = 6  # to be rotated by 270 degrees
+    assert np.array_equal(np.asarray(to_rgb(turned)), np.asarray(upright))
+
+
+@pytest.mark.parametrize(
+    "array", [np.full((4, 4), np.nan), np.full((4, 4), -1), np.full((4, 4), 1e9)]
+)
+def test_numbers_that_are_no_brightness_are_refused(number, extractor):
+    with pytest.raises(ValueError, match="numbers from 0 to"):
+        extractor(np.full((4, 4), number))
+
+
+def test_features_are_finite_or_refused(weights, extractor, tmp_path):
+    with pytest.raises(ValueError, match="not finite"):
+        extractor(torch.full((3, 64, 32), torch.nan))
+    with pytest.raises(InputError, match="features are not finite"):
+        extractor(torch.full((3, 64, 32), 3e38))
+    state = torch.load(weights, weights_only=True)
+    name = next(name for name, tensor in state.items() if tensor.ndim > 1)
+    for number in (torch.nan, torch.inf):
+        state[name].view(-1)[3] = number
+        torch.save(state, tmp_path / "diverged.pth")
+        with pytest.raises(InputError, match=f"not finite in {name}"):
+            FeatureExtractor(tmp_path / "diverged.pth", "osnet_x0_25", device="cpu")
 
 
 def test_wrong_weights_are_refused(weights, tmp_path):

@@ -4,6 +4,7 @@ import hashlib
 import io
 import pickle
 import shutil
+import time
 
 import pytest
 import torch
@@ -152,6 +153,39 @@ def test_a_failed_download_names_the_reason_and_the_address(how, reason, serve, 
 @pytest.mark.parametrize("how", [behavior.HALF, behavior.STALL])
 def test_a_server_that_never_finishes_is_given_up(how, serve, tmp_path):
     assert "4 attempts failed" in refusal(tmp_path, serve(*[how] * 40).url)
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["pinned", "unpinned"])
+def test_a_length_that_is_a_word_is_one_line(known, serve, tmp_path):
+    message = refusal(tmp_path, serve(behavior.WORDY).url, known=known)
+    assert "its Content-Length is 'abc', not a number of bytes" in message
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["pinned", "unpinned"])
+def test_a_slow_download_has_a_deadline(known, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LONGEST", 0.5)
+    started = time.monotonic()
+    assert "longer than" in refusal(tmp_path, serve(behavior.TRICKLE).url, known=known)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("how", [behavior.ENDLESS, ""])
+def test_a_file_of_unknown_size_has_a_limit(how, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "LARGEST", 100_000)
+    message = refusal(tmp_path, serve(how).url, known=False)
+    assert "its file is larger than 100,000 bytes" in message
+    assert not (tmp_path / "weights.pth.part").exists()
+
+
+def test_google_drive_has_the_limits_too(tmp_path, monkeypatch):
+    def gdown(url: str, output: str, progress=None, timeout=None) -> str:
+        assert timeout == sources.TIMEOUT
+        progress(10, None)
+        progress(sources.LARGEST + 1, None)
+        return output
+
+    monkeypatch.setattr("gdown.download", gdown)
+    assert "its file is larger than" in refusal(tmp_path, "drive:1abc", known=False)
 
 
 def test_a_server_that_is_down(serve, tmp_path):

@@ -11,12 +11,13 @@ from pathlib import Path
 
 from scipy.io import loadmat
 
-from reid_dcs.data.datasets.cuhk03_raw import RAW_FILES, extract_images, read_test_sets
+from reid_dcs.data.datasets.cuhk03_raw import RAW_FILES, check_mat, extract_images, read_test_sets
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Counts, Item, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.datasets.places import locate
 from reid_dcs.errors import InputError
+from reid_dcs.files import read_text
 
 OFFICIAL = {  # the two views of a person are the two cameras
     "detected": {
@@ -105,6 +106,7 @@ def _images(folder: Path, kind: str) -> Path:
 def _new_listing(images: Path, protocol: Path, official: dict[str, Counts]) -> Listing:
     """List the new protocol; its file gives names, identities and 1-based indices of the splits."""
     try:
+        check_mat(protocol)
         content = loadmat(protocol)
         names = [str(name[0]) for name in content["filelist"].flatten()]
         pids = content["labels"].flatten().tolist()
@@ -118,8 +120,9 @@ def _new_listing(images: Path, protocol: Path, official: dict[str, Counts]) -> L
             for indices in index.values()
         )
     except Exception as error:  # loadmat raises many types of errors on damaged files
+        reason = " ".join(str(error).split())
         raise InputError(
-            f"{protocol} is not a split of CUHK03's new protocol: {error}; {_OBTAIN}"
+            f"{protocol} is not a split of CUHK03's new protocol: {reason}; {_OBTAIN}"
         ) from error
     existing = {path.name for path in images.iterdir()}
     missing = [str(images / names[i]) for i in sum(index.values(), []) if names[i] not in existing]
@@ -174,7 +177,7 @@ def _test_set(folder: Path, kind: str, split_id: int) -> set[tuple[int, int]]:
 def _read_split_file(path: Path) -> list[set[tuple[int, int]]]:
     """Read the classic test sets from the query images in torchreid's JSON file."""
     try:
-        splits = json.loads(path.read_text())
+        splits = json.loads(read_text(path))
         return [{_pair_and_person(image) for image, *_ in split["query"]} for split in splits]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(

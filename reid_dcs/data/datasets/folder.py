@@ -3,6 +3,7 @@
 import csv
 import re
 from collections.abc import Iterator
+from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +11,7 @@ from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Item, Listing
 from reid_dcs.data.datasets.market_layout import IMAGE_SUFFIXES, SPLITS
 from reid_dcs.errors import InputError
+from reid_dcs.files import read_text
 
 _NAME = re.compile(r"(?P<identity>-?\d+)(?:_c(?P<camera>\d+))?")
 _COLUMNS = {"path", "identity", "camera"}
@@ -94,7 +96,7 @@ def _require(root: Path, paths: list[Path]) -> None:
 def _read_csv(table: Path) -> Iterator[Row]:
     """Yield the rows of a table; its header names the columns."""
     try:
-        with open(table, newline="", encoding="utf-8-sig") as file:
+        with StringIO(read_text(table, "utf-8-sig"), newline="") as file:
             reader = csv.DictReader(file, skipinitialspace=True)
             columns = set(reader.fieldnames or ())
             if not {"path", "identity"} <= columns <= _COLUMNS:

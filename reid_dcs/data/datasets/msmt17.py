@@ -12,6 +12,7 @@ from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Counts, Item, Listing
 from reid_dcs.data.datasets.places import locate
 from reid_dcs.errors import InputError
+from reid_dcs.files import read_text
 
 OFFICIAL = {
     "train": Counts(32_621, 1_041, 15),  # list_train (30,248) and list_val (2,373)
@@ -70,7 +71,7 @@ def read_list(
         InputError: the list file cannot be read.
     """
     try:
-        lines = path.read_text().splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {path}: {error}") from error
     items, existing = [], _ExistingFiles(folder)

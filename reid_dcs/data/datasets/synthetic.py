@@ -22,6 +22,7 @@ from reid_dcs.data.datasets.listing import Listing
 from reid_dcs.data.datasets.market_layout import SPLITS, list_market_layout
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
+from reid_dcs.files import read_text
 
 HEIGHT, WIDTH = 128, 64
 VERSION = 1  # of the generator: a folder with another version is generated again
@@ -121,6 +122,6 @@ def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None
 def _version_of(folder: Path) -> int | None:
     """Generator version of the data set in a folder; None if there is none."""
     try:
-        return json.loads((folder / "recipe.json").read_text())["version"]
+        return json.loads(read_text(folder / "recipe.json"))["version"]
     except (OSError, ValueError, KeyError):
         return None

@@ -1,0 +1,69 @@
+"""Open image files: regular files, of a few formats, of a bounded number of pixels.
+
+Every image of this package is opened here. Pillow would try all of its formats, whatever the file's
+name, and one of them starts Ghostscript.
+"""
+
+import os
+import warnings
+from pathlib import Path
+
+from PIL import Image, UnidentifiedImageError
+
+from reid_dcs.errors import InputError
+from reid_dcs.files import regular
+
+FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+# such images are refused below, with a reason
+warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+MAX_PIXELS = 50_000_000
+"""Pixels of an image, if ``REID_DCS_MAX_PIXELS`` does not say another number; 150 MB in RGB."""
+
+
+class ImageRefused(OSError):
+    """An image file that is not decoded; the message is the reason."""
+
+
+def open_image(path: str | Path) -> Image.Image:
+    """Open an image file; its pixels are not decoded yet.
+
+    Raises:
+        ImageRefused: not a regular file, another format, or too many pixels.
+        OSError: there is no such file, or it is damaged.
+    """
+    try:
+        regular(path)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise ImageRefused(error.strerror) from error
+    limit = max_pixels()
+    if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < limit:
+        Image.MAX_IMAGE_PIXELS = limit  # Pillow's own limit would be in the way
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise ImageRefused(f"more than {limit:,} pixels") from error
+    except UnidentifiedImageError as error:
+        raise ImageRefused(f"not one of {', '.join(FORMATS)}") from error
+    width, height = image.size
+    if width * height > limit:
+        image.close()
+        raise ImageRefused(
+            f"{width}x{height} is more than {limit:,} pixels; REID_DCS_MAX_PIXELS sets the limit"
+        )
+    return image
+
+
+def max_pixels() -> int:
+    """The most pixels of an image that is decoded: ``REID_DCS_MAX_PIXELS`` or the default.
+
+    Raises:
+        InputError: the variable is not a whole number above 0.
+    """
+    text = os.environ.get("REID_DCS_MAX_PIXELS", "")
+    if not text:
+        return MAX_PIXELS
+    if not (text.isascii() and text.isdigit() and len(text) < 16 and int(text) > 0):
+        raise InputError(f"REID_DCS_MAX_PIXELS={text}: expected a whole number of pixels above 0")
+    return int(text)
