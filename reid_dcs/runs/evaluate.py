@@ -83,7 +83,7 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
             "eval.worth is a section of the report: pass --report, or use reid-dcs channels worth"
         )
     with distributed.main_first():
-        dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+        dataset = load_dataset(config.data.name, config.data.root, config.data.options, SPLITS)
     model = load_trained(weights, device)
     if config.eval.worth:
         check_attention(weights, model)

@@ -56,7 +56,7 @@ def worth(config: Layer, json: str | Path | None = None) -> dict[str, Any]:
         check_attention(weights, model)
         data = weights.config.data
         with distributed.main_first():
-            dataset = load_dataset(data.name, data.root, data.options)
+            dataset = load_dataset(data.name, data.root, data.options, SPLITS)
         if given.get("output_dir"):
             files.append(open_output(Path(weights.config.output_dir), fresh=False) / "worth.json")
         content = run_worth(weights, dataset, model, device)

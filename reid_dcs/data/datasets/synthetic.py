@@ -9,6 +9,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from tqdm import tqdm
 
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Listing
-from reid_dcs.data.datasets.market_layout import SPLITS, list_market_layout
+from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text
@@ -60,11 +61,11 @@ class Synthetic(ListedDataset):
     title = "synthetic"
 
     @classmethod
-    def list_files(cls, root: Path) -> Listing:
+    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
         folder = root / "synthetic"
         if _version_of(folder) != VERSION:
             draw_dataset(folder, Synthesis())
-        return list_market_layout(folder)
+        return list_market_layout(folder, required)
 
 
 def draw_dataset(folder: Path, synthesis: Synthesis) -> None:
@@ -85,7 +86,7 @@ def draw_dataset(folder: Path, synthesis: Synthesis) -> None:
     except OSError as error:
         raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
     try:
-        for name in SPLITS.values():
+        for name in FOLDERS.values():
             (temporary / name).mkdir()
         total = synthesis.train_identities + synthesis.test_identities
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -109,9 +110,9 @@ def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None
     for number, camera in enumerate(CAMERAS, 1):
         for shot in range(synthesis.pictures):
             if identity < synthesis.train_identities:
-                split = SPLITS["train"]
+                split = FOLDERS["train"]
             else:
-                split = SPLITS["query" if shot == 0 else "gallery"]
+                split = FOLDERS["query" if shot == 0 else "gallery"]
             picture = photograph(person, camera, random, height=HEIGHT, width=WIDTH)
             path = temporary / split / f"{identity + 1:04d}_c{number}s1_{shot:06d}_00.jpg"
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
