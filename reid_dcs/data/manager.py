@@ -2,9 +2,10 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torchreid import data as torchreid_data
 
 from reid_dcs.config.settings import PhaseConfig
 from reid_dcs.data.augment import Augmentation, normalize
+from reid_dcs.data.fingerprint import DataFingerprint
 from reid_dcs.data.mixup import mixup
 from reid_dcs.data.phases import Phase, PhasedLoader
 from reid_dcs.data.sampler import IdentitySampler
@@ -104,7 +106,8 @@ class TestLoader:
         return -(-len(self.store) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for index in torch.arange(len(self.store)).split(self.batch_size):
+        for start in range(0, len(self.store), self.batch_size):
+            index = torch.arange(start, min(start + self.batch_size, len(self.store)))
             images = self.store.images[index[0] : index[-1] + 1].to(self.device)
             yield _batch(self.store, index, normalize(images, self.mean, self.std))
 
@@ -136,6 +139,8 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
 
     data_type = "image"
     train_loader: TrainLoader | PhasedLoader
+    fingerprints: Mapping[str, DataFingerprint] = MappingProxyType({})
+    """Fingerprints of the data sets, which checkpoints store."""
 
     def __init__(
         self,

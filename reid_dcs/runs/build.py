@@ -1,7 +1,7 @@
 """Build the parts of a run from its configuration: data, network, engine."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,6 +14,7 @@ from reid_dcs.config import Run, TrainRun, to_layer
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.fingerprint import check_same_data, fingerprint_data
 from reid_dcs.data.manager import InMemoryDataManager, TestLoader, build_test_loaders
 from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import (
@@ -64,16 +65,20 @@ def initial_weights(config: TrainRun) -> InitialWeights | None:
 
 
 def load_data(
-    config: TrainRun, device: torch.device, initial: InitialWeights | None = None
+    config: TrainRun,
+    device: torch.device,
+    initial: InitialWeights | None = None,
+    resumed: Mapping[str, Any] | None = None,
 ) -> LoadedData:
     """Load and decode the data set of ``config.data``, once for all phases of a run.
 
     Args:
         initial: weights that the run starts from, to be checked.
+        resumed: checkpoint that the run continues from; its data must be the same.
 
     Raises:
-        InputError: invalid data set, images, or model; the model's name, options and file of
-            weights are checked before any image is read.
+        InputError: invalid data set, images, or model, or other data than the checkpoint's; the
+            model's name, options and file of weights are checked before any image is read.
     """
     find_dataset(config.data.name, config.data.options)
     check_phases(config)
@@ -85,9 +90,14 @@ def load_data(
         find_weights(config.model.pretrained)
     with distributed.main_first():
         dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+    fingerprints = {config.data.name: fingerprint_data(dataset)}
+    if resumed:
+        check_same_data(resumed.get("data", {}), fingerprints, f"resume={config.resume}")
     # rank 0 writes a mapped store, the other processes read it
     with distributed.main_first() if config.data.mapped else nullcontext():
-        return LoadedData(dataset, build_manager(config, dataset, device))
+        manager = build_manager(config, dataset, device)
+    manager.fingerprints = fingerprints
+    return LoadedData(dataset, manager)
 
 
 @contextmanager
@@ -263,6 +273,7 @@ def engine_options(
         "description": {
             **build_card(config, manager.num_train_pids).to_dict(),
             "config": to_layer(config),
+            "data": dict(manager.fingerprints),
         },
     }
 
@@ -320,6 +331,8 @@ def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torc
     if not distributed.is_main():
         return
     name = config.data.name
+    for warning in dataset.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if dataset.unofficial:
         print(f"warning: not the official split of {name}: {dataset.unofficial}", file=sys.stderr)
     if not dataset.cameras_known:

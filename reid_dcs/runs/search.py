@@ -122,7 +122,7 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
         )
     finished = resumed is not None and resumed["epoch"] == config.search.epochs
     initial = None if resumed else initial_weights(config)
-    data = load_data(config, device, initial)
+    data = load_data(config, device, initial, resumed)
 
     # Phase 1: search, in search/
     with seeded(config.seed):

@@ -54,7 +54,7 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
     output = Path(config.output_dir)
     resumed = checkpoint_to_resume(config, output)
     initial = None if resumed else initial_weights(config)
-    dataset, manager = load_data(config, device, initial)
+    dataset, manager = load_data(config, device, initial, resumed)
     with seeded(config.seed):
         model = build_network(config, manager.num_train_pids, device, initial)
     engine = build_engine(config, model, manager)

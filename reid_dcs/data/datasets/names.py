@@ -27,7 +27,7 @@ _OTHER_SUFFIXES = frozenset(
     ".heic .heif .avif .jxl .jp2 .j2k .jpx .tga .psd .svg .eps .ico .dng .raw .cr2 .nef .arw "
     ".exr .hdr .mpo .pcx .sgi .dds .xbm .npy".split()
 )
-_CAMERA = r"(?:c|cam|camera)(?P<camera>\d{1,9})(?:s\d+)?(?![A-Za-z0-9])"
+_CAMERA = r"(?:c|cam(?:era)?[-_]?)(?P<camera>\d{1,9})(?:[A-Za-z]\d+)*(?![A-Za-z0-9])"
 _END = r"(?=_|$)"
 _CONVENTIONS = [  # tried in order
     # MARS: 0001C1T0001F001; 00-1C1T0001F001 is junk
