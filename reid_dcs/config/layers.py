@@ -1,6 +1,7 @@
 """Layers of settings from files, the command line and Python: reading, checking, merging."""
 
 import math
+import operator
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -38,6 +39,8 @@ def compose(kind: type[Settings], *layers: Layer) -> Settings:
     plain = [_escaped(as_layer(kind, layer)) for layer in layers]
     try:
         settings: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), *plain))
+    except (OverflowError, TypeError) as error:  # a list for a mapping; 400 digits for a float
+        raise InputError(f"configuration: {error}") from error
     except OmegaConfBaseException as error:
         reason = str(error).splitlines()[0]
         key = f"{error.full_key}: " if error.full_key else ""
@@ -272,11 +275,13 @@ def _escaped(value: Any) -> Any:
 
 
 _BOUNDS = {
-    "at_least": ("at least", float.__ge__),
-    "at_most": ("at most", float.__le__),
-    "above": ("above", float.__gt__),
-    "below": ("below", float.__lt__),
+    "at_least": ("at least", operator.ge),
+    "at_most": ("at most", operator.le),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
 }
+_LARGEST = 2**31 - 1
+"""Of a number without an upper bound of its own."""
 
 
 def _check_ranges(group: Any, prefix: str = "") -> None:
@@ -295,7 +300,12 @@ def _check_ranges(group: Any, prefix: str = "") -> None:
 def _check_range(name: str, number: Any, bounds: Mapping[str, float]) -> None:
     if isinstance(number, float) and not math.isfinite(number):
         raise InputError(f"configuration: {name} must be a finite number, not {number}")
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        return
+    if not {"at_most", "below"} & {*bounds}:
+        bounds = {**bounds, "at_most": _LARGEST}
     for bound, limit in bounds.items():
         words, holds = _BOUNDS[bound]
-        if not holds(float(number), float(limit)):
-            raise InputError(f"configuration: {name} must be {words} {limit}, not {number}")
+        if not holds(number, limit):
+            shown = f", not {number}" if abs(number) < 2**63 else ""  # it may have 5,000 digits
+            raise InputError(f"configuration: {name} must be {words} {limit}{shown}")

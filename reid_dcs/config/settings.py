@@ -29,6 +29,8 @@ def _options() -> Any:
     return field(default_factory=dict, metadata={"path": True})
 
 
+_SIDES = {"at_least": 16, "at_most": 8192}
+
 # bounded because random generators are seeded with 64-bit multiples of the seed
 _SEEDS = {"at_least": 0, "at_most": 2**32 - 1}
 
@@ -55,8 +57,8 @@ class ImagesConfig:
     name: str = "synthetic"
     root: str = _path("datasets")  # folder of the data set, or the one that contains it
     options: dict[str, Any] = _options()  # of the data set, such as split_id: 3
-    height: int = _number(64, at_least=16)  # pixels
-    width: int = _number(32, at_least=16)
+    height: int = _number(64, **_SIDES)  # pixels
+    width: int = _number(32, **_SIDES)
 
 
 @dataclass
@@ -71,10 +73,10 @@ class PhaseConfig:
     """The first epochs of a training, or the next ones, at another input size."""
 
     epochs: int = field(metadata={"bounds": {"at_least": 1}})
-    height: int = field(metadata={"bounds": {"at_least": 16}})  # pixels
-    width: int = field(metadata={"bounds": {"at_least": 16}})
+    height: int = field(metadata={"bounds": _SIDES})  # pixels
+    width: int = field(metadata={"bounds": _SIDES})
     batch_size: int | None = _number(None, at_least=1)  # null: that of data
-    padding: int | None = _number(None, at_least=0)  # null: that of data
+    padding: int | None = _number(None, at_least=0, at_most=1024)  # null: that of data
 
 
 @dataclass
@@ -84,7 +86,9 @@ class TrainDataConfig(EvaluateDataConfig):
     batch_size: int = _number(32, at_least=1)  # P identities x num_instances images
     num_instances: int = _number(2, at_least=1)  # images of each identity in a batch
     flip: float = _probability(0.5)  # probability of a horizontal flip
-    padding: int = _number(2, at_least=0)  # pixels added on each side before a random crop
+    padding: int = _number(
+        2, at_least=0, at_most=1024
+    )  # pixels added on each side before a random crop
     erasing: float = _probability(0.0)  # probability of random erasing
     brightness: float = _probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
     contrast: float = _probability(0.0)  # likewise

@@ -15,7 +15,7 @@ from reid_dcs.files import regular
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 IMAGE_SUFFIXES = frozenset(
-    ".jpg .jpeg .jpe .jfif .png .bmp .dib .webp .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
+    ".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
 )
 """Suffixes of these formats, in lower case; everything that lists images uses them."""
 # such images are refused below, with a reason

@@ -56,6 +56,11 @@ class IdentitySampler(Sampler[Tensor]):
                 f"data.batch_size={batch_size} is not a positive multiple of "
                 f"data.num_instances={num_instances}: change one of them"
             )
+        if batch_size == 1:
+            raise InputError(
+                "data.batch_size=1: batch normalization and the triplet loss need several images: "
+                "raise it"
+            )
         self.num_identities, self.num_instances = batch_size // num_instances, num_instances
         self.images_by_pid = [torch.nonzero(pids == pid).flatten() for pid in pids.unique()]
         num_groups = sum(-(-len(images) // num_instances) for images in self.images_by_pid)

@@ -61,6 +61,7 @@ def metrics_of(
         "num_valid": result.num_valid,
         "dataset": config.data.name,
         "official_split": not dataset.unofficial,
+        "trained_on_test_images": dataset.trained_on_test,
         "same_camera_excluded": dataset.cameras_known,
         "model": config.model.name,
         "params": cost.params,

@@ -103,6 +103,7 @@ def test_seed_and_epoch_determine_the_order():
     [
         (UNEVEN, 15, 4, "not a positive multiple"),
         (UNEVEN, 16, 0, "not a positive multiple"),
+        (UNEVEN, 1, 1, "data.batch_size=1: .* need several images"),
         (identities(50, 50), 16, 4, "2 identities with 100 images cannot fill one batch"),
     ],
 )

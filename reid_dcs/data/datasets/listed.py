@@ -53,7 +53,14 @@ class ListedDataset(torchreid_data.ImageDataset):
         self.trained_on_test, self.warnings = listing.trained_on_test, _warnings(listing)
         label = {pid: i for i, pid in enumerate(sorted({pid for _, pid, _ in listing.train}))}
         train = [(path, label[pid], camera) for path, pid, camera in listing.train]
-        super().__init__(train, listing.query, listing.gallery, **kwargs)
+        splits = {"train": train, "query": listing.query, "gallery": listing.gallery}
+        # torchreid looks at the first image of each split
+        super().__init__(*(items or [("", 0, 0)] for items in splits.values()), **kwargs)
+        for split in (split for split, items in splits.items() if not items):
+            setattr(self, split, [])
+        if not train:
+            self.num_train_pids = self.num_train_cams = 0
+        self.data = getattr(self, self.mode)
 
     @classmethod
     def read(
