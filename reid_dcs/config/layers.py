@@ -202,6 +202,8 @@ def _checked(
 def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
+    if name == "data.name":
+        value = _joined(value)
     if isinstance(value, bool) and _is_switch_or_text(hint):
         return value
     text = _is_text(hint) or _is_switch_or_text(hint)
@@ -217,6 +219,15 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
             for key, option in value.items()
         }
     return value
+
+
+def _joined(names: Any) -> Any:
+    """Several data sets as one name: ``[market1501,msmt17]`` -> ``market1501+msmt17``."""
+    if isinstance(names, str) and names.startswith("[") and names.endswith("]"):
+        names = [name.strip(" \"'") for name in names[1:-1].split(",")]
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+        return "+".join(names)
+    return names
 
 
 def _leaves(name: str, value: Any) -> Iterator[str]:

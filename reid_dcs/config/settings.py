@@ -54,7 +54,7 @@ class TrainModelConfig(ModelConfig):
 class ImagesConfig:
     """The data set, and the size that its images are resized to."""
 
-    name: str = "synthetic"
+    name: str = "synthetic"  # or several to train on: [market1501,msmt17]
     root: str = _path("datasets")  # folder of the data set, or the one that contains it
     options: dict[str, Any] = _options()  # of the data set, such as split_id: 3
     height: int = _number(64, **_SIDES)  # pixels

@@ -117,7 +117,7 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
 
     Args:
         name: name of the data set.
-        dataset: any torchreid image data set.
+        dataset: any torchreid image data set, or a joint one, whose parts are tested each alone.
         height, width: input size of the network, in pixels.
         batch_size, num_instances: P * K and K of training batches; see :class:`IdentitySampler`.
         test_batch_size: number of images in a test batch.
@@ -186,21 +186,30 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
 
         *first, last = (phase(part) for part in (*phases, PhaseConfig(1, height, width)))
         self.train_loader = PhasedLoader(first, last) if first else last.open()
-        self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
+        parts: Mapping[str, torchreid_data.ImageDataset] = getattr(
+            dataset, "parts", {name: dataset}
+        )
+        self.test_dataset = {
+            part: {"query": tested.query, "gallery": tested.gallery}
+            for part, tested in parts.items()
+        }
         self.test_loader = {
-            name: build_test_loaders(
-                dataset,
+            part: build_test_loaders(
+                tested,
                 height=height,
                 width=width,
                 batch_size=test_batch_size,
                 device=device,
-                mapped=mapped,
+                mapped=mapped.with_name(f"{mapped.name}-{part}")
+                if mapped and part != name
+                else mapped,
                 rank=rank,
                 world_size=world_size,
                 mean=augmentation.mean,
                 std=augmentation.std,
                 interpolation=interpolation,
             )
+            for part, tested in parts.items()
         }
 
 

@@ -1,5 +1,6 @@
 """Image stores: a split decoded once to uint8, in memory or in a memory-mapped file."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -121,6 +122,8 @@ def write_stores(
 def store_prefix(root: str, name: str, options: Mapping[str, Any]) -> Path:
     """Path prefix of a data set's stores: ``<root>/stores/<name>`` and its options."""
     suffix = "".join(f"-{key}={options[key]}" for key in sorted(options))
+    if "/" in suffix or len(suffix) > 100:  # no part of a file's name
+        suffix = f"-{hashlib.blake2b(suffix.encode(), digest_size=8).hexdigest()}"
     return Path(root, "stores", name + suffix)
 
 

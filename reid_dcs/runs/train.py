@@ -6,11 +6,12 @@ from typing import Any
 import torch
 
 from reid_dcs.config import Layer, TrainRun, compose
-from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.joint import JointDataset
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.files import write_json
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.build import (
+    Dataset,
     announce,
     announce_phases,
     build_engine,
@@ -20,7 +21,7 @@ from reid_dcs.runs.build import (
     load_data,
     seeded,
 )
-from reid_dcs.runs.output import metrics_of, open_output, table, write_settings
+from reid_dcs.runs.output import metrics_of, metrics_of_parts, open_output, table, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.visual.curves import draw_curves
@@ -67,13 +68,13 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
     return fit(config, engine, dataset, output)
 
 
-def fit(
-    config: TrainRun, engine: ReIDEngine, dataset: ListedDataset, output: Path
-) -> dict[str, Any]:
+def fit(config: TrainRun, engine: ReIDEngine, dataset: Dataset, output: Path) -> dict[str, Any]:
     """Train to the last epoch, evaluate, and write metrics, curves and the checkpoint."""
     result = engine.run(output, config.train.epochs, eval_freq=config.eval.every)
     seconds = sum(entry["seconds"] for entry in engine.history)
     metrics = metrics_of(config, dataset, engine.model, result)
+    if isinstance(dataset, JointDataset):
+        metrics |= metrics_of_parts(dataset, engine.results)
     metrics["train_seconds"] = round(seconds, 1)
     engine.description["metrics"] = metrics
     engine.save(evaluated=True)
