@@ -68,7 +68,7 @@ def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> 
     same_pid = pids[:, None] == pids[None, :]  # (B, B)
     with torch.no_grad():  # mining uses a fast matrix product, which rounds
         centered = features - features.mean(0)
-        distances = torch.cdist(centered, centered)
+        distances = torch.cdist(centered, centered, compute_mode="use_mm_for_euclid_dist")
         positive = distances.masked_fill(~same_pid, -torch.inf).argmax(1)  # (B,) indices
         negative = distances.masked_fill(same_pid, torch.inf).argmin(1)
     # Only the mined 2 B distances are computed exactly, with gradients.

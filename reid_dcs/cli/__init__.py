@@ -4,6 +4,8 @@ import sys
 from collections.abc import Sequence
 from pkgutil import resolve_name
 
+from reid_dcs.cli.process import command
+
 COMMANDS = {
     "train": ("reid_dcs.cli.runs:train", "train a network and evaluate it"),
     "search": ("reid_dcs.cli.runs:search", "search a network's channels, train and evaluate it"),
@@ -16,6 +18,8 @@ COMMANDS = {
 }
 """Sub-commands: the function that takes their arguments, and a line of help."""
 
+LONG = ("train", "search", "eval")  # their results are files
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run a sub-command.
@@ -23,9 +27,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     Args:
         arguments: the command line after ``reid-dcs``; by default that of the process.
     """
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    with command(debug="--debug" in given, keep_running=given[:1] in ([name] for name in LONG)):
+        _run(given)
+
+
+def _run(given: list[str]) -> None:
     from reid_dcs.cli.parsers import Parser
 
-    given = sys.argv[1:] if arguments is None else list(arguments)
     parser = Parser(
         "reid-dcs",
         "Person re-identification with Differentiable Channel Selection.",
@@ -38,5 +47,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         ),
     )
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="listed below")
-    command = parser.parse_args(given[:1]).command
-    resolve_name(COMMANDS[command][0])(given[1:])
+    chosen = parser.parse_args(given[:1]).command
+    resolve_name(COMMANDS[chosen][0])(given[1:])

@@ -1,10 +1,6 @@
 """Command line parsers: flags, settings and errors of one line."""
 
 import argparse
-import os
-import signal
-import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -16,8 +12,7 @@ from reid_dcs.config import (
     read_config,
     to_yaml,
 )
-from reid_dcs.config.layers import has_setting
-from reid_dcs.errors import InputError
+from reid_dcs.config.layers import checked_path, has_setting
 
 Flag = tuple[str, str, str]
 """A flag, the setting it sets, and its help text."""
@@ -33,7 +28,10 @@ _SETTINGS_HELP = """\
 Later settings override earlier ones: the defaults, each --config-file, the flags, each key=value.
 --settings prints all of them; reid_dcs/config/settings.py describes each."""
 
-file_or_folder = os.path.expanduser  # argparse type of a path: shells do not expand --root=~/x
+
+def file_or_folder(text: str) -> str:
+    """Argparse type of a path: expands ``~``, which shells do not in ``--root=~/x``."""
+    return checked_path(text, "path")
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,26 +56,8 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"error: {message}; see --help\n")
 
     def add_debug(self) -> None:
+        """Add ``--debug``, which :func:`reid_dcs.cli.main` acts on."""
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
-
-    def call(self, action: Callable[[], object], debug: bool) -> None:
-        """Call ``action``; an :class:`InputError` is printed as one line, with exit status 2."""
-        rank = os.environ.get("RANK", "0")  # set by torchrun
-        several = int(os.environ.get("WORLD_SIZE", "1")) > 1
-        try:
-            action()
-            sys.stdout.flush()
-        except InputError as error:
-            if debug:
-                traceback.print_exc()
-            where = f" (rank {rank})" if several else ""
-            self.exit(2, f"error{where}: {' '.join(str(error).split())}\n")
-        except KeyboardInterrupt as stop:
-            number = getattr(stop, "number", signal.SIGINT)
-            self.exit(128 + number, f"{stop or 'interrupted'}\n" if rank == "0" else None)
-        except BrokenPipeError:  # the reader of a pipe, such as head, has closed it
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self.exit(128 + signal.SIGPIPE)
 
 
 class PictureParser(Parser):
@@ -110,8 +90,8 @@ class PictureParser(Parser):
     def run(self, arguments: Sequence[str], action: Callable[..., object]) -> None:
         """Parse the arguments and pass them to ``action`` as keyword arguments."""
         given = vars(self.parse_args(arguments))
-        debug = given.pop("debug")
-        self.call(lambda: action(**given), debug)
+        del given["debug"]
+        action(**given)
 
 
 class SettingsParser(Parser):
@@ -176,15 +156,11 @@ class SettingsParser(Parser):
             for key in (*self.positional, *self.options)
             if not has_setting(self.kind, key)
         }
-
-        def print_or_run() -> None:
-            layer = self._layer(given)
-            if given["settings"]:
-                print(to_yaml(compose(self.kind, layer)), end="")
-            else:
-                action(layer, **others)
-
-        self.call(print_or_run, given["debug"])
+        layer = self._layer(given)
+        if given["settings"]:
+            print(to_yaml(compose(self.kind, layer)), end="")
+        else:
+            action(layer, **others)
 
     def _layer(self, given: dict[str, Any]) -> dict[str, Any]:
         """Merge files, flags and overrides, in this order."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from reid_dcs.cli.parsers import Parser, file_or_folder
+from reid_dcs.errors import InputError
 
 
 def zoo(arguments: Sequence[str]) -> None:
@@ -26,7 +27,7 @@ def zoo(arguments: Sequence[str]) -> None:
     if (given.action == "download") != (given.name is not None):
         parser.error("download takes one NAME, list and verify take none")
     action = {"list": _list, "download": _download, "verify": _verify}[given.action]
-    parser.call(lambda: action(given), given.debug)
+    action(given)
 
 
 def _list(_: argparse.Namespace) -> None:
@@ -39,7 +40,11 @@ def _list(_: argparse.Namespace) -> None:
         on, star = entry.evaluated_on or entry.trained_on, "*" if entry.stated_by else " "
         metrics = " ".join(f"{entry.metrics[key]:6.1%}" for key in ("mAP", "rank1"))
         print(f"{name:30} {size:>8} {on:>12} {metrics}{star} {entry.licence}")
-    print(f"\n* as their authors state, not measured here\ncache: {cache_folder()}")
+    try:
+        cache = str(cache_folder())
+    except InputError as error:
+        cache = str(error)
+    print(f"\n* as their authors state, not measured here\ncache: {cache}")
 
 
 def _download(given: argparse.Namespace) -> None:
@@ -96,7 +101,7 @@ def export(arguments: Sequence[str]) -> None:
     )
     parser.add_debug()
     given = parser.parse_args(arguments)
-    parser.call(lambda: _export(given), given.debug)
+    _export(given)
 
 
 def _export(given: argparse.Namespace) -> None:

@@ -4,6 +4,7 @@ import math
 import operator
 import os
 import re
+import reprlib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
@@ -22,6 +23,20 @@ from reid_dcs.files import read_text
 Settings = TypeVar("Settings")
 """One of the classes of :data:`reid_dcs.config.SETTINGS`."""
 
+_UNREADABLE = (  # what OmegaConf and PyYAML raise for text and values that do not fit
+    OmegaConfBaseException,
+    YAMLError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+    RecursionError,
+)
+_LEVELS = 20  # of nested settings
+_INTEGERS = range(-(2**63), 2**63)  # 64 bits
+_NAME_BYTES, _PATH_BYTES = 255, 4095  # the longest names and paths of Linux
+
 Layer = Run | PrepareData | Mapping[str, Any]
 """Settings to merge: a nested mapping of some of them, or an object of a settings class."""
 
@@ -39,12 +54,10 @@ def compose(kind: type[Settings], *layers: Layer) -> Settings:
     plain = [_escaped(as_layer(kind, layer)) for layer in layers]
     try:
         settings: Any = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), *plain))
-    except (OverflowError, TypeError) as error:  # a list for a mapping; 400 digits for a float
-        raise InputError(f"configuration: {error}") from error
-    except OmegaConfBaseException as error:
-        reason = str(error).splitlines()[0]
-        key = f"{error.full_key}: " if error.full_key else ""
-        raise InputError(f"configuration: {key}{reason}") from error
+    except _UNREADABLE as error:
+        full_key = getattr(error, "full_key", None)
+        key = f"{full_key}: " if full_key else ""
+        raise InputError(f"configuration: {key}{_reason(error)}") from error
     _check_ranges(settings)
     if getattr(settings, "output_dir", None) == "":
         settings.output_dir = str(Path("outputs", settings.data.name, settings.model.name))
@@ -66,6 +79,7 @@ def as_layer(kind: type, layer: Layer, where: str = "configuration") -> dict[str
     """
     if isinstance(layer, Run | PrepareData):
         layer = _difference(asdict(layer), asdict(type(layer)()))
+    _check_values(layer, where)
     return _checked(kind, kind, layer, "", where)
 
 
@@ -89,9 +103,8 @@ def read_config(path: str | Path) -> dict[str, Any]:
         content: Any = OmegaConf.to_container(
             OmegaConf.load(StringIO(read_text(os.path.expanduser(path)))), resolve=True
         )
-    except (OSError, YAMLError, OmegaConfBaseException, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
-        raise InputError(f"configuration file {path}: {reason}") from error
+    except (OSError, *_UNREADABLE) as error:
+        raise InputError(f"configuration file {path}: {_reason(error)}") from error
     if not isinstance(content, dict):
         raise InputError(f"configuration file {path}: expected keys and values, as key: value")
     return content
@@ -110,11 +123,32 @@ def parse_overrides(kind: type, overrides: list[str]) -> dict[str, Any]:
         key, equals, text = override.partition("=")
         if not key or not equals:
             raise InputError(f"expected key=value, not {override!r}")
+        if key.count(".") >= _LEVELS:
+            raise InputError(f"{key[:60]}...: settings have at most {_LEVELS} levels")
         value = _parse(_hint(kind, key), override, text)
         for name in reversed(key.split(".")):
             value = {name: value}
         layer = merge_layers(layer, value)
     return layer
+
+
+def checked_path(text: str, where: str) -> str:
+    """Expand ``~`` in a path, and check that the system could have a file of this name.
+
+    Raises:
+        InputError: the path or a part of it is too long, or it contains a null character.
+    """
+    path = os.path.expanduser(text)
+    content = path.encode(errors="surrogatepass")
+    longest = max(map(len, content.split(b"/")))
+    if "\0" in path:
+        raise InputError(f"{where}: a path has no null characters")
+    if longest > _NAME_BYTES or len(content) > _PATH_BYTES:
+        raise InputError(
+            f"{where}: {reprlib.repr(text)} is too long: a path has at most {_PATH_BYTES} bytes, "
+            f"and each name in it {_NAME_BYTES}"
+        )
+    return path
 
 
 def to_layer(settings: Any) -> dict[str, Any]:
@@ -123,8 +157,8 @@ def to_layer(settings: Any) -> dict[str, Any]:
 
 
 def to_yaml(settings: Any) -> str:
-    """Format settings as YAML for :func:`read_config`."""
-    return OmegaConf.to_yaml(OmegaConf.create(_escaped(asdict(settings))))
+    """Format settings as YAML for :func:`read_config`; bytes that are not UTF-8 are escaped."""
+    return OmegaConf.to_yaml(OmegaConf.create(_escaped(_printable(asdict(settings)))))
 
 
 def upgraded(stored: Mapping[str, Any], kind: type) -> dict[str, Any]:
@@ -174,9 +208,34 @@ def _parse(hint: Any, override: str, text: str) -> Any:
         return {"true": True, "false": False}.get(text.lower(), text)
     try:
         parsed: Any = OmegaConf.to_container(OmegaConf.from_dotlist([f"value={text}"]))
-    except (OmegaConfBaseException, YAMLError) as error:
-        raise InputError(f"{override}: {str(error).splitlines()[0]}") from error
+    except _UNREADABLE as error:
+        raise InputError(f"{reprlib.repr(override)}: {_reason(error)}") from error
     return parsed["value"]
+
+
+def _reason(error: Exception) -> str:
+    """The first line of an error's text."""
+    if isinstance(error, RecursionError):
+        return "too many levels of nested values"
+    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return text.splitlines()[0]
+
+
+def _check_values(layer: Any, where: str) -> None:
+    """Check depth and integers of nested values, without recursion."""
+    level = [("", layer)]
+    for _ in range(_LEVELS):
+        below = []
+        for name, value in level:
+            if isinstance(value, Mapping):
+                below += [(f"{name}.{key}".lstrip("."), each) for key, each in value.items()]
+            elif isinstance(value, list | tuple):
+                below += [(name, each) for each in value]
+            elif isinstance(value, int) and value not in _INTEGERS:
+                raise InputError(f"{where}: {name}: the number has more than 64 bits")
+        level = below
+    if level:
+        raise InputError(f"{where}: {level[0][0][:60]}: too many levels of nested values")
 
 
 def _checked(
@@ -212,7 +271,7 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
     if get_origin(hint) is list and isinstance(value, Mapping):
         raise InputError(f"{where}: {name} must be a list, not {dict(value)}")
     if is_path and isinstance(value, str):
-        return os.path.expanduser(value)
+        return checked_path(value, f"{where}: {name}")
     if is_path and isinstance(value, Mapping):
         return {
             key: os.path.expanduser(option) if str(option).startswith("~/") else option
@@ -276,6 +335,15 @@ def _completed(group: type, stored: Mapping[str, Any]) -> dict[str, Any]:
     return defaults
 
 
+def _printable(value: Any) -> Any:
+    """Escape the bytes of paths that are not UTF-8, which YAML cannot hold."""
+    if isinstance(value, str):
+        return value.encode(errors="backslashreplace").decode()
+    if isinstance(value, Mapping):
+        return {key: _printable(below) for key, below in value.items()}
+    return [_printable(each) for each in value] if isinstance(value, list) else value
+
+
 def _escaped(value: Any) -> Any:
     """Escape ``${``, which OmegaConf would interpolate, and the backslashes before it."""
     if isinstance(value, str):
@@ -304,6 +372,8 @@ def _check_ranges(group: Any, prefix: str = "") -> None:
         for name, each in named.items():
             if is_dataclass(each):
                 _check_ranges(each, f"{name}.")
+            elif isinstance(each, list):
+                raise InputError(f"configuration: {name} must be a number, not {each}")
             elif each is not None:
                 _check_range(name, each, item.metadata.get("bounds", {}))
 

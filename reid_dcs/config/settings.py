@@ -57,8 +57,8 @@ class ImagesConfig:
     name: str = "synthetic"  # or several to train on: [market1501,msmt17]
     root: str = _path("datasets")  # folder of the data set, or the one that contains it
     options: dict[str, Any] = _options()  # of the data set, such as split_id: 3
-    height: int = _number(64, **_SIDES)  # pixels
-    width: int = _number(32, **_SIDES)
+    height: int = _number(64, at_least=16, at_most=10_000)  # pixels
+    width: int = _number(32, at_least=16, at_most=10_000)
 
 
 @dataclass
@@ -73,8 +73,8 @@ class PhaseConfig:
     """The first epochs of a training, or the next ones, at another input size."""
 
     epochs: int = field(metadata={"bounds": {"at_least": 1}})
-    height: int = field(metadata={"bounds": _SIDES})  # pixels
-    width: int = field(metadata={"bounds": _SIDES})
+    height: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})  # pixels
+    width: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})
     batch_size: int | None = _number(None, at_least=1)  # null: that of data
     padding: int | None = _number(None, at_least=0, at_most=1024)  # null: that of data
 
@@ -119,7 +119,7 @@ class TrainConfig(OptimizerConfig):
 
     # a file of weights or a name of the model zoo, to start from instead of model.pretrained
     init: str = _path("")
-    epochs: int = _number(18, at_least=1)
+    epochs: int = _number(18, at_least=1, at_most=1_000_000)
     frozen_epochs: int = _number(0, at_least=0)  # first epochs, which train only the head
     accumulate: int = _number(1, at_least=1)  # batches per optimizer step
     clip_norm: float = _number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
@@ -145,7 +145,7 @@ def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_dec
 class SearchConfig:
     """The search (Algorithm 1) that precedes the training."""
 
-    epochs: int = _number(10, at_least=1)
+    epochs: int = _number(10, at_least=1, at_most=1_000_000)
     # p, the fraction of each epoch's batches (the last ones) that update the windows
     window_share: float = _number(0.2, above=0, below=1)
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network
@@ -230,7 +230,7 @@ class Run:
     """Settings that training, search and evaluation share."""
 
     seed: int = _number(1, **_SEEDS)
-    device: Literal["auto", "cpu", "cuda"] = "auto"
+    device: str = "auto"  # auto, cpu, cuda, cuda:1 (the second GPU) or mps
     output_dir: str = _path("")  # empty: outputs/<data.name>/<model.name>
     model: ModelConfig = field(default_factory=ModelConfig)
     data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)

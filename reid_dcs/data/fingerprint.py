@@ -55,15 +55,18 @@ def check_same_data(
         InputError: the data has changed; the message names the first difference.
     """
     for name, found in now.items():
-        before = stored.get(name)
-        if before is None or before["digest"] == found["digest"]:
-            continue
-        changed = (
-            f"{split} had {_counts(before[split])}, and has {_counts(found[split])}"
-            for split in SPLITS
-            if list(before[split]) != found[split]
-        )
-        difference = next(changed, "other files, labels or contents under the same counts")
+        try:
+            before = stored.get(name)
+            if before is None or before["digest"] == found["digest"]:
+                continue
+            changed = [
+                f"{split} had {_counts(before[split])}, and has {_counts(found[split])}"
+                for split in SPLITS
+                if list(before[split]) != found[split]
+            ]
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise InputError(f"{source}: its data entry is damaged: {error!r}") from error
+        difference = (*changed, "other files, labels or contents under the same counts")[0]
         raise InputError(
             f"{source}: the images of {name} have changed since: {difference}; restore them, or "
             "start over with resume=none"

@@ -19,6 +19,7 @@ from reid_dcs.data.mixup import mixup
 from reid_dcs.data.phases import Phase, PhasedLoader
 from reid_dcs.data.sampler import IdentitySampler
 from reid_dcs.data.store import ImageStore, store_file
+from reid_dcs.runtime.device import send
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD, Interpolation
 
 Batch = dict[str, Any]
@@ -108,7 +109,7 @@ class TestLoader:
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, len(self.store), self.batch_size):
             index = torch.arange(start, min(start + self.batch_size, len(self.store)))
-            images = self.store.images[index[0] : index[-1] + 1].to(self.device)
+            images = send(self.store.images[index[0] : index[-1] + 1], self.device)
             yield _batch(self.store, index, normalize(images, self.mean, self.std))
 
 

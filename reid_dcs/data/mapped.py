@@ -7,6 +7,7 @@ another fingerprint or another checksum is written again.
 """
 
 import hashlib
+import io
 import json
 import os
 import zlib
@@ -87,9 +88,8 @@ def _write(
 ) -> None:
     checksum = 0
     _, height, width, _ = shape
-    header = {"descr": "|u1", "fortran_order": False, "shape": shape}
     with written_whole(path) as file:
-        np.lib.format.write_array_header_1_0(file, header)
+        file.write(_header(shape))
         for pixels in read_images(sources, height, width, path.stem, interpolation):
             block = pixels.tobytes()
             checksum = zlib.crc32(block, checksum)
@@ -102,23 +102,29 @@ def _open(path: Path, expected: str, shape: tuple[int, ...]) -> np.ndarray | Non
     """Map the images; None if the file is missing, damaged or has another fingerprint."""
     try:
         with regular(path).open("rb") as file:
-            if np.lib.format.read_magic(file) != (1, 0):
+            header = _header(shape)
+            if file.read(len(header)) != header:
                 return None
-            found, _, dtype = np.lib.format.read_array_header_1_0(file)
-            offset = file.tell()
             pixels = int(np.prod(shape, dtype=np.int64))
-            if (found, dtype) != (shape, np.uint8) or os.fstat(file.fileno()).st_size != (
-                offset + pixels + _FOOTER
-            ):
+            if os.fstat(file.fileno()).st_size != len(header) + pixels + _FOOTER:
                 return None
             file.seek(-_FOOTER, os.SEEK_END)
             footer = json.loads(file.read())
-            if (footer["format"], footer["source"]) != (FORMAT, expected):
-                return None
-        images = np.memmap(path, np.uint8, "c", offset, shape)
-    except (OSError, ValueError, KeyError, TypeError):
+        if (footer["format"], footer["source"]) != (FORMAT, expected):
+            return None
+        images = np.memmap(path, np.uint8, "c", len(header), shape)
+        return images if _checksum(images) == footer["crc32"] else None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    return images if _checksum(images) == footer["crc32"] else None
+
+
+def _header(shape: tuple[int, ...]) -> bytes:
+    """NumPy's header of an array (N, H, W, 3) uint8."""
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": shape}
+    )
+    return header.getvalue()
 
 
 def _checksum(images: np.ndarray) -> int:

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from reid_dcs.runtime.device import send
+
 
 class Mixed(NamedTuple):
     """A mixed batch, with the loss ``weight * loss(pids) + (1 - weight) * loss(partners)``.
@@ -33,5 +35,5 @@ def mixup(images: Tensor, pids: Tensor, alpha: float, random: torch.Generator) -
     seed = int(torch.randint(2**62, (), generator=random))  # torch's Beta takes no generator
     weight = float(np.random.default_rng(seed).beta(alpha, alpha))
     order = torch.randperm(len(pids), generator=random)
-    others = images[order.to(images.device)]
+    others = images[send(order, images.device)]
     return Mixed(torch.lerp(others, images, weight), pids[order], weight)

@@ -5,6 +5,7 @@ Re-ID's engine, a torchreid engine, is ``reid_dcs.engine.reid``; nothing here im
 
 from reid_dcs.engine.checkpoint import (
     CHECKPOINT,
+    check_parts,
     check_same_run,
     read_checkpoint,
     read_last_checkpoint,
@@ -26,6 +27,7 @@ __all__ = [
     "Trainer",
     "build_optimizer",
     "build_schedule",
+    "check_parts",
     "check_same_run",
     "read_checkpoint",
     "read_last_checkpoint",

@@ -5,14 +5,14 @@ describe the run, and ``data`` its images (:mod:`reid_dcs.data.fingerprint`). ``
 network that is evaluated; if that is a moving average,
 ``raw_state_dict`` is the network that training continues with. ``optimizer``, ``scheduler``,
 ``scaler``, ``epoch`` (finished epochs), ``batch`` (finished batches of the next one), ``sums`` (of
-their losses), ``rng`` (one state per process), ``history`` and ``best`` are the rest of the state;
-a finished run adds ``metrics``. ``torch.load(path, weights_only=True)`` reads a checkpoint.
+their losses), ``rng`` (one state per process), ``history``, ``best`` and ``evaluated`` (the epoch
+of the last evaluation) are the rest of the state; a finished run adds ``metrics``.
+``torch.load(path, weights_only=True)`` reads a checkpoint.
 
 A folder keeps three: the last one, the one before it, and the best of those that were evaluated.
 """
 
 import io
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -22,11 +22,23 @@ import torch
 
 from reid_dcs.config import SearchRun, TrainRun, upgraded
 from reid_dcs.errors import InputError
-from reid_dcs.files import written_whole
+from reid_dcs.files import link_whole, written_whole
 from reid_dcs.weights import read_weights
 
 CHECKPOINT, PREVIOUS, BEST = "checkpoint.pt", "previous.pt", "best.pt"
 FORMAT = 2
+_PARTS: dict[str, type] = {
+    "optimizer": Mapping,
+    "scheduler": Mapping,
+    "scaler": Mapping,
+    "rng": list,
+    "epoch": int,
+    "batch": int,
+    "sums": Mapping,
+    "history": list,
+    "best": Mapping,
+}
+"""The parts of a checkpoint besides its weights and its description, and their types."""
 
 # Settings that may differ when a run is resumed: where and how it runs, not what it computes.
 _FREE = ("resume", "output_dir", "device", "data.root", "data.mapped", "eval", "train.compile")
@@ -46,11 +58,12 @@ def save_checkpoint(folder: Path, content: Mapping[str, Any], is_best: bool = Fa
     path = folder / CHECKPOINT
     try:
         if path.exists():
-            _link(path, folder / PREVIOUS)
-        with written_whole(path) as file:
+            link_whole(path, folder / PREVIOUS)
+        # best.pt comes first: a run that is killed in between evaluates, and writes it, again
+        with written_whole(folder / BEST if is_best else path) as file:
             file.write(buffer.getbuffer())
         if is_best:
-            _link(path, folder / BEST)
+            link_whole(folder / BEST, path)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
@@ -86,6 +99,18 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def check_parts(content: Mapping[str, Any], source: object) -> None:
+    """Check that a checkpoint has every part of a run's state, and numbers that can be.
+
+    Raises:
+        InputError: a part is missing, or something else than it should be.
+    """
+    wrong = [key for key, kind in _PARTS.items() if not isinstance(content.get(key), kind)]
+    wrong = wrong or [key for key in ("epoch", "batch") if content[key] < 0]
+    if wrong:
+        raise InputError(f"{source} cannot be resumed: {', '.join(wrong)} is missing or damaged")
+
+
 def check_same_run(
     content: Mapping[str, Any], config: Mapping[str, Any], processes: int, source: object
 ) -> None:
@@ -107,19 +132,6 @@ def check_same_run(
                 f"{source} belongs to another run: {key} is {then.get(key)!r} there, "
                 f"{now.get(key)!r} here; use its settings, or start over with resume=none"
             )
-
-
-def _link(path: Path, name: Path) -> None:
-    """Give a file a second name, atomically replacing any file of that name."""
-    temporary = name.with_name(f".{name.name}.link")
-    temporary.unlink(missing_ok=True)
-    try:
-        os.link(path, temporary)
-    except OSError:  # the file system has no links
-        with written_whole(name) as file:
-            file.write(path.read_bytes())
-        return
-    os.replace(temporary, name)
 
 
 def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,6 +9,9 @@ from torch.utils.tensorboard import SummaryWriter
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main
 
+SUFFIX = ".reid-dcs"
+"""End of the name of an event file, which no other program's has."""
+
 Log = Callable[[Mapping[str, float], int], None]
 """Records values by name under a number of finished epochs."""
 
@@ -28,7 +31,7 @@ def event_log(folder: Path, finished: int) -> Iterator[Log]:
         yield lambda values, epoch: None
         return
     try:
-        with SummaryWriter(folder, purge_step=finished + 1) as writer:
+        with SummaryWriter(folder, purge_step=finished + 1, filename_suffix=SUFFIX) as writer:
 
             def log(values: Mapping[str, float], epoch: int) -> None:
                 for name, value in values.items():

@@ -4,7 +4,7 @@ import math
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -12,6 +12,14 @@ from tqdm import tqdm
 
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main, summed, world_size
+
+
+class Unread(NamedTuple):
+    """Losses of a batch that are not read from the device yet: (L,), and its samples."""
+
+    losses: Tensor
+    size: int
+    samples: Sequence[str]
 
 
 class Progress:
@@ -38,6 +46,8 @@ class Progress:
         self.remaining = (epochs - epoch) * batches  # from the beginning of this epoch
         self.sums = dict(sums or {})
         self.images = 0
+        self.names: list[str] = []  # of the losses
+        self.unread: list[Unread] = []
         self.started = time.perf_counter()
         self.bar: tqdm | None = None
 
@@ -55,32 +65,32 @@ class Progress:
         with bar as self.bar:
             yield from bar
 
-    def add(self, pending: Sequence[tuple[Mapping[str, Tensor], Any]]) -> None:
-        """Add the losses of several batches; reading them synchronizes with the device.
+    def add(self, losses: Mapping[str, Tensor], batch: Any) -> None:
+        """Keep the losses of a batch on their device, until :meth:`read`."""
+        self.names = list(losses)
+        row = torch.stack([torch.as_tensor(value) for value in losses.values()])
+        self.unread.append(Unread(row, batch_size(batch), sample_names(batch)))
 
-        Args:
-            pending: losses by name, and the batch they were computed on.
+    def read(self) -> None:
+        """Read back the losses of all batches added since, which waits for the device.
 
         Raises:
             InputError: a loss is not finite.
         """
-        names = list(pending[0][0])
-        rows = torch.stack(
-            [
-                torch.stack([torch.as_tensor(losses[name]) for name in names])
-                for losses, _ in pending
-            ]
-        ).tolist()
-        for number, (row, (_, batch)) in enumerate(zip(rows, pending, strict=True), self.done + 1):
+        rows = torch.stack([losses for losses, _, _ in self.unread]).tolist()
+        for number, (row, (_, _, samples)) in enumerate(
+            zip(rows, self.unread, strict=True), self.done + 1
+        ):
             if not all(map(math.isfinite, row)):
-                raise InputError(self._not_finite(number, batch))
-        images = sum(batch_size(batch) for _, batch in pending)
+                raise InputError(self._not_finite(number, samples))
+        images = sum(size for _, size, _ in self.unread)
         sums = [sum(column) for column in zip(*rows, strict=True)]
         *sums, images = summed(torch.tensor([*sums, images], dtype=torch.float64)).tolist()
-        for name, value in zip(names, sums, strict=True):
+        for name, value in zip(self.names, sums, strict=True):
             self.sums[name] = self.sums.get(name, 0.0) + value / world_size()
-        self.done += len(pending)
+        self.done += len(self.unread)
         self.images += images
+        self.unread.clear()
         if self.bar is not None:
             self._show(self.bar)
 
@@ -93,8 +103,7 @@ class Progress:
             refresh=False,
         )
 
-    def _not_finite(self, number: int, batch: Any) -> str:
-        names = sample_names(batch)
+    def _not_finite(self, number: int, names: Sequence[str]) -> str:
         images = ", ".join(Path(name).name for name in names[:16])
         more = f" and {len(names) - 16} more" if len(names) > 16 else ""
         return (

@@ -15,6 +15,7 @@ from reid_dcs.engine.freezing import Freezing
 from reid_dcs.engine.task import Losses, Metrics
 from reid_dcs.engine.trainer import Trainer
 from reid_dcs.evaluation import RankResult, extract_features, rank_features
+from reid_dcs.runtime.device import send
 
 HEAD = ("neck", "classifier")  # modules of the head; torchreid's networks have no neck
 
@@ -86,13 +87,13 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         weighted mean for both identities.
         """
         assert self.criterion is not None  # only an evaluation has none
-        images, pids = (v.to(self.device) for v in self.parse_data_for_train(batch))
+        images, pids = (send(v, self.device) for v in self.parse_data_for_train(batch))
         with self.precision.autocast():
             logits, features = self.compiled(images)
         logits = logits.float()
         losses = self.criterion(logits, features, pids)._asdict()
         if "partner" in batch:
-            partners = batch["partner"].to(self.device)
+            partners = send(batch["partner"], self.device)
             others = self.criterion(logits, features, partners)._asdict()
             losses = {
                 name: torch.lerp(others[name], loss, batch["weight"])

@@ -13,18 +13,20 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from reid_dcs.engine.checkpoint import CHECKPOINT, save_checkpoint
-from reid_dcs.engine.events import event_log
+from reid_dcs.engine.events import Log, event_log
 from reid_dcs.engine.freezing import Freezing
 from reid_dcs.engine.policy import Policy
 from reid_dcs.engine.progress import Progress, format_values
 from reid_dcs.engine.schedule import Optimization
 from reid_dcs.engine.task import Losses, Metrics, Task, TaskLosses
 from reid_dcs.runtime import distributed
+from reid_dcs.runtime.device import is_accelerator
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.runtime.randomness import random_state, set_random_state
 from reid_dcs.runtime.signals import Interrupted, Signals
 
 SAVE_SECONDS = 600  # interval of checkpoints within an epoch
+READ_EVERY = 10  # batches whose losses are read back at once from an accelerator
 
 
 class Trainer:
@@ -85,6 +87,7 @@ class Trainer:
         self.batches_done = 0  # of an interrupted epoch
         self.sums: dict[str, float] = {}  # sums of the losses of these batches
         self.history: list[dict[str, float]] = []  # one entry per epoch
+        self.evaluated = 0  # number of finished epochs at the last evaluation
         self.best: dict[str, float] = {}  # epoch and metrics of the best evaluation
         self.last_saved = ""  # position of the last checkpoint, in words
 
@@ -117,21 +120,26 @@ class Trainer:
         """
         self.save_dir, self.max_epoch = Path(save_dir), max_epoch
         self.finished = self.finished if start_epoch is None else start_epoch
+        metrics = None
         try:
-            with self.signals, event_log(self.save_dir, self.finished) as log:
+            # an evaluation that the run was stopped before; not within an epoch
+            missed = self.history and not self.batches_done and self._evaluation_due(eval_freq)
+            logged = self.finished - bool(missed)  # epochs whose events are complete
+            with self.signals, event_log(self.save_dir, logged) as log:
+                if missed:
+                    metrics = self._evaluate(log)
                 while self.finished < max_epoch:
                     self.epoch = self.finished
                     self.history.append(self.train())
                     self.finished = self.epoch + 1
+                    due = self._evaluation_due(eval_freq)
+                    if not due:
+                        log(self.history[-1], self.finished)
                     self.save()
                     self._stop_if_asked()
-                    if eval_freq and self.finished % eval_freq == 0 and self.finished < max_epoch:
-                        print(f"  {format_values(self.validate())}", flush=True)
-                        self.save(evaluated=True)
-                    log(self.history[-1], self.finished)
-                metrics = self.validate()
-                self.save(evaluated=True)
-                return metrics
+                    if due:
+                        metrics = self._evaluate(log)
+                return self.validate() if metrics is None else metrics
         except Interrupted as stop:
             saved = f"resume=auto continues from {self.save_dir / CHECKPOINT}, {self.last_saved}"
             stop.args = (f"interrupted; {saved if self.last_saved else 'nothing was saved yet'}",)
@@ -150,18 +158,16 @@ class Trainer:
             done, sums = 0, {}
         self.num_batches = len(loader)
         progress = Progress(self.epoch, self.max_epoch, self.num_batches, done, sums)
-        read_every = 10 if self.device.type == "cuda" else 1  # reading synchronizes with the device
-        pending: list[tuple[Losses, Any]] = []  # losses not read yet, and their batches
+        read_every = READ_EVERY if is_accelerator(self.device) else 1
         saved_at = time.monotonic()
         self.model.zero_grad(set_to_none=True)
         for self.batch_idx, batch in enumerate(progress.watch(loader), done):
             self.policy.begin_batch(self.epoch, self.batch_idx)
-            pending.append((self.forward_backward(batch), batch))
+            progress.add(self.forward_backward(batch), batch)
             last = self.batch_idx + 1 == self.num_batches
-            if not last and (len(pending) < read_every or not self._step_due):
+            if not last and (len(progress.unread) < read_every or not self._step_due):
                 continue
-            progress.add(pending)
-            pending.clear()
+            progress.read()
             save_due = self.signals.received or time.monotonic() - saved_at > SAVE_SECONDS
             if not last and distributed.any_rank(save_due):
                 self.batches_done, self.sums = self.batch_idx + 1, progress.sums
@@ -218,6 +224,7 @@ class Trainer:
         self.signals.waiting = False  # the state is saved: a signal may stop at once
         metrics = self.task.evaluate(self.evaluated_model)
         self.signals.waiting = True
+        self.evaluated = self.finished
         if self.history:
             self.history[-1] |= metrics
         if metrics:
@@ -254,6 +261,7 @@ class Trainer:
             "sums": self.sums,
             "history": self.history,
             "best": self.best,
+            "evaluated": self.evaluated,
         }
         if self.average is not None:
             state["raw_state_dict"] = self.model.state_dict()
@@ -274,6 +282,23 @@ class Trainer:
         self.finished, self.batches_done = state["epoch"], state["batch"]
         self.sums, self.best = dict(state["sums"]), dict(state["best"])
         self.history = [dict(entry) for entry in state["history"]]
+        self.evaluated = state.get("evaluated", self.finished)  # not in files of earlier versions
+
+    def _evaluation_due(self, eval_freq: int) -> bool:
+        """Whether the finished epoch is one to evaluate after, and was not evaluated yet."""
+        if self.finished == self.evaluated:
+            return False
+        last = self.finished >= self.max_epoch
+        return last or bool(eval_freq and self.finished % eval_freq == 0)
+
+    def _evaluate(self, log: Log) -> Metrics:
+        """Evaluate after an epoch, record the epoch's events and save."""
+        metrics = self.validate()
+        if self.finished < self.max_epoch:
+            print(f"  {format_values(metrics)}", flush=True)
+        log(self.history[-1], self.finished)
+        self.save(evaluated=True)
+        return metrics
 
     @property
     def _step_due(self) -> bool:

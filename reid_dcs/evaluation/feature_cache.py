@@ -82,8 +82,9 @@ def read_features(path: Path, fingerprint: str | None = None) -> Features | None
                 return None
             vectors = torch.from_numpy(archive["vectors"])
             pids, camids, names = (archive[name] for name in ("pids", "camids", "names"))
+        valid = vectors.ndim == 2 and vectors.dtype == torch.float32
+        if not valid or not len(vectors) == len(pids) == len(camids) == len(names):
+            return None
     except Exception:  # np.load raises many types of errors on damaged archives
-        return None
-    if not len(vectors) == len(pids) == len(camids) == len(names):
         return None
     return Features(vectors, pids, camids)

@@ -48,7 +48,7 @@ class FeatureExtractor:
         bgr: arrays and uint8 tensors are BGR, as OpenCV reads images.
         precision: ``float32``, ``bfloat16``, ``float16``, or ``auto``, the lowest that the device
             supports in hardware.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
 
     Attributes:
         model: the network, in evaluation mode.

@@ -12,7 +12,7 @@ from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
-from reid_dcs.models.architecture import PACKAGED, packaged_architectures, read_architecture
+from reid_dcs.models.architecture import options_of_card
 from reid_dcs.weights import ModelCard, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
 
@@ -57,38 +57,14 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
             f"{source} was trained for the task {card.task!r}, not {TASK!r}: use other weights, "
             "or the command of that task"
         )
-    card = replace(card, options=_own_options(card, layer, source))
+    user_options = layer.get("model", {}).get("options", {})
+    card = replace(card, options=options_of_card(card.options, user_options, source))
     if named and named != card.model:
         raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
     config = compose(EvaluateRun, settings_of_card(card, layer), layer)
     pixels = replace(card.preprocessing, height=config.data.height, width=config.data.width)
     card = replace(card, options=dict(config.model.options), preprocessing=pixels)
     return TrainedWeights(str(source), path, content, card, config)
-
-
-def _own_options(card: ModelCard, given: Mapping[str, Any], source: object) -> dict[str, Any]:
-    """The options of a card that the user does not give, with the content of its architecture.
-
-    Raises:
-        InputError: an option names a file; files that a file of weights names are never opened.
-    """
-    user = given.get("model", {}).get("options", {})
-    options = {key: value for key, value in card.options.items() if key not in user}
-    for key in _NOT_OPTIONS & options.keys():
-        raise InputError(f"{source}: wrong model card: model.options.{key} is not an option")
-    architecture = options.get("architecture")
-    if isinstance(architecture, str):
-        if architecture not in packaged_architectures():
-            raise InputError(
-                f"{source} names the file {architecture[:60]!r} as its architecture, and files "
-                "that weights name are not opened: pass model.options.architecture=FILE"
-            )
-        options["architecture"] = read_architecture(PACKAGED / f"{architecture}.json")
-    return options
-
-
-_NOT_OPTIONS = {"name", "num_classes", "loss", "pretrained", "use_gpu"}
-"""Arguments of ``build_model`` that are not options."""
 
 
 def settings_of_card(card: ModelCard, given: Mapping[str, Any]) -> Layer:

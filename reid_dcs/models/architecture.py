@@ -115,6 +115,39 @@ def packaged_architectures() -> list[str]:
     return sorted(path.stem for path in PACKAGED.glob("*.json"))
 
 
+NOT_OPTIONS = frozenset({"name", "num_classes", "loss", "pretrained", "use_gpu"})
+"""Arguments of ``build_model`` that are not options."""
+
+
+def options_of_card(
+    options: Mapping[str, Any], given: Mapping[str, Any], source: object
+) -> dict[str, Any]:
+    """The options of a file of weights that the user does not give, safe to build from.
+
+    The name of a packaged architecture becomes its content.
+
+    Args:
+        options: of the file's card.
+        given: the user's options, which replace those of the same name.
+        source: name of the file, for errors.
+
+    Raises:
+        InputError: an option names a file; files that a file of weights names are never opened.
+    """
+    kept = {key: value for key, value in options.items() if key not in given}
+    for key in sorted(NOT_OPTIONS & kept.keys()):
+        raise InputError(f"{source}: wrong model card: model.options.{key} is not an option")
+    architecture = kept.get("architecture")
+    if isinstance(architecture, str):
+        if architecture not in packaged_architectures():
+            raise InputError(
+                f"{source} names the file {architecture[:60]!r} as its architecture, and files "
+                "that weights name are not opened: pass model.options.architecture=FILE"
+            )
+        kept["architecture"] = read_architecture(PACKAGED / f"{architecture}.json")
+    return kept
+
+
 def read_architecture(source: str | Path) -> Any:
     """The content of an architecture's file, not yet checked.
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from reid_dcs.attention.block import WindowedAttention
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.errors import InputError
+from reid_dcs.models.architecture import options_of_card
 from reid_dcs.models.registry import build_model
 from reid_dcs.weights import ModelCard, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
@@ -65,13 +66,11 @@ def load_initial(
         # old files lack the batch counters, which training does not use
         if "num_batches_tracked" in key or key.startswith(tuple(f"{block}." for block in new))
     }
-    device = next(model.parameters()).device
-    state = {key: value.to(device) for key, value in weights.state.items()}
-    load_exactly(model, as_built | state, weights.source, ignore="classifier")
+    load_exactly(model, as_built | weights.state, weights.source, ignore="classifier")
     if len(new) < len(_blocks(model)):
         _check_readings(model, weights, name, options)
     return "; ".join(
-        [_title(weights), *_new_classifier(current, state), *_new_blocks(new, options)]
+        [_title(weights), *_new_classifier(current, weights.state), *_new_blocks(new, options)]
     )
 
 
@@ -96,8 +95,10 @@ def _check_readings(
     card = weights.card or ModelCard(name, dict(options))
     if card.model != name:
         raise InputError(f"train.init: {weights.source} holds {card.model}, not {name}")
+    backbone = {key: value for key, value in options.items() if key == "architecture"}
     with torch.device("meta"):
-        trained = build_model(name, 1, **options_of_file(name, card.options))
+        described = backbone | options_of_card(card.options, backbone, weights.source)
+        trained = build_model(name, 1, **options_of_file(name, described))
     pairs = zip(_blocks(trained).values(), _blocks(model).values(), strict=True)
     differing = {
         option: getattr(then, option)

@@ -142,7 +142,7 @@ def write_report(report: Report, path: Path) -> None:
     """
     page = render(report)
     with written_whole(path) as file:
-        file.write(page.encode())
+        file.write(page.encode(errors="backslashreplace"))  # names that are not UTF-8
 
 
 def render(report: Report) -> str:

@@ -1,8 +1,10 @@
 """Run the rows of a table with several seeds; print it next to the paper's figures."""
 
 import json
+import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +13,12 @@ from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.models import build_model
 from reid_dcs.runs.build import check_phases
+from reid_dcs.runs.output import OutputFolder
+from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]
+
+TABLES = ("table.json", "table.md")
 
 
 def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Metrics]]:
@@ -39,14 +45,30 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
         for row in rows
     }
     table: dict[str, list[Metrics]] = {row: [] for row in rows}
-    for (row, seed), row_config in configs.items():
-        print(f"\n== {row}, seed {seed}", flush=True)
-        table[row].append(_finished(row_config) or run(row_config))
-        write_json(output / "table.json", table)
-        with written_whole(output / "table.md") as file:
-            file.write(as_markdown(table, rows).encode())
+    begun = any(Path(each.output_dir).is_dir() for each in configs.values())
+    with _tables(output) as folder:
+        if folder:
+            folder.check(TABLES, resumed=begun)
+        for (row, seed), row_config in configs.items():
+            print(f"\n== {row}, seed {seed}", flush=True)
+            table[row].append(_finished(row_config) or run(row_config))
+            if folder:
+                folder.open(TABLES, resumed=begun)
+                write_json(output / "table.json", table)
+                with written_whole(output / "table.md") as file:
+                    file.write(as_markdown(table, rows).encode())
     print(f"\n{as_markdown(table, rows)}\nwritten to {output}/table.md")
     return table
+
+
+@contextmanager
+def _tables(output: Path) -> Iterator[OutputFolder | None]:
+    """The folder of the tables; None if torchrun started this process and its rank is not 0."""
+    if os.environ.get("RANK", "0") != "0":  # each run has a process group of its own
+        yield None
+        return
+    with OutputFolder(output) as folder:
+        yield folder
 
 
 def as_markdown(table: dict[str, list[Metrics]], rows: dict[str, Any]) -> str:
@@ -90,10 +112,11 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
 
 
 def _finished(config: TrainRun) -> Metrics | None:
-    """Metrics of a run that finished with these settings; None if there is none."""
+    """Metrics of a run that finished with these settings, on any machine; None if there is none."""
     output = Path(config.output_dir)
     if not (output / "metrics.json").exists() or not (output / "config.yaml").exists():
         return None
-    if upgraded(read_config(output / "config.yaml"), type(config)) != to_layer(config):
+    stored = upgraded(read_config(output / "config.yaml"), type(config))
+    if without_local_keys(stored) != without_local_keys(to_layer(config)):
         return None
     return json.loads(read_text(output / "metrics.json"))

@@ -26,6 +26,7 @@ from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import (
     build_optimizer,
     build_schedule,
+    check_parts,
     check_same_run,
     read_checkpoint,
     read_last_checkpoint,
@@ -36,6 +37,7 @@ from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 from reid_dcs.models.architecture import read_architecture
 from reid_dcs.models.initial import InitialWeights, load_initial, read_initial
+from reid_dcs.runs.output import check_outside_data, is_in
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled, synchronized
 from reid_dcs.runtime.environment import command_line
@@ -85,8 +87,9 @@ def load_data(
         resumed: checkpoint that the run continues from; its data must be the same.
 
     Raises:
-        InputError: invalid data set, images, or model, or other data than the checkpoint's; the
-            model's name, options and file of weights are checked before any image is read.
+        InputError: invalid data set, images, or model, other data than the checkpoint's, or an
+            output folder inside the data set; the model's name, options and file of weights are
+            checked before any image is read.
     """
     for name, (_, options) in _parts(config).items():
         find_dataset(name, options)
@@ -103,6 +106,7 @@ def load_data(
             dataset: Dataset = load_joint(data.name, data.root, data.options, load_dataset)
         else:
             dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+    check_outside_data(config.output_dir, config.data, dataset)
     parts = dataset.parts if isinstance(dataset, JointDataset) else {config.data.name: dataset}
     fingerprints = {name: fingerprint_data(part) for name, part in parts.items()}
     if resumed:
@@ -330,8 +334,40 @@ def checkpoint_to_resume(config: TrainRun, folder: Path) -> dict[str, Any] | Non
         source = Path(config.resume)
         content = read_checkpoint(source)
     if content:
-        check_resumable(content, config, source)
+        check_parts(content, source)
+        with _readable(source):
+            check_resumable(content, config, source)
     return content
+
+
+def restore(engine: ReIDEngine, content: dict[str, Any], source: object) -> None:
+    """Let an engine continue from a checkpoint.
+
+    Raises:
+        InputError: a part of the checkpoint does not fit the network or its optimizers.
+    """
+    with _readable(source):
+        engine.load_state_dict(content)
+
+
+@contextmanager
+def _readable(source: object) -> Iterator[None]:
+    """Turn whatever goes wrong with a part of a checkpoint into an InputError."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # parts of other types and shapes raise many types of errors
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"{source} cannot be resumed: a part of the checkpoint is missing or does not fit "
+            f"({reason}); use another checkpoint, or start over with resume=none"
+        ) from error
+
+
+def continues_in(config: TrainRun, folder: Path, resumed: object) -> bool:
+    """Whether a run continues from a checkpoint in its output folder, not from one elsewhere."""
+    return bool(resumed) and (config.resume == "auto" or is_in(config.resume, folder))
 
 
 def check_resumable(content: dict[str, Any], config: TrainRun, source: Path) -> None:

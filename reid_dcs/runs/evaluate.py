@@ -27,7 +27,14 @@ from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
 from reid_dcs.runs.build import announce, build_evaluation_loaders, load_test_data
-from reid_dcs.runs.output import metrics_of, open_output, table, write_settings
+from reid_dcs.runs.output import (
+    SETTINGS_FILES,
+    OutputFolder,
+    check_outside_data,
+    metrics_of,
+    table,
+    write_settings,
+)
 from reid_dcs.runs.ranking import (
     SPLITS,
     Loaders,
@@ -42,6 +49,7 @@ from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.distributed import gathered, is_main
 from reid_dcs.visual.cmc import draw_cmc
 from reid_dcs.visual.ranked_lists import draw_ranked_lists
+from reid_dcs.zoo import PACKAGE
 
 LISTS = 8  # ranked lists in ranks.png
 
@@ -69,29 +77,43 @@ def evaluate(config: Layer) -> dict[str, Any]:
     given = as_layer(EvaluateRun, config)
     weights = read_trained(required_weights(given), given)
     with distributed.process_group(choose_device(weights.config.device)) as device:
-        return run_evaluation(weights, bool(given.get("output_dir")), device)
+        if not given.get("output_dir"):
+            return run_evaluation(weights, None, device)
+        with OutputFolder(Path(weights.config.output_dir)) as folder:
+            return run_evaluation(weights, folder, device)
 
 
-def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -> dict[str, Any]:
+def run_evaluation(
+    weights: TrainedWeights, folder: OutputFolder | None, device: torch.device
+) -> dict[str, Any]:
+    """Evaluate on a device; return the content of ``metrics.json``.
+
+    Args:
+        folder: receives the results; None writes none.
+    """
     config, card = weights.config, weights.card
     for setting in ("ranks", "report"):
-        if getattr(config.eval, setting) and not write:
+        if getattr(config.eval, setting) and not folder:
             raise InputError(f"eval.{setting} needs an output folder: pass --output-dir DIR")
     if config.eval.worth and not config.eval.report:
         raise InputError(
             "eval.worth is a section of the report: pass --report, or use reid-dcs channels worth"
         )
     dataset = load_test_data(config)
+    if folder:
+        check_outside_data(folder.path, config.data, dataset)
     model = load_trained(weights, device)
     if config.eval.worth:
         check_attention(weights, model)
-    output = open_output(Path(config.output_dir), fresh=False) if write else None
+    output = folder.open(_files(config, folder.path)) if folder else None
     announce(config, dataset, model, device)
 
     @cache
     def loaders() -> Loaders:
         return build_evaluation_loaders(config, dataset, device, card.preprocessing)
 
+    if not output and weights.path.is_relative_to(PACKAGE):
+        config.eval.keep_features = False  # not among the files of this package
     features = query_and_gallery(weights, dataset, model, loaders, output or weights.path.parent)
     ranked = rank_splits(config, features, device)
     result = ranked.ranking.summary()
@@ -100,7 +122,7 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
     protocol = describe_protocol(config.eval, trained_on)
     metrics = metrics_of(config, dataset, model, result) | protocol
     if output and distributed.is_main():
-        if not (output / CHECKPOINT).exists():  # keep the configuration of a training
+        if not (output / CHECKPOINT).exists():
             write_settings(output, config, device)
         write_json(output / "metrics.json", metrics)
         draw_evaluation(config, dataset, *ranked, output)
@@ -113,6 +135,20 @@ def run_evaluation(weights: TrainedWeights, write: bool, device: torch.device) -
             report_evaluation(evaluation, output)
     print("\n".join([*protocol_warnings(protocol, config.data.name), table(metrics)]))
     return metrics
+
+
+def _files(config: EvaluateRun, output: Path) -> list[str]:
+    """Names of the files that an evaluation writes."""
+    names = ["metrics.json", "cmc.png"]
+    if not (output / CHECKPOINT).exists():  # keep the configuration of a training
+        names += SETTINGS_FILES
+    if config.eval.ranks:
+        names.append("ranks.png")
+    if config.eval.report:
+        names.append("report.html")
+    if config.eval.keep_features:
+        names += [features_file(output, config.data.name, split).name for split in SPLITS]
+    return names
 
 
 def query_and_gallery(

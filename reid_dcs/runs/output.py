@@ -1,46 +1,212 @@
-"""Output folder of a run: the files of an earlier run are moved aside, not overwritten."""
+"""Output folder of a run: one writer, which moves and overwrites only what a run has written."""
 
-from collections.abc import Mapping
+import json
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import torch
 from torch import nn
 
 from reid_dcs.config import Run, to_yaml
+from reid_dcs.config.settings import ImagesConfig
 from reid_dcs.data.datasets.joint import JointDataset
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.engine import CHECKPOINT
+from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS
+from reid_dcs.engine.events import SUFFIX
 from reid_dcs.engine.reid import mean_metrics
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult
-from reid_dcs.files import write_json, written_whole
+from reid_dcs.files import exclusive, remove_leftovers, write_json, written_whole
 from reid_dcs.models.complexity import complexity
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import environment
 
+SETTINGS_FILES = ("config.yaml", "environment.json")
+CHECKPOINTS = (CHECKPOINT, PREVIOUS, BEST)
+TRAINING_FILES = (*SETTINGS_FILES, *CHECKPOINTS, "metrics.json", "curves.png")
+"""Names of the files that a training writes, besides TensorBoard events."""
 
-def open_output(output: Path, fresh: bool) -> Path:
-    """Create an output folder.
+_LIST, _LOCK = "reid_dcs_files.json", ".reid-dcs.lock"
+_OTHERS = (  # what commands wrote before there were lists
+    "windows.json",
+    "architecture.json",
+    "worth.json",
+    "cmc.png",
+    "ranks.png",
+    "report.html",
+    "features-*.npz",
+    "events.out.tfevents.*",
+)
+
+
+class OutputFolder:
+    """Output folder, which only this run writes to, as a context manager.
+
+    An existing folder is locked at once, so that its checkpoint can be read; a new one is created
+    and locked by :meth:`open`. Rank 0 holds the lock. ``reid_dcs_files.json`` lists the files that
+    runs have written: no other file is moved or overwritten.
 
     Args:
-        output: the folder.
-        fresh: the run starts from scratch; move files of an earlier run to ``earlier-<number>/``.
+        path: the folder.
 
     Raises:
-        InputError: the folder cannot be created or written to.
+        InputError: another run writes to it, or the folder cannot be written to.
     """
-    if not distributed.is_main():
-        return output
-    try:
-        output.mkdir(parents=True, exist_ok=True)
-        for half_written in output.glob(".*.pt.*"):  # by a process that was killed
-            half_written.unlink()
-        if fresh and (output / CHECKPOINT).exists():
-            _move_aside(output)
-    except OSError as error:
-        raise InputError(f"cannot write to {output}: {error.strerror}") from error
-    return output
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = ExitStack()
+        self._is_locked = False
+
+    def __enter__(self) -> "OutputFolder":
+        if distributed.is_main() and self.path.is_dir():
+            self._acquire()
+        distributed.gathered(None)  # the other ranks go on if rank 0 has the lock
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._lock.close()
+
+    def open(self, files: Iterable[str], *, fresh: bool = False, resumed: bool = False) -> Path:
+        """Create the folder if necessary, and enter the files of this run in the list.
+
+        Args:
+            files: names of the files that this run may write.
+            fresh: the run starts from scratch; move files of an earlier run to
+                ``earlier-<number>/``.
+            resumed: the run continues from a checkpoint in this folder, so that the files are
+                those of a run, even if a version without lists wrote them.
+
+        Returns:
+            the path of the folder.
+
+        Raises:
+            InputError: the folder cannot be written to, another run writes to it, or there is a
+                file of one of these names that no run has written.
+        """
+        if not distributed.is_main():
+            return self.path
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._acquire()
+            remove_leftovers(self.path)
+            listed = self._listed().union(files if resumed else ())
+            results = {*CHECKPOINTS, "metrics.json"} & listed
+            if fresh and any((self.path / name).exists() for name in results):
+                self._move_aside(listed, last=results)
+                listed = set()
+            self._refuse_to_overwrite(set(files) - listed)
+            write_json(self.path / _LIST, {"files": sorted(listed.union(files))})
+        except OSError as error:
+            raise InputError(f"cannot write to {self.path}: {error.strerror}") from error
+        return self.path
+
+    def check(self, files: Iterable[str], resumed: bool = False) -> None:
+        """Check that :meth:`open` will not refuse to overwrite a file, before a long computation.
+
+        Raises:
+            InputError: it will.
+        """
+        if distributed.is_main() and self.path.is_dir():
+            self._refuse_to_overwrite(set(files) - self._listed().union(files if resumed else ()))
+
+    def _acquire(self) -> None:
+        if self._is_locked:
+            return
+        try:
+            self._is_locked = self._lock.enter_context(exclusive(self.path / _LOCK))
+        except OSError as error:
+            raise InputError(f"cannot write to {self.path}: {error.strerror}") from error
+        if not self._is_locked:
+            raise InputError(
+                f"another run is writing to {self.path}: wait for its end, or choose another "
+                "folder with --output-dir"
+            )
+
+    def _listed(self) -> set[str]:
+        """Names of the files here that runs have written."""
+        try:
+            names = json.loads((self.path / _LIST).read_text(encoding="utf-8"))["files"]
+            return {name for name in names if Path(name).name == name}
+        except FileNotFoundError:
+            return self._unlisted_of_a_run()
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
+            raise InputError(
+                f"{self.path / _LIST} is damaged: move it away, or choose another folder with "
+                "--output-dir"
+            ) from error
+
+    def _unlisted_of_a_run(self) -> set[str]:
+        """Names that runs of versions without lists gave, if such a run was here."""
+        try:
+            written = json.loads((self.path / "environment.json").read_text(encoding="utf-8"))
+            if not {"reid_dcs", "command", "packages"} <= {*written}:
+                return set()
+        except (OSError, ValueError, TypeError, RecursionError):
+            return set()
+        found = {path.name for pattern in _OTHERS for path in self.path.glob(pattern)}
+        return {*TRAINING_FILES} | found
+
+    def _refuse_to_overwrite(self, names: set[str]) -> None:
+        foreign = sorted(name for name in names if os.path.lexists(self.path / name))
+        if foreign:
+            raise InputError(
+                f"{self.path} holds {', '.join(foreign)}, which no run has written there and this "
+                "one would overwrite: move away what is yours, or choose another folder with "
+                "--output-dir"
+            )
+
+    def _move_aside(self, listed: set[str], last: set[str]) -> None:
+        """Move files to a new folder; if that is interrupted, the next run moves the rest."""
+        events = {path.name for path in self.path.glob(f"events.out.tfevents.*{SUFFIX}")}
+        number = 1
+        while os.path.lexists(aside := self.path / f"earlier-{number}"):
+            number += 1
+        aside.mkdir()
+        for name in [*sorted((listed | events) - last), *sorted(last), _LIST]:
+            if (self.path / name).is_file():
+                (self.path / name).rename(aside / name)
+
+
+def is_in(path: str, folder: Path) -> bool:
+    """Whether a path leads into a folder."""
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
+
+
+def check_outside_data(output: str | Path, data: ImagesConfig, dataset: ListedDataset) -> None:
+    """Check that an output folder is not in a folder of the data set.
+
+    These are the folder below ``data.root`` that holds all images, or ``data.root`` itself; of a
+    data set whose images are elsewhere, the folders of the images; and the root of a ``folder``.
+
+    Raises:
+        InputError: it is.
+    """
+    items = [*dataset.train, *dataset.query, *dataset.gallery]
+    parents = {os.path.realpath(parent) for parent in {os.path.dirname(item[0]) for item in items}}
+    root = Path(os.path.realpath(data.root))
+    common = Path(os.path.commonpath(parents)) if parents else root
+    if common.is_relative_to(root):
+        folders = {root.joinpath(*common.relative_to(root).parts[:1])}
+    else:
+        folders = {*map(Path, parents)}
+    if data.name == "folder":
+        folders.add(root)
+    for folder in sorted(folders):
+        if is_in(str(output), folder):
+            raise InputError(
+                f"output_dir={output} is in {folder}, a folder of the data set: choose another one "
+                "with --output-dir"
+            )
 
 
 def write_settings(output: Path, config: Run, device: torch.device) -> None:
@@ -102,13 +268,3 @@ def table(metrics: dict[str, Any]) -> str:
     for title, row in rows.items():
         lines.append("  ".join(f"{row[name]:6.1%}" for name in names) + f"  {title}".rstrip())
     return "\n" + "\n".join(lines)
-
-
-def _move_aside(output: Path) -> None:
-    files = [path for path in output.iterdir() if path.is_file()]
-    number = 1
-    while (aside := output / f"earlier-{number}").exists():
-        number += 1
-    aside.mkdir()
-    for path in files:
-        path.rename(aside / path.name)

@@ -1,7 +1,7 @@
 """Search channels or a backbone, train the result and evaluate it, as one job."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,13 +27,15 @@ from reid_dcs.runs.build import (
     build_engine,
     build_network,
     checkpoint_to_resume,
+    continues_in,
     engine_options,
     initial_weights,
     load_data,
+    restore,
     seeded,
     to_device,
 )
-from reid_dcs.runs.output import open_output, write_settings
+from reid_dcs.runs.output import CHECKPOINTS, TRAINING_FILES, OutputFolder, write_settings
 from reid_dcs.runs.train import fit, run_training
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
@@ -53,6 +55,8 @@ from reid_dcs.search.prune import compare
 from reid_dcs.search.supergraph import is_space
 from reid_dcs.search.transfer import load_search_result, training_weights
 from reid_dcs.visual.curves import draw_curves
+
+SEARCH_FILES = (*TRAINING_FILES, "windows.json", "architecture.json")
 
 
 def search(config: Layer) -> dict[str, Any]:
@@ -75,12 +79,12 @@ def search(config: Layer) -> dict[str, Any]:
     """
     config = compose(SearchRun, config)
     if config.ablation.rows:
-        return ablate(config, _search_or_train)
+        return ablate(config, search_or_train)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_search(config, device)
 
 
-def _search_or_train(config: SearchRun) -> dict[str, Any]:
+def search_or_train(config: SearchRun) -> dict[str, Any]:
     """Run a row of an ablation: search and train, or only train if there is nothing to search.
 
     A row that asks for warm weights (``search.retrain``) has both phases in any case, so that the
@@ -112,7 +116,15 @@ class SearchResult(NamedTuple):
 def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     """Search and train on one decoded data set; return the content of ``metrics.json``."""
     check_searchable(config)
-    output, folder = Path(config.output_dir), Path(config.output_dir, "search")
+    output = Path(config.output_dir)
+    with OutputFolder(output) as whole, OutputFolder(output / "search") as first:
+        return _search_and_train(config, device, whole, first)
+
+
+def _search_and_train(
+    config: SearchRun, device: torch.device, whole: OutputFolder, first: OutputFolder
+) -> dict[str, Any]:
+    output, folder = whole.path, first.path
     resumed = checkpoint_to_resume(config, folder)
     searching = {"windows", "starts", "logits"}
     if resumed and not searching & set(resumed["optimizer"]) and not is_warm(config):
@@ -120,7 +132,9 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
             f"resume={config.resume}: not a checkpoint of a search: pass OUTPUT_DIR/search/"
             "checkpoint.pt of a search job, or use resume=auto"
         )
-    finished = resumed is not None and resumed["epoch"] == config.search.epochs
+    finished = resumed is not None and _is_finished(config, resumed)
+    goes_on = continues_in(config, folder, resumed)
+    whole.check(SEARCH_FILES, resumed=goes_on)
     initial = None if resumed else initial_weights(config)
     data = load_data(config, device, initial, resumed)
 
@@ -128,19 +142,21 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     with seeded(config.seed):
         searched = build_searched(config, data.manager.num_train_pids, device, initial)
     engine = None if finished else build_search_engine(config, searched, data)
-    open_output(output, fresh=not finished)
+    whole.open(SEARCH_FILES, fresh=not finished, resumed=goes_on)
+    first.open((*CHECKPOINTS, "curves.png"), fresh=not goes_on, resumed=goes_on)
     write_settings(output, config, device)
     announce(config, data.dataset, searched, device)
     if resumed and finished:
         searched.load_state_dict(resumed["state_dict"])
+        history = resumed["history"]
     elif engine is not None:
         if resumed:
-            engine.load_state_dict(resumed)
-        open_output(folder, fresh=resumed is None)
+            restore(engine, resumed, f"resume={config.resume}")
         print("search", flush=True)
         engine.run(folder, config.search.epochs, eval_freq=config.eval.every)
-        if distributed.is_main():
-            draw_curves(engine.history, f"search of {config.model.name}", folder / "curves.png")
+        history = engine.history
+    if distributed.is_main():
+        draw_curves(history, f"search of {config.model.name}", folder / "curves.png")
     result = search_result(searched)
 
     # Phase 2: train the result
@@ -157,7 +173,7 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     load_search_result(model, result.state, config.search.retrain)
     engine = build_engine(training, model, data.manager)
     if resumed:
-        engine.load_state_dict(resumed)
+        restore(engine, resumed, f"resume={config.resume}")
     print("\ntraining", flush=True)
     metrics = fit(training, engine, data.dataset, output)
     loader = data.manager.train_loader
@@ -165,6 +181,12 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
     if distributed.is_main():
         write_windows(config, model, loader.store, output)
     return metrics
+
+
+def _is_finished(config: SearchRun, content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is that of a whole search, after its evaluation."""
+    epochs = config.search.epochs
+    return content["epoch"] == content.get("evaluated", epochs) == epochs
 
 
 def check_searchable(config: SearchRun) -> None:

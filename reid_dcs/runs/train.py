@@ -17,11 +17,20 @@ from reid_dcs.runs.build import (
     build_engine,
     build_network,
     checkpoint_to_resume,
+    continues_in,
     initial_weights,
     load_data,
+    restore,
     seeded,
 )
-from reid_dcs.runs.output import metrics_of, metrics_of_parts, open_output, table, write_settings
+from reid_dcs.runs.output import (
+    TRAINING_FILES,
+    OutputFolder,
+    metrics_of,
+    metrics_of_parts,
+    table,
+    write_settings,
+)
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.visual.curves import draw_curves
@@ -52,20 +61,22 @@ def train(config: Layer) -> dict[str, Any]:
 
 def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
     """Train and evaluate on a device; return the content of ``metrics.json``."""
-    output = Path(config.output_dir)
-    resumed = checkpoint_to_resume(config, output)
-    initial = None if resumed else initial_weights(config)
-    dataset, manager = load_data(config, device, initial, resumed)
-    with seeded(config.seed):
-        model = build_network(config, manager.num_train_pids, device, initial)
-    engine = build_engine(config, model, manager)
-    if resumed:
-        engine.load_state_dict(resumed)
-    open_output(output, fresh=resumed is None)
-    write_settings(output, config, device)
-    announce(config, dataset, model, device)
-    announce_phases(config)
-    return fit(config, engine, dataset, output)
+    with OutputFolder(Path(config.output_dir)) as output:
+        resumed = checkpoint_to_resume(config, output.path)
+        goes_on = continues_in(config, output.path, resumed)
+        output.check(TRAINING_FILES, resumed=goes_on)
+        initial = None if resumed else initial_weights(config)
+        dataset, manager = load_data(config, device, initial, resumed)
+        with seeded(config.seed):
+            model = build_network(config, manager.num_train_pids, device, initial)
+        engine = build_engine(config, model, manager)
+        if resumed:
+            restore(engine, resumed, f"resume={config.resume}")
+        output.open(TRAINING_FILES, fresh=not goes_on, resumed=goes_on)
+        write_settings(output.path, config, device)
+        announce(config, dataset, model, device)
+        announce_phases(config)
+        return fit(config, engine, dataset, output.path)
 
 
 def fit(config: TrainRun, engine: ReIDEngine, dataset: Dataset, output: Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ positions of an image, with random windows of the same lengths, and without its 
 (:mod:`reid_dcs.attention.substitution`). Weights, images and protocol are the same for every row.
 """
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import check_writable, write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
 from reid_dcs.runs.build import announce, build_evaluation_loaders, load_test_data
-from reid_dcs.runs.output import metrics_of, open_output
+from reid_dcs.runs.output import OutputFolder, check_outside_data, metrics_of
 from reid_dcs.runs.ranking import SPLITS, Loaders, extract_split, rank_splits, required_weights
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
@@ -54,12 +55,15 @@ def worth(config: Layer, json: str | Path | None = None) -> dict[str, Any]:
         model = load_trained(weights, device)
         check_attention(weights, model)
         dataset = load_test_data(weights.config)
-        if given.get("output_dir"):
-            files.append(open_output(Path(weights.config.output_dir), fresh=False) / "worth.json")
-        content = run_worth(weights, dataset, model, device)
-        if distributed.is_main():
-            for file in files:
-                write_json(file, content)
+        with contextlib.ExitStack() as stack:
+            if given.get("output_dir"):
+                folder = stack.enter_context(OutputFolder(Path(weights.config.output_dir)))
+                check_outside_data(folder.path, weights.config.data, dataset)
+                files.append(folder.open(["worth.json"]) / "worth.json")
+            content = run_worth(weights, dataset, model, device)
+            if distributed.is_main():
+                for file in files:
+                    write_json(file, content)
         print(worth_table(content["rows"]))
     return content
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
 
@@ -19,18 +19,42 @@ def choose_device(name: str) -> torch.device:
     Selecting the CPU also tunes the C library's memory allocator for training.
 
     Args:
-        name: ``cpu``, ``cuda`` or ``auto``: CUDA if available, otherwise the CPU.
+        name: ``cpu``, ``cuda``, ``cuda:1`` (the second GPU), ``mps`` (Apple's GPU), or ``auto``:
+            CUDA if available, otherwise the CPU.
 
     Raises:
-        InputError: CUDA is requested but not available.
+        InputError: unknown name, or the device is not available.
     """
-    if name == "cuda" and not torch.cuda.is_available():
-        raise InputError("device=cuda: PyTorch finds no CUDA device; use device=auto")
-    if name == "auto":
+    kind, colon, number = name.partition(":")
+    known = kind in ("cpu", "cuda", "mps", "auto") and (kind == "cuda" or not colon)
+    if not known or (colon and not (number.isascii() and number.isdigit() and len(number) < 4)):
+        raise InputError(f"device={name}: use auto, cpu, cuda, cuda:NUMBER or mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise InputError(f"device={name}: PyTorch finds no CUDA device; use device=auto")
+    if colon and int(number) >= torch.cuda.device_count():
+        count = torch.cuda.device_count()
+        raise InputError(f"device={name}: there are {count} CUDA devices, numbered from 0")
+    if colon:
+        torch.cuda.set_device(name)  # also for what is allocated or launched without a device
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise InputError("device=mps: PyTorch finds no Metal device; use device=auto")
+    if kind == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cpu":
         _keep_freed_memory()
     return torch.device(name)
+
+
+def is_accelerator(device: torch.device) -> bool:
+    """Whether operations are queued on the device, so that reading a value waits for it."""
+    return device.type != "cpu"
+
+
+def send(tensor: Tensor, device: torch.device) -> Tensor:
+    """Copy a tensor to a device; from the CPU to a GPU without waiting, through pinned memory."""
+    if device.type == "cuda" and tensor.device.type == "cpu":
+        tensor = tensor.pin_memory()
+    return tensor.to(device, non_blocking=is_accelerator(device))
 
 
 def device_name(device: torch.device) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from reid_dcs.attention import WindowedAttention, attention_inputs, windowed_query
 from reid_dcs.errors import InputError
 from reid_dcs.visual.heat import show_heat
+from reid_dcs.visual.text import plain_text
 
 Point = tuple[float, float]
 """(x, y) as fractions of the image's width and height, each in [0, 1)."""
@@ -102,5 +103,5 @@ def draw_affinities(
     for axes in grid.flat:
         axes.set_axis_off()
     for axes, title in zip(grid[0], ["query", *titles], strict=True):
-        axes.set_title(title, fontsize=7)
+        axes.set_title(plain_text(title), fontsize=7)
     return figure

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 
 from reid_dcs.evaluation import RankResult
 from reid_dcs.files import written_whole
+from reid_dcs.visual.text import plain_text
 
 
 def draw_cmc(result: RankResult, title: str, path: Path) -> None:
@@ -24,7 +25,9 @@ def cmc_figure(result: RankResult, title: str = "") -> Figure:
     ranks = np.arange(1, len(result.cmc) + 1)
     axes.plot(ranks, 100 * result.cmc, marker=".", label="CMC")
     axes.axhline(100 * result.mAP, color="0.5", linestyle="--", label="mAP")
-    axes.set(title=title, xlabel="rank", ylabel="%", ylim=(0, 102), xlim=(0, ranks[-1] + 1))
+    axes.set(
+        title=plain_text(title), xlabel="rank", ylabel="%", ylim=(0, 102), xlim=(0, ranks[-1] + 1)
+    )
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)

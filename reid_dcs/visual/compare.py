@@ -16,6 +16,7 @@ from reid_dcs.data.image_files import images_in
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
+from reid_dcs.visual.text import plain_text
 
 ROWS = 8  # images per page of Grad-CAM
 BATCH = 64  # images per forward pass
@@ -155,10 +156,10 @@ def windows(
             found = selections(network.model, batches)
             for i, file in enumerate(files):
                 figure = draw_windows(read_pixels(file), found, i)
-                figure.suptitle(title, fontsize=8)
+                figure.suptitle(plain_text(title), fontsize=8)
                 yield figure, 1 if column == len(networks) else 0
             figure = draw_channels(found)
-            figure.suptitle(title.replace("\n", ", "), fontsize=8)
+            figure.suptitle(plain_text(title.replace("\n", ", ")), fontsize=8)
             _save(folder / f"channels-{column}.png", figure)
 
     return _write("windows", images, output, pages)

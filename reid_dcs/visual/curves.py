@@ -8,6 +8,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from reid_dcs.files import written_whole
+from reid_dcs.visual.text import plain_text
 
 History = Sequence[Mapping[str, float]]
 """One entry an epoch, as in ``Trainer.history``."""
@@ -33,7 +34,7 @@ def draw_curves(history: History, title: str, path: Path) -> None:
     """
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(title)
+    figure.suptitle(plain_text(title))
     left, right = figure.subplots(1, 2)
     _plot_losses(left, history)
     _plot_scores(right, history)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.hooks import probe
 from reid_dcs.visual.heat import show_heat
+from reid_dcs.visual.text import plain_text
 
 Target = Callable[[Tensor], Tensor]
 """Maps a network's output for one image to the scalar y that is explained."""
@@ -194,13 +195,13 @@ def _draw_grid(
             else:
                 show_heat(grid[i, j], image, heat / max(heat.max(), np.finfo(np.float32).tiny))
             if labels:
-                grid[i, j].set_xlabel(labels[i][j], fontsize=6)
+                grid[i, j].set_xlabel(plain_text(labels[i][j]), fontsize=6)
     for axes in grid.flat:
         axes.set(xticks=[], yticks=[])
         for spine in axes.spines.values():
             spine.set_visible(False)
     for axes, title in zip(grid[0], titles, strict=True):
-        axes.set_title(title, fontsize=7)
+        axes.set_title(plain_text(title), fontsize=7)
     return figure
 
 

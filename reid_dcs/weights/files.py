@@ -92,7 +92,7 @@ def load_exactly(
         )
     matching = {k: v for k, v in state.items() if k in current and current[k].shape == v.shape}
     for name, tensor in matching.items():
-        if not tensor.isfinite().all():
+        if not tensor.is_meta and not tensor.isfinite().all():
             raise InputError(
                 f"{source} holds a number that is not finite in {name}: the model has diverged; "
                 "use an earlier checkpoint"

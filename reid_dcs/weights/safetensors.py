@@ -46,7 +46,7 @@ def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) ->
     """
     metadata = card.to_dict()
     if isinstance(content.get("config"), Mapping):
-        metadata["config"] = _without_local_keys(content["config"])
+        metadata["config"] = without_local_keys(content["config"])
     state = content["state_dict"]
     rounded = {name: _to_half(tensor) for name, tensor in state.items()}
     errors = [0.0]
@@ -109,7 +109,7 @@ def _to_float(tensor: Tensor) -> Tensor:
     return tensor.float() if tensor.is_floating_point() else tensor
 
 
-def _without_local_keys(config: Mapping[str, Any]) -> dict[str, Any]:
+def without_local_keys(config: Mapping[str, Any]) -> dict[str, Any]:
     """The configuration without local paths; those of initial weights are cut to their names."""
     kept = {}
     for section, settings in config.items():

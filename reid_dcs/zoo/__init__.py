@@ -3,8 +3,10 @@
 from reid_dcs.zoo.cache import cache_folder, download, verify
 from reid_dcs.zoo.lookup import find_entry, find_weights, read_weights_and_card
 from reid_dcs.zoo.manifest import WeightsFile, ZooEntry, read_manifest
+from reid_dcs.zoo.sources import PACKAGE
 
 __all__ = [
+    "PACKAGE",
     "WeightsFile",
     "ZooEntry",
     "cache_folder",

@@ -16,10 +16,26 @@ from reid_dcs.zoo.sources import PACKAGE, Unavailable, address, fetch, host
 
 
 def cache_folder() -> Path:
-    """``REID_DCS_CACHE``, or ``reid_dcs`` in the user's cache folder."""
+    """``REID_DCS_CACHE``, or ``reid_dcs`` in the user's cache folder.
+
+    Raises:
+        InputError: the user has no home folder.
+    """
     if folder := os.environ.get("REID_DCS_CACHE"):
-        return Path(folder).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "reid_dcs")
+        return Path(os.path.expanduser(folder))
+    caches = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    if caches.startswith("~"):
+        raise InputError("this user has no home folder: set REID_DCS_CACHE to a folder for weights")
+    return Path(caches, "reid_dcs")
+
+
+def packaged_file(entry: WeightsFile) -> Path | None:
+    """The file of an entry in this package, if it is there and as the manifest says."""
+    for source in entry.sources:
+        path = PACKAGE / source.partition(":")[2]
+        if source.startswith("package:") and path.is_file() and not _mismatch(path, entry, path):
+            return path
+    return None
 
 
 def download(name: str, entry: WeightsFile, folder: Path | None = None) -> Path:

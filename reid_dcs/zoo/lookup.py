@@ -1,5 +1,6 @@
 """Weights by path or by name of the model zoo, with their model card."""
 
+import os
 from dataclasses import replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 
 from reid_dcs.errors import InputError
 from reid_dcs.weights import ModelCard, count_classes, read_card
-from reid_dcs.zoo.cache import download
+from reid_dcs.zoo.cache import download, packaged_file
 from reid_dcs.zoo.manifest import ZooEntry, read_manifest
 
 
@@ -17,7 +18,7 @@ def find_weights(source: str | Path) -> Path:
     Raises:
         InputError: there is no such file and no such name, or the download fails.
     """
-    path = Path(source).expanduser()
+    path = Path(os.path.expanduser(source))
     if path.is_file():
         return path
     name = str(source)
@@ -25,7 +26,13 @@ def find_weights(source: str | Path) -> Path:
         entry = find_entry(name)
     except InputError as error:
         raise InputError(f"no weights at {path.resolve()}, and {error}") from error
-    return download(name, entry)
+    try:
+        return download(name, entry)
+    except InputError:
+        packaged = packaged_file(entry)  # needs no cache, which may be read-only
+        if packaged is None:
+            raise
+        return packaged
 
 
 def find_entry(name: str) -> ZooEntry:
@@ -61,7 +68,7 @@ def read_weights_and_card(
     path = find_weights(source)
     content = read_weights(path)
     card = read_card(content, source)
-    if card is None and path != Path(source).expanduser():
+    if card is None and path != Path(os.path.expanduser(source)):
         classes = count_classes(content["state_dict"])
         card = replace(find_entry(str(source)).card(), num_classes=classes)
     return path, content, card

@@ -12,6 +12,7 @@ from torchvision import transforms
 from torchvision.transforms import functional as torchvision
 
 from reid_dcs.data.augment import IMAGENET_MEAN, IMAGENET_STD, Augmentation, normalize
+from reid_dcs.data.draws import draw_boxes
 
 STILL = Augmentation(flip=0, padding=0, erasing=0)
 
@@ -150,7 +151,7 @@ def torchreid_crop_rows(height: int, width: int, n: int) -> list[int]:
 
 def test_erased_boxes_are_distributed_as_torchreids():
     height, width, n = 128, 64, 2000
-    boxes = Augmentation(0, 0, erasing=0.4).boxes(n, height, width, seeded())
+    boxes = draw_boxes(n, height, width, 0.4, seeded())
     erased = boxes[:, 2] > 0
     assert abs(erased.float().mean() - 0.4) < 0.03 and not boxes[~erased].any()
     theirs = torchreid_boxes(height, width, 800)
@@ -218,7 +219,7 @@ def test_a_box_is_erased_where_it_says():
     result = augmentation(*everything(images), seeded())
     random = seeded()
     torch.rand(32, 1, generator=random), torch.randint(1, (64,), generator=random)  # flips, shifts
-    boxes = augmentation.boxes(32, 64, 32, random)
+    boxes = draw_boxes(32, 64, 32, augmentation.erasing, random)
     assert 5 < (boxes[:, 2] > 0).sum() < 27
     for image, (top, left, h, w) in zip(result, boxes.tolist(), strict=True):
         gone = torch.zeros(64, 32, dtype=torch.bool)
@@ -240,6 +241,33 @@ def test_a_batch_is_drawn_from_anywhere_in_the_store(images):
             image = padded[i].flip(1) if flip[i] else padded[i]
             y, x = 4 + int(dy[i]), 4 + int(dx[i])
             assert torch.equal(drawn[i], image[y : y + 24, x : x + 12])
+
+
+@pytest.mark.parametrize(
+    "augmentation",
+    [
+        STILL,
+        Augmentation(flip=0.5, padding=4, erasing=0.5),
+        Augmentation(flip=1, padding=3, erasing=1, brightness=0.3, contrast=0.4),
+        Augmentation(0.3, 0, 0.3, contrast=0.4, mean=(0.5, 0.4, 0.1), std=(0.2, 1.0, 0.3)),
+    ],
+)
+def test_the_path_for_accelerators_gives_the_pixels_of_the_one_for_a_cpu(
+    images, augmentation, monkeypatch
+):
+    index = torch.tensor([63, 0, 5, 0, 63, *range(20)])
+    expected = [augmentation(images, index, seeded(seed)) for seed in range(5)]
+    monkeypatch.setattr("reid_dcs.data.augment.is_accelerator", lambda device: True)
+    for seed, batch in enumerate(expected):
+        found = augmentation(images, index, seeded(seed))
+        assert torch.equal(found, batch)
+        assert found.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(normalize(images), STILL(*everything(images), seeded()))
+
+
+def test_a_store_in_memory_sends_its_batch_to_an_accelerator(images):
+    found = Augmentation()(images, torch.arange(8), seeded(), torch.device("meta"))
+    assert found.device.type == "meta" and found.shape == (8, 3, 24, 12)
 
 
 def test_an_erased_pixel_is_the_mean_color():

@@ -61,7 +61,8 @@ def test_one_identity_with_most_images_does_not_shorten_the_epoch():
         (identities(400, *[4] * 24), 20, 0),
         (identities(300, *[1] * 14), 32, 0),  # one other group for each of 11 batches
         (identities(400, 4, 4, 4), 16, 22),  # three other groups for 25 batches
-        (identities(200, 190), 8, 0),
+        (identities(200, 200), 8, 0),
+        (identities(200, 190), 8, 1),  # 48 other groups for 49 batches
         (identities(40, 40), 4, 20),  # P = 1
     ],
 )

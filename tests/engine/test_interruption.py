@@ -1,4 +1,5 @@
-"""A run that is killed at any moment and resumed ends as one never killed, bit for bit."""
+"""A run that is killed at any moment and resumed ends as one never killed, bit for bit:
+weights, history, and the best evaluation."""
 
 import os
 import signal
@@ -10,7 +11,7 @@ import pytest
 import torch
 from helpers.small_run import make_engine, run_to_the_end
 
-from reid_dcs.engine import CHECKPOINT, checkpoint, read_last_checkpoint, trainer
+from reid_dcs.engine import CHECKPOINT, checkpoint, read_checkpoint, read_last_checkpoint, trainer
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.runtime.signals import Interrupted
 
@@ -65,13 +66,33 @@ class TornFile:
 
 @pytest.fixture(scope="module")
 def never_killed(tmp_path_factory):
-    return run_to_the_end(tmp_path_factory.mktemp("whole"))
+    folder = tmp_path_factory.mktemp("whole")
+    run_to_the_end(folder)
+    return folder
 
 
-def assert_same(first, second):
-    assert first.keys() == second.keys()
-    for key in first:
-        assert torch.equal(first[key], second[key]), key
+def assert_ends_as(folder, never_killed):
+    """Resume to the end, and compare weights, history and best, in every checkpoint."""
+    weights, last = run_to_the_end(folder), read_checkpoint(folder / CHECKPOINT)
+    assert last["epoch"] == last["evaluated"] == 3
+    for key in ("state_dict", "raw_state_dict"):  # the average, and what is trained
+        prefix = "average." if key == "state_dict" else ""
+        for name, value in last[key].items():
+            assert torch.equal(weights[prefix + name], value), name
+    for name in (CHECKPOINT, "best.pt"):
+        found, expected = (read_checkpoint(place / name) for place in (folder, never_killed))
+        assert records(found) == records(expected)
+        for key in ("state_dict", "raw_state_dict"):
+            for parameter, value in expected[key].items():
+                assert torch.equal(found[key][parameter], value), parameter
+    assert not list(folder.glob(".*"))
+
+
+def records(content):
+    """Everything that a checkpoint records, but times."""
+    timed = {"seconds", "images_s"}
+    history = [{k: v for k, v in entry.items() if k not in timed} for entry in content["history"]]
+    return history, content["best"], content["epoch"], content["evaluated"]
 
 
 @pytest.mark.parametrize(
@@ -81,6 +102,8 @@ def assert_same(first, second):
         ("forward_backward", 4),
         ("forward_backward", 7),
         ("forward_backward", BATCHES),
+        ("validate", 1),
+        ("validate", 2),
         ("evaluate", 1),
         ("evaluate", 3),
         ("write", 1),
@@ -97,7 +120,7 @@ def test_a_killed_run_is_resumed(processes, never_killed, tmp_path, moment, numb
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert_same(run_to_the_end(tmp_path), never_killed)
+    assert_ends_as(tmp_path, never_killed)
 
 
 def test_killed_again_and_again(processes, never_killed, tmp_path):
@@ -106,7 +129,7 @@ def test_killed_again_and_again(processes, never_killed, tmp_path):
         process.start()
         process.join(60)
     assert 0 < read_last_checkpoint(tmp_path)["epoch"] < 3
-    assert_same(run_to_the_end(tmp_path), never_killed)
+    assert_ends_as(tmp_path, never_killed)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -129,7 +152,7 @@ def test_a_signal_waits_for_the_step_saves_and_leaves(never_killed, tmp_path, nu
     content = read_last_checkpoint(tmp_path)
     steps = -(-batch // 2) * 2  # a step takes two batches
     assert (content["epoch"], content["batch"]) == divmod(steps, 4)
-    assert_same(run_to_the_end(tmp_path), never_killed)
+    assert_ends_as(tmp_path, never_killed)
 
 
 def test_the_second_signal_does_not_wait(tmp_path):
@@ -151,7 +174,7 @@ def test_a_signal_during_an_evaluation_does_not_wait(never_killed, tmp_path):
     with pytest.raises(Interrupted):
         engine.run(tmp_path, 3, eval_freq=1)
     assert read_last_checkpoint(tmp_path)["epoch"] == 1
-    assert_same(run_to_the_end(tmp_path), never_killed)
+    assert_ends_as(tmp_path, never_killed)
 
 
 def test_a_run_outside_the_main_thread_trains_too(never_killed, tmp_path):
@@ -159,4 +182,5 @@ def test_a_run_outside_the_main_thread_trains_too(never_killed, tmp_path):
     thread = threading.Thread(target=lambda: found.append(run_to_the_end(tmp_path)))
     thread.start()
     thread.join()
-    assert_same(found[0], never_killed)
+    assert found
+    assert_ends_as(tmp_path, never_killed)

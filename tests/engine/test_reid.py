@@ -96,7 +96,7 @@ def test_a_frozen_trunk_stands_still_and_then_moves():
 
 
 def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
-    recipe = replace(PLAIN, learning_rate=1e30)
+    recipe = replace(PLAIN, learning_rate=1e37)
     with pytest.raises(InputError) as caught:
         run_to_the_end(tmp_path, recipe)
     message = str(caught.value)

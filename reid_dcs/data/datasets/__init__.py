@@ -24,6 +24,8 @@ DATASETS: dict[str, type[ListedDataset]] = {
     "synthetic": Synthetic,
 }
 
+_KINDS = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+
 for _name, _dataset in DATASETS.items():  # the plain names are torchreid's own loaders
     torchreid_data.register_image_dataset(f"dcs_{_name}", _dataset)
 
@@ -50,18 +52,21 @@ def load_dataset(
 
 
 def find_dataset(name: str, options: Mapping[str, Any]) -> type[ListedDataset]:
-    """Look up the class of a data set and check the names of its options.
+    """Look up the class of a data set and check the names and types of its options.
 
     Raises:
-        InputError: unknown name or option.
+        InputError: unknown name or option, or an option of another type.
     """
     if name not in DATASETS:
         raise InputError(f"unknown data set {name!r}; known: {', '.join(DATASETS)}")
     known = DATASETS[name].options()
-    for option in options:
+    for option, value in options.items():
         if option not in known:
             raise InputError(
                 f"unknown option {option!r} of data set {name}; "
                 f"known: {', '.join(known) if known else 'none'}"
             )
+        expected = known[option]
+        if type(value) is not expected and not (expected is float and type(value) is int):
+            raise InputError(f"data.options.{option} must be {_KINDS[expected]}, not {value!r}")
     return DATASETS[name]

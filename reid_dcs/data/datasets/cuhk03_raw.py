@@ -4,9 +4,7 @@
 per view. ``testsets`` has 20 cells of (100, 2): pair and person. HDF5 reverses MATLAB's axes.
 """
 
-import shutil
 import struct
-import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +16,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import regular
+from reid_dcs.files import folder_written_whole, regular
 
 RAW_FILES = ("cuhk03_release/cuhk-03.mat", "cuhk-03.mat")
 MOST_NUMBERS = 2**26
@@ -53,21 +51,12 @@ def extract_images(raw: Path, kind: str, folder: Path) -> None:
     Raises:
         InputError: the file is damaged or not CUHK03's, or the folder cannot be written.
     """
-    try:
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}-"))
-    except OSError as error:
-        raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
-    try:
+    with folder_written_whole(folder) as temporary:
         for name, pixels in _images(raw, kind):
             try:
                 Image.fromarray(pixels).save(temporary / name, compress_level=1)
             except OSError as error:
                 raise InputError(f"cannot write {folder / name}: {error.strerror}") from error
-        temporary.chmod(0o755)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _images(raw: Path, kind: str) -> Iterator[tuple[str, np.ndarray]]:

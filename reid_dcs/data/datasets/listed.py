@@ -89,14 +89,12 @@ class ListedDataset(torchreid_data.ImageDataset):
                 "data.options: held_out evaluates on training identities, combineall trains on the "
                 "test images: choose one of them"
             )
-        if not isinstance(combineall, bool):
-            raise InputError(f"data.options.combineall must be true or false, not {combineall!r}")
+        needed = ("train",) if held_out else SPLITS if combineall else required
+        listing = cls.list_files(root, needed, **options)
+        _refuse_large_numbers(listing)
         if held_out:
-            return hold_out(cls.list_files(root, ("train",), **options), held_out)
-        if combineall:
-            listing = cls.list_files(root, SPLITS, **options)
-            return combine_all(listing, cls._junk_pids)
-        return cls.list_files(root, required, **options)
+            return hold_out(listing, held_out)
+        return combine_all(listing, cls._junk_pids) if combineall else listing
 
     @classmethod
     def list_files(
@@ -113,10 +111,21 @@ class ListedDataset(torchreid_data.ImageDataset):
         raise NotImplementedError
 
     @classmethod
-    def options(cls) -> tuple[str, ...]:
-        """Names of the options that ``read`` takes."""
+    def options(cls) -> dict[str, type]:
+        """Names and types of the options that ``read`` takes."""
         parameters = inspect.signature(cls.list_files).parameters.values()
-        return (*(p.name for p in parameters if p.kind is p.KEYWORD_ONLY), "held_out", "combineall")
+        return {p.name: p.annotation for p in parameters if p.kind is p.KEYWORD_ONLY} | {
+            "held_out": float,
+            "combineall": bool,
+        }
+
+
+def _refuse_large_numbers(listing: Listing) -> None:
+    """Identities and cameras become tensors of 64-bit integers."""
+    for items in listing.splits.values():
+        for path, *numbers in items:
+            if any(not -(2**63) <= number < 2**63 for number in numbers):
+                raise InputError(f"{path}: its identity or camera has more than 64 bits: renumber")
 
 
 def _warnings(listing: Listing) -> list[str]:

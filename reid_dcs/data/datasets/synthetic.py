@@ -8,9 +8,9 @@ determines every image.
 import json
 import os
 import shutil
-import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from reid_dcs.data.datasets.listing import Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
-from reid_dcs.files import read_text
+from reid_dcs.files import exclusive, folder_written_whole, read_text
 
 HEIGHT, WIDTH = 128, 64
 VERSION = 1  # of the generator: a folder with another version is generated again
@@ -64,7 +64,9 @@ class Synthetic(ListedDataset):
     def list_files(cls, root: Path, required: Collection[str]) -> Listing:
         folder = root / "synthetic"
         if _version_of(folder) != VERSION:
-            draw_dataset(folder, Synthesis())
+            with _drawing(folder):
+                if _version_of(folder) != VERSION:  # no other process has drawn it meanwhile
+                    _draw_dataset(folder, Synthesis())
         return list_market_layout(folder, required)
 
 
@@ -78,29 +80,39 @@ def draw_dataset(folder: Path, synthesis: Synthesis) -> None:
     Raises:
         InputError: the folder cannot be written, or contains something else.
     """
-    if folder.exists() and _version_of(folder) is None:
-        raise InputError(f"{folder} is not a generated data set: move it away or change --root")
+    with _drawing(folder):
+        _draw_dataset(folder, synthesis)
+
+
+@contextmanager
+def _drawing(folder: Path) -> Iterator[None]:
+    """Hold the lock of a data set; wait for another process that draws it."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=".synthetic-"))
+        waiting = f"waiting for another process that generates {folder}"
+        with exclusive(folder.with_name(f".reid-dcs-{folder.name}.lock"), waiting):
+            yield
     except OSError as error:
-        raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
-    try:
+        raise InputError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
+
+
+def _draw_dataset(folder: Path, synthesis: Synthesis) -> None:
+    if folder.exists() and _version_of(folder) is None:
+        raise InputError(f"{folder} is not a generated data set: move it away or change --root")
+    with folder_written_whole(folder) as temporary:
         for name in FOLDERS.values():
             (temporary / name).mkdir()
         total = synthesis.train_identities + synthesis.test_identities
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            drawn = pool.map(lambda i: _draw_identity(temporary, synthesis, i), range(total))
-            list(tqdm(drawn, "generate people", total, leave=False, disable=None))
-        (temporary / "recipe.json").write_text(
-            json.dumps({"version": VERSION, **asdict(synthesis)})
-        )
-        temporary.chmod(0o755)
+            try:
+                drawn = pool.map(lambda i: _draw_identity(temporary, synthesis, i), range(total))
+                list(tqdm(drawn, "generate people", total, leave=False, disable=None))
+            except BaseException:
+                pool.shutdown(cancel_futures=True)
+                raise
+        recipe = json.dumps({"version": VERSION, **asdict(synthesis)})
+        (temporary / "recipe.json").write_text(recipe)
         shutil.rmtree(folder, ignore_errors=True)
-        temporary.rename(folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
 
 
 def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None:
@@ -124,5 +136,5 @@ def _version_of(folder: Path) -> int | None:
     """Generator version of the data set in a folder; None if there is none."""
     try:
         return json.loads(read_text(folder / "recipe.json"))["version"]
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
