@@ -53,11 +53,11 @@ def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> 
     ``mean_i max(0, margin + max_p d(i, p) - min_n d(i, n))`` with the Euclidean distance d: each
     anchor i is compared with its farthest positive p and its nearest negative n in the batch.
     The soft margin is ``mean_i log(1 + exp(max_p d(i, p) - min_n d(i, n)))``, whose gradient
-    never becomes zero.
+    never becomes zero. A batch of one identity has no negatives: its loss is 0.
 
     Args:
         features: (B, D).
-        pids: (B,) identities, at least two different ones.
+        pids: (B,) identities.
         margin: margin in Euclidean distance; None uses the soft margin.
 
     Returns:
@@ -77,4 +77,5 @@ def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> 
         for mined in (positive, negative)
     )
     gap = hardest_positive - hardest_negative  # (B,)
-    return (F.softplus(gap) if margin is None else F.relu(margin + gap)).mean()
+    loss = (F.softplus(gap) if margin is None else F.relu(margin + gap)).mean()
+    return torch.where(same_pid.all(), 0, loss)

@@ -404,3 +404,26 @@ def test_the_papers_recipe_is_the_papers():
 def test_data_is_prepared_at_256x128_by_default():
     images = compose(PrepareData, {"data": {"name": "market1501"}}).data
     assert (images.height, images.width) == (256, 128)
+
+
+def numbers_of_any_kind(kind, prefix=""):
+    """The names of all settings that are a number."""
+    for item in fields(kind):
+        value = getattr(kind, item.name)
+        if is_dataclass(value):
+            yield from numbers_of_any_kind(value, f"{prefix}{item.name}.")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{item.name}"
+
+
+@pytest.mark.parametrize("kind", [SearchRun, EvaluateRun])
+@pytest.mark.parametrize("number", [10**12, 10**400])
+def test_no_number_is_without_bounds(kind, number):
+    for name in numbers_of_any_kind(kind()):
+        *groups, key = name.split(".")
+        layer = {key: number}
+        for group in reversed(groups):
+            layer = {group: layer}
+        with pytest.raises(InputError) as error:
+            compose(kind, layer)
+        assert "\n" not in str(error.value) and len(str(error.value)) < 300, name

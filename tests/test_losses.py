@@ -151,3 +151,11 @@ def test_autocast_does_not_touch_the_distances(images):
     with torch.autocast("cpu", torch.bfloat16):
         loss = batch_hard_triplet(features, pids, 0.3)
     torch.testing.assert_close(loss.double(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("margin", [0.3, None])
+def test_a_batch_of_one_identity_has_no_triplet_loss(margin):
+    features = torch.randn(6, 4, requires_grad=True)
+    loss = batch_hard_triplet(features, torch.zeros(6, dtype=torch.int64), margin)
+    loss.backward()
+    assert loss.item() == 0 and features.grad.abs().max() == 0

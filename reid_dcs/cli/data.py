@@ -23,7 +23,7 @@ def data(arguments: Sequence[str]) -> None:
 
 
 def _prepare(layer: dict[str, Any], action: str) -> None:
-    from reid_dcs.data.check import check_dataset
+    from reid_dcs.data.check import inspect_dataset
     from reid_dcs.data.store import write_stores
 
     images = compose(PrepareData, layer).data
@@ -33,6 +33,8 @@ def _prepare(layer: dict[str, Any], action: str) -> None:
         ):
             print(file)
         return
-    findings = check_dataset(images.name, images.root, images.options)
-    print("\n".join(map(str, findings)) or f"{images.name}: no faults found")
-    sys.exit(1 if findings else 0)
+    report = inspect_dataset(images.name, images.root, images.options)
+    if not report.findings:
+        print(f"{images.name}: no faults found")
+    print(report)
+    sys.exit(1 if report.findings else 0)

@@ -1,6 +1,7 @@
 """Layers of settings from files, the command line and Python: reading, checking, merging."""
 
 import math
+import operator
 import os
 import re
 import reprlib
@@ -260,6 +261,8 @@ def _checked(
 def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
     if isinstance(value, os.PathLike):
         value = os.fspath(value)
+    if name == "data.name":
+        value = _joined(value)
     if isinstance(value, bool) and _is_switch_or_text(hint):
         return value
     text = _is_text(hint) or _is_switch_or_text(hint)
@@ -275,6 +278,15 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
             for key, option in value.items()
         }
     return value
+
+
+def _joined(names: Any) -> Any:
+    """Several data sets as one name: ``[market1501,msmt17]`` -> ``market1501+msmt17``."""
+    if isinstance(names, str) and names.startswith("[") and names.endswith("]"):
+        names = [name.strip(" \"'") for name in names[1:-1].split(",")]
+    if isinstance(names, list | tuple) and names and all(isinstance(name, str) for name in names):
+        return "+".join(names)
+    return names
 
 
 def _leaves(name: str, value: Any) -> Iterator[str]:
@@ -342,11 +354,13 @@ def _escaped(value: Any) -> Any:
 
 
 _BOUNDS = {
-    "at_least": ("at least", float.__ge__),
-    "at_most": ("at most", float.__le__),
-    "above": ("above", float.__gt__),
-    "below": ("below", float.__lt__),
+    "at_least": ("at least", operator.ge),
+    "at_most": ("at most", operator.le),
+    "above": ("above", operator.gt),
+    "below": ("below", operator.lt),
 }
+_LARGEST = 2**31 - 1
+"""Of a number without an upper bound of its own."""
 
 
 def _check_ranges(group: Any, prefix: str = "") -> None:
@@ -367,7 +381,12 @@ def _check_ranges(group: Any, prefix: str = "") -> None:
 def _check_range(name: str, number: Any, bounds: Mapping[str, float]) -> None:
     if isinstance(number, float) and not math.isfinite(number):
         raise InputError(f"configuration: {name} must be a finite number, not {number}")
+    if not isinstance(number, int | float) or isinstance(number, bool):
+        return
+    if not {"at_most", "below"} & {*bounds}:
+        bounds = {**bounds, "at_most": _LARGEST}
     for bound, limit in bounds.items():
         words, holds = _BOUNDS[bound]
-        if not holds(float(number), float(limit)):
-            raise InputError(f"configuration: {name} must be {words} {limit}, not {number}")
+        if not holds(number, limit):
+            shown = f", not {number}" if abs(number) < 2**63 else ""  # it may have 5,000 digits
+            raise InputError(f"configuration: {name} must be {words} {limit}{shown}")

@@ -29,6 +29,8 @@ def _options() -> Any:
     return field(default_factory=dict, metadata={"path": True})
 
 
+_SIDES = {"at_least": 16, "at_most": 8192}
+
 # bounded because random generators are seeded with 64-bit multiples of the seed
 _SEEDS = {"at_least": 0, "at_most": 2**32 - 1}
 
@@ -52,7 +54,7 @@ class TrainModelConfig(ModelConfig):
 class ImagesConfig:
     """The data set, and the size that its images are resized to."""
 
-    name: str = "synthetic"
+    name: str = "synthetic"  # or several to train on: [market1501,msmt17]
     root: str = _path("datasets")  # folder of the data set, or the one that contains it
     options: dict[str, Any] = _options()  # of the data set, such as split_id: 3
     height: int = _number(64, at_least=16, at_most=10_000)  # pixels
@@ -74,7 +76,7 @@ class PhaseConfig:
     height: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})  # pixels
     width: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})
     batch_size: int | None = _number(None, at_least=1)  # null: that of data
-    padding: int | None = _number(None, at_least=0)  # null: that of data
+    padding: int | None = _number(None, at_least=0, at_most=1024)  # null: that of data
 
 
 @dataclass
@@ -84,7 +86,9 @@ class TrainDataConfig(EvaluateDataConfig):
     batch_size: int = _number(32, at_least=1)  # P identities x num_instances images
     num_instances: int = _number(2, at_least=1)  # images of each identity in a batch
     flip: float = _probability(0.5)  # probability of a horizontal flip
-    padding: int = _number(2, at_least=0)  # pixels added on each side before a random crop
+    padding: int = _number(
+        2, at_least=0, at_most=1024
+    )  # pixels added on each side before a random crop
     erasing: float = _probability(0.0)  # probability of random erasing
     brightness: float = _probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
     contrast: float = _probability(0.0)  # likewise

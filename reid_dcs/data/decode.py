@@ -10,6 +10,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from reid_dcs.data.image_files import ImageRefused, open_image
+from reid_dcs.data.rgb import to_rgb
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main
 from reid_dcs.weights.card import Interpolation
@@ -17,14 +18,27 @@ from reid_dcs.weights.card import Interpolation
 _WINDOW = 256  # images decoded ahead, which bounds their memory
 
 
-def read_pixels(path: str | Path) -> np.ndarray:
-    """Decode an image at its original size: (H, W, 3) uint8, RGB.
+def read_rgb(path: str | Path) -> Image.Image:
+    """Decode an image file of any mode: RGB, upright; see :func:`reid_dcs.data.rgb.to_rgb`.
 
     Raises:
+        ImageRefused: it is not read, or its numbers are out of range; the message is the reason.
         OSError: unreadable or truncated.
     """
     with open_image(path) as image:
-        return np.asarray(image.convert("RGB"))
+        try:
+            image.load()
+        except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's errors
+            raise OSError(f"damaged: {error}") from error
+        try:
+            return to_rgb(image)
+        except ValueError as error:
+            raise ImageRefused(str(error)) from error
+
+
+def read_pixels(path: str | Path) -> np.ndarray:
+    """Decode an image at its original size: (H, W, 3) uint8, RGB. Raises as :func:`read_rgb`."""
+    return np.asarray(read_rgb(path))
 
 
 def resize(
@@ -39,13 +53,8 @@ def resize(
 def read_image(
     path: str, height: int, width: int, interpolation: Interpolation = "bilinear"
 ) -> np.ndarray:
-    """Decode an image and resize it: (height, width, 3) uint8, RGB.
-
-    Raises:
-        OSError: unreadable or truncated.
-    """
-    with open_image(path) as image:
-        return resize(image.convert("RGB"), height, width, interpolation)
+    """Decode an image and resize it: (height, width, 3) uint8. Raises as :func:`read_rgb`."""
+    return resize(read_rgb(path), height, width, interpolation)
 
 
 def read_images(
@@ -73,7 +82,7 @@ def read_images(
         except ImageRefused as reason:
             unreadable.append(f"{path} ({reason})")
             return blank
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # PIL's errors
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's errors
             unreadable.append(path)
             return blank
 

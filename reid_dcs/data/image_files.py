@@ -14,6 +14,10 @@ from reid_dcs.errors import InputError
 from reid_dcs.files import regular
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
+IMAGE_SUFFIXES = frozenset(
+    ".jpg .jpeg .jpe .jfif .png .bmp .webp .tif .tiff .gif .ppm .pgm .pbm .pnm".split()
+)
+"""Suffixes of these formats, in lower case; everything that lists images uses them."""
 # such images are refused below, with a reason
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
 MAX_PIXELS = 50_000_000
@@ -53,6 +57,25 @@ def open_image(path: str | Path) -> Image.Image:
             f"{width}x{height} is more than {limit:,} pixels; REID_DCS_MAX_PIXELS sets the limit"
         )
     return image
+
+
+def images_in(folder: Path) -> list[Path]:
+    """The images of a folder by name, without hidden ones.
+
+    Raises:
+        InputError: there are none, or the folder cannot be read.
+    """
+    try:
+        found = sorted(
+            path
+            for path in folder.iterdir()
+            if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
+        )
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from error
+    if not found:
+        raise InputError(f"no images in {folder}: expected {', '.join(sorted(IMAGE_SUFFIXES))}")
+    return found
 
 
 def max_pixels() -> int:

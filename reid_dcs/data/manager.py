@@ -2,9 +2,10 @@
 
 import contextlib
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torchreid import data as torchreid_data
 
 from reid_dcs.config.settings import PhaseConfig
 from reid_dcs.data.augment import Augmentation, normalize
+from reid_dcs.data.fingerprint import DataFingerprint
 from reid_dcs.data.mixup import mixup
 from reid_dcs.data.phases import Phase, PhasedLoader
 from reid_dcs.data.sampler import IdentitySampler
@@ -105,7 +107,8 @@ class TestLoader:
         return -(-len(self.store) // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for index in torch.arange(len(self.store)).split(self.batch_size):
+        for start in range(0, len(self.store), self.batch_size):
+            index = torch.arange(start, min(start + self.batch_size, len(self.store)))
             images = send(self.store.images[index[0] : index[-1] + 1], self.device)
             yield _batch(self.store, index, normalize(images, self.mean, self.std))
 
@@ -115,7 +118,7 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
 
     Args:
         name: name of the data set.
-        dataset: any torchreid image data set.
+        dataset: any torchreid image data set, or a joint one, whose parts are tested each alone.
         height, width: input size of the network, in pixels.
         batch_size, num_instances: P * K and K of training batches; see :class:`IdentitySampler`.
         test_batch_size: number of images in a test batch.
@@ -137,6 +140,8 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
 
     data_type = "image"
     train_loader: TrainLoader | PhasedLoader
+    fingerprints: Mapping[str, DataFingerprint] = MappingProxyType({})
+    """Fingerprints of the data sets, which checkpoints store."""
 
     def __init__(
         self,
@@ -182,21 +187,30 @@ class InMemoryDataManager(torchreid_data.datamanager.DataManager):
 
         *first, last = (phase(part) for part in (*phases, PhaseConfig(1, height, width)))
         self.train_loader = PhasedLoader(first, last) if first else last.open()
-        self.test_dataset = {name: {"query": dataset.query, "gallery": dataset.gallery}}
+        parts: Mapping[str, torchreid_data.ImageDataset] = getattr(
+            dataset, "parts", {name: dataset}
+        )
+        self.test_dataset = {
+            part: {"query": tested.query, "gallery": tested.gallery}
+            for part, tested in parts.items()
+        }
         self.test_loader = {
-            name: build_test_loaders(
-                dataset,
+            part: build_test_loaders(
+                tested,
                 height=height,
                 width=width,
                 batch_size=test_batch_size,
                 device=device,
-                mapped=mapped,
+                mapped=mapped.with_name(f"{mapped.name}-{part}")
+                if mapped and part != name
+                else mapped,
                 rank=rank,
                 world_size=world_size,
                 mean=augmentation.mean,
                 std=augmentation.std,
                 interpolation=interpolation,
             )
+            for part, tested in parts.items()
         }
 
 

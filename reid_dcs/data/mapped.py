@@ -21,7 +21,7 @@ from reid_dcs.data.decode import read_images
 from reid_dcs.files import regular, written_whole
 from reid_dcs.weights.card import Interpolation
 
-FORMAT = 1
+FORMAT = 2  # 1: without EXIF orientation, and with 16-bit grey cut off
 _FOOTER = 256  # bytes, padded with spaces
 _BLOCK = 2**24  # bytes read at once for the checksum
 

@@ -1,16 +1,38 @@
 """Convert images to uint8 RGB: Pillow images of any mode, and arrays of any number type."""
 
 import numpy as np
-from PIL import Image, ImageCms, ImageOps
+from PIL import Image, ImageCms
 
 _DEEP = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # more than 8 bits, which Pillow cuts off
 _ALPHA = {"P": "RGBA", "PA": "RGBA", "RGBa": "RGBA", "La": "LA"}  # modes that take two steps
+_ORIENTATION = 274  # tag of EXIF and TIFF
+_UPRIGHT = {  # by orientation, what turns the image upright; 1 is upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_BITS, _PHOTOMETRIC = 258, 262  # tags of TIFF
+
+
+def orientation(image: Image.Image) -> int:
+    """EXIF orientation of an image, 1 to 8; 1 (upright) if it has none, or a damaged one."""
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # Pillow raises many types of errors on damaged EXIF data
+        return 1
+    return value if value in _UPRIGHT else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
     """Convert a Pillow image of any mode to RGB, turned as its EXIF orientation says.
 
-    Transparency is left out. Numbers of 16 bits and floats are scaled; see :func:`to_uint8`.
+    Transparency is left out, as Pillow and torchreid do: a transparent pixel has the color that
+    the file gives it. Color profiles are not applied, except to LAB. An animation is its first
+    frame. Numbers of 16 bits and floats are scaled; see :func:`to_uint8`.
 
     Raises:
         ValueError: the image has no pixels, or numbers out of range.
@@ -18,18 +40,42 @@ def to_rgb(image: Image.Image) -> Image.Image:
     """
     if not all(image.size):
         raise ValueError(f"the image has no pixels: {image.width}x{image.height}")
-    image = ImageOps.exif_transpose(image)
+    image.load()  # Pillow turns TIFF images itself, here
+    turn = _UPRIGHT.get(orientation(image))
+    return _as_rgb(image if turn is None else _turned(image, turn))
+
+
+def _turned(image: Image.Image, turn: Image.Transpose) -> Image.Image:
+    turned = image.transpose(turn)
+    turned.format = image.format
+    return turned
+
+
+def _as_rgb(image: Image.Image) -> Image.Image:
     if image.mode in _DEEP:
-        numbers = np.asarray(image)
-        if image.mode.startswith("I;16"):
-            numbers = numbers.astype(np.uint16)
-        return Image.fromarray(to_uint8(numbers)).convert("RGB")
+        return Image.fromarray(_deep_to_uint8(image)).convert("RGB")
     if image.mode == "LAB":
         profiles = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
         converted = ImageCms.profileToProfile(image, *profiles, outputMode="RGB")
         assert converted is not None  # it is None in place only
         return converted
     return image.convert(_ALPHA.get(image.mode, image.mode)).convert("RGB")
+
+
+def _deep_to_uint8(image: Image.Image) -> np.ndarray:
+    """Scale a grey image of more than 8 bits: (H, W) uint8.
+
+    The scale of TIFF's 12 bits, and its scale whose zero is white, are those of the file.
+    """
+    numbers = np.asarray(image)
+    if image.mode.startswith("I;16") or image.format == "PPM":  # Pillow scales PPM to 16 bits
+        numbers = numbers.astype(np.uint16)
+    tags = getattr(image, "tag_v2", {})
+    if tags.get(_BITS) == (12,):
+        numbers = np.minimum(numbers, 4095) * (65_535 / 4095)
+        numbers = np.rint(numbers).astype(np.uint16)
+    pixels = to_uint8(numbers)
+    return 255 - pixels if tags.get(_PHOTOMETRIC) == 0 else pixels
 
 
 def array_to_rgb(array: np.ndarray, bgr: bool = False) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Image stores: a split decoded once to uint8, in memory or in a memory-mapped file."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid_dcs.data.datasets import load_dataset
+from reid_dcs.data.datasets import find_dataset, load_dataset
+from reid_dcs.data.datasets.listing import SPLITS
 from reid_dcs.data.decode import read_images
 from reid_dcs.data.mapped import mapped_images
 from reid_dcs.errors import InputError
@@ -53,12 +55,11 @@ class ImageStore:
         Raises:
             InputError: unreadable or truncated images.
         """
-        paths, pids, camids, dsetids = zip(*items, strict=True)
+        paths, *labels = zip(*items, strict=True) if items else ((), (), (), ())
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
         for i, pixels in enumerate(read_images(paths, height, width, name, interpolation)):
             images.numpy()[i] = pixels
-        labels = torch.tensor(pids), torch.tensor(camids), torch.tensor(dsetids)
-        return cls(images, *labels, paths)
+        return cls(images, *(torch.tensor(each, dtype=torch.int64) for each in labels), paths)
 
     @classmethod
     def mapped(
@@ -76,14 +77,13 @@ class ImageStore:
         Raises:
             InputError: unreadable images, or ``file`` cannot be written.
         """
-        paths, pids, camids, dsetids = zip(*items, strict=True)
+        paths, *labels = zip(*items, strict=True)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
         images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation))
-        labels = torch.tensor(pids), torch.tensor(camids), torch.tensor(dsetids)
-        return cls(images, *labels, paths)
+        return cls(images, *(torch.tensor(each, dtype=torch.int64) for each in labels), paths)
 
     def part(self, rows: slice) -> "ImageStore":
         """A slice of the images, without copying them."""
@@ -103,23 +103,27 @@ def write_stores(
     """Write the memory-mapped stores of a data set that are missing, damaged or out of date.
 
     Returns:
-        the files of the training, query and gallery split.
+        the files of the training, query and gallery split; none of a split without images.
 
     Raises:
         InputError: the data set is missing or has unreadable images, or a file cannot be written.
     """
-    dataset = load_dataset(name, root, options)
+    required = () if find_dataset(name, options).may_lack_splits else SPLITS
+    dataset = load_dataset(name, root, options, required)
     files = []
-    for split in ("train", "query", "gallery"):
-        file = store_file(store_prefix(root, name, options), split, height, width)
-        ImageStore.mapped(getattr(dataset, split), height, width, file)
-        files.append(file)
+    for split in SPLITS:
+        if items := getattr(dataset, split):
+            file = store_file(store_prefix(root, name, options), split, height, width)
+            ImageStore.mapped(items, height, width, file)
+            files.append(file)
     return files
 
 
 def store_prefix(root: str, name: str, options: Mapping[str, Any]) -> Path:
     """Path prefix of a data set's stores: ``<root>/stores/<name>`` and its options."""
     suffix = "".join(f"-{key}={options[key]}" for key in sorted(options))
+    if "/" in suffix or len(suffix) > 100:  # no part of a file's name
+        suffix = f"-{hashlib.blake2b(suffix.encode(), digest_size=8).hexdigest()}"
     return Path(root, "stores", name + suffix)
 
 

@@ -1,7 +1,8 @@
 """Checkpoints: self-describing, in plain types and tensors only.
 
 ``model`` (name, options, num_classes), ``preprocessing`` (height, width, mean, std) and ``config``
-describe the run. ``state_dict`` is the network that is evaluated; if that is a moving average,
+describe the run, and ``data`` its images (:mod:`reid_dcs.data.fingerprint`). ``state_dict`` is the
+network that is evaluated; if that is a moving average,
 ``raw_state_dict`` is the network that training continues with. ``optimizer``, ``scheduler``,
 ``scaler``, ``epoch`` (finished epochs), ``batch`` (finished batches of the next one), ``sums`` (of
 their losses), ``rng`` (one state per process), ``history``, ``best`` and ``evaluated`` (the epoch

@@ -65,7 +65,8 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         self.register_model("model", model, optimizer, scheduler)
         self.criterion, self.metric = criterion, metric
         self.compiled = model if compiled is None else compiled
-        self.result: RankResult | None = None  # of the last evaluation
+        self.result: RankResult | None = None  # of the last evaluation, on the first test set
+        self.results: dict[str, RankResult] = {}  # on each
 
     def run(  # type: ignore[override]  # the whole result, of which Trainer.run has the metrics
         self,
@@ -101,9 +102,19 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         return losses | {"accuracy": (logits.argmax(1) == pids).float().mean()}
 
     def evaluate(self, model: nn.Module) -> Metrics:
-        """Metrics on the first data set of :meth:`test`."""
-        self.result = next(iter(self.test().values()))
-        return self.result.metrics()
+        """Metrics of :meth:`test`.
+
+        Of several test sets, the mean, and those of each as ``<name>/<metric>``.
+        """
+        self.results = self.test()
+        self.result = next(iter(self.results.values()))
+        if len(self.results) == 1:
+            return self.result.metrics()
+        return mean_metrics(self.results) | {
+            f"{name}/{metric}": value
+            for name, result in self.results.items()
+            for metric, value in result.metrics().items()
+        }
 
     def test(self) -> dict[str, RankResult]:
         """Evaluate ``evaluated_model`` on every test set: single query, no re-ranking."""
@@ -135,3 +146,9 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         if is_best is None:
             is_best = rank1 is not None and self.best.get("epoch") == epoch
         self.write_checkpoint(is_best)
+
+
+def mean_metrics(results: Mapping[str, RankResult]) -> Metrics:
+    """Mean of each metric over the test sets."""
+    metrics = [result.metrics() for result in results.values()]
+    return {name: sum(each[name] for each in metrics) / len(metrics) for name in metrics[0]}

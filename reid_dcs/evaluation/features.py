@@ -72,12 +72,7 @@ def extract_features(
     for batch in tqdm(loader, f"features of {name}", unit="batch", leave=False, disable=disable):
         vectors = embed(model, batch["img"].to(device), flip, dtype)
         batches.append((vectors, batch["pid"], batch["camid"]))
-    local = _concatenated(batches)
-    parts = gathered(local) if getattr(loader, "sharded", False) else [local]
-    vectors, pids, camids = _concatenated(parts)
+    if getattr(loader, "sharded", False):  # the part of a process may have no images
+        batches = [batch for part in gathered(batches) for batch in part]
+    vectors, pids, camids = (torch.cat(column) for column in zip(*batches, strict=True))
     return Features(vectors, pids.numpy(), camids.numpy())
-
-
-def _concatenated(parts: list[tuple[Tensor, Tensor, Tensor]]) -> tuple[Tensor, Tensor, Tensor]:
-    vectors, pids, camids = (torch.cat(column) for column in zip(*parts, strict=True))
-    return vectors, pids, camids

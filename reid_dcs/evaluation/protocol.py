@@ -55,7 +55,7 @@ def protocol_warnings(protocol: Mapping[str, Any], dataset: str) -> list[str]:
     """
     warnings = []
     trained_on = protocol["trained_on"]
-    if trained_on not in (None, dataset):
+    if trained_on is not None and dataset not in trained_on.split("+"):
         warnings.append(f"cross-domain: trained on {trained_on}, evaluated on {dataset}")
     if protocol["rerank"]:
         warnings.append("k-reciprocal re-ranking: not comparable with results without re-ranking")

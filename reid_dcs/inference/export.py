@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from reid_dcs.data.augment import normalize
 from reid_dcs.data.decode import read_images
+from reid_dcs.data.image_files import images_in
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
@@ -23,7 +24,6 @@ TOLERANCE = 1e-4
 TIE = 1e-5
 """Distances that differ by less count as ties."""
 SUFFIXES = (".onnx", ".safetensors")
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp")
 BATCH = 64
 PEOPLE = 8  # generated people for the comparison, each under two cameras
 
@@ -138,9 +138,7 @@ def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
             for camera in CAMERAS[:2]
         ]
         return torch.from_numpy(np.stack(drawn))
-    files = [images]
-    if images.is_dir():
-        files = sorted(path for path in images.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    files = images_in(images) if images.is_dir() else [images]
     if len(files) < 2 or not all(path.is_file() for path in files):
         raise InputError(f"--images {images}: pass a folder with at least two images")
     paths = [str(file) for file in files]

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from reid_dcs.data.augment import normalize
-from reid_dcs.data.datasets.market_layout import IMAGE_SUFFIXES
 from reid_dcs.data.decode import read_images, resize
+from reid_dcs.data.image_files import images_in
 from reid_dcs.data.rgb import array_to_rgb, to_rgb
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import embed
@@ -164,7 +164,7 @@ class FeatureExtractor:
 def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
     if isinstance(images, str | os.PathLike):
         path = Path(images).expanduser()
-        yield from _images_in(path) if path.is_dir() else [path]
+        yield from images_in(path) if path.is_dir() else [path]
     elif isinstance(images, Image.Image):
         yield images
     elif isinstance(images, np.ndarray | Tensor):
@@ -181,18 +181,6 @@ def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
             f"{type(images).__name__} is not an image: pass a file, a Pillow image, an array or a "
             "tensor"
         )
-
-
-def _images_in(folder: Path) -> list[Path]:
-    """The images of a folder, by name."""
-    found = sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
-    )
-    if not found:
-        raise InputError(f"no images in {folder}: expected {', '.join(sorted(IMAGE_SUFFIXES))}")
-    return found
 
 
 def _shape(image: np.ndarray | Tensor) -> str:

@@ -1,7 +1,7 @@
 """Build the parts of a run from its configuration: data, network, engine."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +13,14 @@ from reid_dcs.attention.options import options_of_file, options_to_write
 from reid_dcs.config import Run, TrainRun, to_layer
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import find_dataset, load_dataset
+from reid_dcs.data.datasets.joint import (
+    JointDataset,
+    load_joint,
+    options_of_parts,
+    part_names,
+)
 from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.fingerprint import check_same_data, fingerprint_data
 from reid_dcs.data.manager import InMemoryDataManager, TestLoader, build_test_loaders
 from reid_dcs.data.store import store_prefix
 from reid_dcs.engine import (
@@ -38,11 +45,13 @@ from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights import ModelCard, Preprocessing
 from reid_dcs.zoo import find_weights
 
+Dataset = ListedDataset | JointDataset
+
 
 class LoadedData(NamedTuple):
     """A data set and the data manager of its decoded images."""
 
-    dataset: ListedDataset
+    dataset: Dataset
     manager: InMemoryDataManager
 
 
@@ -66,18 +75,24 @@ def initial_weights(config: TrainRun) -> InitialWeights | None:
 
 
 def load_data(
-    config: TrainRun, device: torch.device, initial: InitialWeights | None = None
+    config: TrainRun,
+    device: torch.device,
+    initial: InitialWeights | None = None,
+    resumed: Mapping[str, Any] | None = None,
 ) -> LoadedData:
     """Load and decode the data set of ``config.data``, once for all phases of a run.
 
     Args:
         initial: weights that the run starts from, to be checked.
+        resumed: checkpoint that the run continues from; its data must be the same.
 
     Raises:
-        InputError: invalid data set, images, or model, or an output folder inside the data set;
-            the model's name, options and file of weights are checked before any image is read.
+        InputError: invalid data set, images, or model, other data than the checkpoint's, or an
+            output folder inside the data set; the model's name, options and file of weights are
+            checked before any image is read.
     """
-    find_dataset(config.data.name, config.data.options)
+    for name, (_, options) in _parts(config).items():
+        find_dataset(name, options)
     check_phases(config)
     with torch.device("meta"):
         model = build_model(config.model.name, num_classes=1, **config.model.options)
@@ -86,11 +101,46 @@ def load_data(
     if isinstance(config.model.pretrained, str) and not config.train.init:
         find_weights(config.model.pretrained)
     with distributed.main_first():
-        dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+        if len(_parts(config)) > 1:
+            data = config.data
+            dataset: Dataset = load_joint(data.name, data.root, data.options, load_dataset)
+        else:
+            dataset = load_dataset(config.data.name, config.data.root, config.data.options)
     check_outside_data(config.output_dir, config.data, dataset)
+    parts = dataset.parts if isinstance(dataset, JointDataset) else {config.data.name: dataset}
+    fingerprints = {name: fingerprint_data(part) for name, part in parts.items()}
+    if resumed:
+        check_same_data(resumed.get("data", {}), fingerprints, f"resume={config.resume}")
     # rank 0 writes a mapped store, the other processes read it
     with distributed.main_first() if config.data.mapped else nullcontext():
-        return LoadedData(dataset, build_manager(config, dataset, device))
+        manager = build_manager(config, dataset, device)
+    manager.fingerprints = fingerprints
+    return LoadedData(dataset, manager)
+
+
+def load_test_data(config: Run) -> ListedDataset:
+    """Load the data set of an evaluation, which needs no training images.
+
+    Raises:
+        InputError: invalid data set, or several.
+    """
+    data = config.data
+    names = part_names(data.name)
+    if len(names) > 1:
+        raise InputError(
+            f"data.name={data.name}: an evaluation has one data set: pass --dataset "
+            f"{' or '.join(names)}"
+        )
+    with distributed.main_first():
+        return load_dataset(data.name, data.root, data.options, ("query", "gallery"))
+
+
+def _parts(config: Run) -> dict[str, tuple[str, dict[str, Any]]]:
+    """Root and options of each data set of a run."""
+    data = config.data
+    if len(part_names(data.name)) == 1:
+        return {data.name: (data.root, data.options)}
+    return options_of_parts(data.name, data.root, data.options)
 
 
 @contextmanager
@@ -142,9 +192,7 @@ def to_device(config: TrainRun, model: nn.Module, device: torch.device) -> nn.Mo
     return model.to(device).to(memory_format=torch.channels_last)
 
 
-def build_manager(
-    config: TrainRun, dataset: ListedDataset, device: torch.device
-) -> InMemoryDataManager:
+def build_manager(config: TrainRun, dataset: Dataset, device: torch.device) -> InMemoryDataManager:
     """Build the data manager of a training; its loaders yield this process's part of the data."""
     data, preprocessing = config.data, training_preprocessing(config)
     return InMemoryDataManager(
@@ -266,6 +314,7 @@ def engine_options(
         "description": {
             **build_card(config, manager.num_train_pids).to_dict(),
             "config": to_layer(config),
+            "data": dict(manager.fingerprints),
         },
     }
 
@@ -350,11 +399,13 @@ def announce_phases(config: TrainRun) -> None:
         print(f"training at {', '.join(sizes)}, then {data.height}x{data.width}", flush=True)
 
 
-def announce(config: Run, dataset: ListedDataset, model: nn.Module, device: torch.device) -> None:
+def announce(config: Run, dataset: Dataset, model: nn.Module, device: torch.device) -> None:
     """Print model and data set of a run; warn about an unusual evaluation protocol."""
     if not distributed.is_main():
         return
     name = config.data.name
+    for warning in dataset.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
     if dataset.unofficial:
         print(f"warning: not the official split of {name}: {dataset.unofficial}", file=sys.stderr)
     if not dataset.cameras_known:

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 
 from reid_dcs.config import EvaluateRun, Layer, as_layer
-from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
 from reid_dcs.engine import CHECKPOINT
@@ -27,7 +26,7 @@ from reid_dcs.evaluation.feature_cache import (
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
-from reid_dcs.runs.build import announce, build_evaluation_loaders
+from reid_dcs.runs.build import announce, build_evaluation_loaders, load_test_data
 from reid_dcs.runs.output import (
     SETTINGS_FILES,
     OutputFolder,
@@ -100,8 +99,7 @@ def run_evaluation(
         raise InputError(
             "eval.worth is a section of the report: pass --report, or use reid-dcs channels worth"
         )
-    with distributed.main_first():
-        dataset = load_dataset(config.data.name, config.data.root, config.data.options)
+    dataset = load_test_data(config)
     if folder:
         check_outside_data(folder.path, config.data, dataset)
     model = load_trained(weights, device)

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -13,9 +13,11 @@ from torch import nn
 
 from reid_dcs.config import Run, to_yaml
 from reid_dcs.config.settings import ImagesConfig
+from reid_dcs.data.datasets.joint import JointDataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS
 from reid_dcs.engine.events import SUFFIX
+from reid_dcs.engine.reid import mean_metrics
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult
 from reid_dcs.files import exclusive, remove_leftovers, write_json, written_whole
@@ -217,7 +219,7 @@ def write_settings(output: Path, config: Run, device: torch.device) -> None:
 
 
 def metrics_of(
-    config: Run, dataset: ListedDataset, model: nn.Module, result: RankResult
+    config: Run, dataset: ListedDataset | JointDataset, model: nn.Module, result: RankResult
 ) -> dict[str, Any]:
     """Content of ``metrics.json``: metrics as fractions, counts, model and data set."""
     cost = complexity(model, (3, config.data.height, config.data.width))
@@ -228,6 +230,7 @@ def metrics_of(
         "num_valid": result.num_valid,
         "dataset": config.data.name,
         "official_split": not dataset.unofficial,
+        "trained_on_test_images": dataset.trained_on_test,
         "same_camera_excluded": dataset.cameras_known,
         "model": config.model.name,
         "params": cost.params,
@@ -238,9 +241,30 @@ def metrics_of(
     }
 
 
+def metrics_of_parts(dataset: JointDataset, results: Mapping[str, RankResult]) -> dict[str, Any]:
+    """Entries of ``metrics.json`` of several test sets: the mean of the metrics, and each."""
+    return mean_metrics(results) | {
+        "num_valid": sum(result.num_valid for result in results.values()),
+        "datasets": {
+            name: {
+                **results[name].metrics(),
+                "num_query": len(part.query),
+                "num_gallery": len(part.gallery),
+                "num_valid": results[name].num_valid,
+                "official_split": not part.unofficial,
+                "trained_on_test_images": part.trained_on_test,
+                "same_camera_excluded": part.cameras_known,
+            }
+            for name, part in dataset.parts.items()
+        },
+    }
+
+
 def table(metrics: dict[str, Any]) -> str:
     """Format mAP, rank-1, -5 and -10, and mINP as a table, in per cent."""
     names = ("mAP", "rank1", "rank5", "rank10", "mINP")
-    head = "  ".join(f"{name:>6}" for name in names)
-    row = "  ".join(f"{metrics[name]:6.1%}" for name in names)
-    return f"\n{head}\n{row}"
+    lines = ["  ".join(f"{name:>6}" for name in names)]
+    rows = {"": metrics} if "datasets" not in metrics else metrics["datasets"] | {"mean": metrics}
+    for title, row in rows.items():
+        lines.append("  ".join(f"{row[name]:6.1%}" for name in names) + f"  {title}".rstrip())
+    return "\n" + "\n".join(lines)

@@ -136,7 +136,7 @@ def _search_and_train(
     goes_on = continues_in(config, folder, resumed)
     whole.check(SEARCH_FILES, resumed=goes_on)
     initial = None if resumed else initial_weights(config)
-    data = load_data(config, device, initial)
+    data = load_data(config, device, initial, resumed)
 
     # Phase 1: search, in search/
     with seeded(config.seed):

@@ -6,11 +6,12 @@ from typing import Any
 import torch
 
 from reid_dcs.config import Layer, TrainRun, compose
-from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.joint import JointDataset
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.files import write_json
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.build import (
+    Dataset,
     announce,
     announce_phases,
     build_engine,
@@ -26,6 +27,7 @@ from reid_dcs.runs.output import (
     TRAINING_FILES,
     OutputFolder,
     metrics_of,
+    metrics_of_parts,
     table,
     write_settings,
 )
@@ -64,7 +66,7 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
         goes_on = continues_in(config, output.path, resumed)
         output.check(TRAINING_FILES, resumed=goes_on)
         initial = None if resumed else initial_weights(config)
-        dataset, manager = load_data(config, device, initial)
+        dataset, manager = load_data(config, device, initial, resumed)
         with seeded(config.seed):
             model = build_network(config, manager.num_train_pids, device, initial)
         engine = build_engine(config, model, manager)
@@ -77,13 +79,13 @@ def run_training(config: TrainRun, device: torch.device) -> dict[str, Any]:
         return fit(config, engine, dataset, output.path)
 
 
-def fit(
-    config: TrainRun, engine: ReIDEngine, dataset: ListedDataset, output: Path
-) -> dict[str, Any]:
+def fit(config: TrainRun, engine: ReIDEngine, dataset: Dataset, output: Path) -> dict[str, Any]:
     """Train to the last epoch, evaluate, and write metrics, curves and the checkpoint."""
     result = engine.run(output, config.train.epochs, eval_freq=config.eval.every)
     seconds = sum(entry["seconds"] for entry in engine.history)
     metrics = metrics_of(config, dataset, engine.model, result)
+    if isinstance(dataset, JointDataset):
+        metrics |= metrics_of_parts(dataset, engine.results)
     metrics["train_seconds"] = round(seconds, 1)
     engine.description["metrics"] = metrics
     engine.save(evaluated=True)

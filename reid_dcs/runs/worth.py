@@ -15,14 +15,13 @@ from torch import nn
 
 from reid_dcs.attention import SUBSTITUTIONS, substitute, substitutions
 from reid_dcs.config import EvaluateRun, Layer, WorthRun, as_layer
-from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankResult
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import check_writable, write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
-from reid_dcs.runs.build import announce, build_evaluation_loaders
+from reid_dcs.runs.build import announce, build_evaluation_loaders, load_test_data
 from reid_dcs.runs.output import OutputFolder, check_outside_data, metrics_of
 from reid_dcs.runs.ranking import SPLITS, Loaders, extract_split, rank_splits, required_weights
 from reid_dcs.runtime import distributed
@@ -55,13 +54,11 @@ def worth(config: Layer, json: str | Path | None = None) -> dict[str, Any]:
     with distributed.process_group(choose_device(weights.config.device)) as device:
         model = load_trained(weights, device)
         check_attention(weights, model)
-        data = weights.config.data
-        with distributed.main_first():
-            dataset = load_dataset(data.name, data.root, data.options)
+        dataset = load_test_data(weights.config)
         with contextlib.ExitStack() as stack:
             if given.get("output_dir"):
                 folder = stack.enter_context(OutputFolder(Path(weights.config.output_dir)))
-                check_outside_data(folder.path, data, dataset)
+                check_outside_data(folder.path, weights.config.data, dataset)
                 files.append(folder.open(["worth.json"]) / "worth.json")
             content = run_worth(weights, dataset, model, device)
             if distributed.is_main():

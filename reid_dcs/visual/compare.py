@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from reid_dcs.data.decode import read_images, read_pixels
+from reid_dcs.data.image_files import images_in
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
 from reid_dcs.visual.text import plain_text
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
 ROWS = 8  # images per page of Grad-CAM
 BATCH = 64  # images per forward pass
 GRID = (4, 2)  # default rows and columns of query positions
@@ -174,10 +174,7 @@ def find_images(given: Sequence[str]) -> list[Path]:
     files: list[Path] = []
     for path in map(Path, given):
         if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in SUFFIXES)
-            if not inside:
-                raise InputError(f"{path} holds no images: expected files in {', '.join(SUFFIXES)}")
-            files += inside
+            files += images_in(path)
         elif path.is_file():
             files.append(path)
         else:

@@ -1,5 +1,7 @@
 """Loaders and data manager against torchreid's interface."""
 
+from types import SimpleNamespace
+
 import pytest
 import torch
 from PIL import Image
@@ -11,9 +13,10 @@ from torchreid import models as torchreid_models
 from reid_dcs import build_model
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import load_dataset
-from reid_dcs.data.manager import InMemoryDataManager
+from reid_dcs.data.manager import InMemoryDataManager, build_test_loaders
 from reid_dcs.data.store import ImageStore
 from reid_dcs.engine.reid import ReIDEngine
+from reid_dcs.evaluation import extract_features
 from reid_dcs.losses import IdentityTripletLoss
 
 
@@ -163,3 +166,23 @@ def test_a_store_moves_to_the_accelerator_only_if_it_fits(monkeypatch, free, mov
     store.on(torch.device("cuda"))
     store.on(torch.device("cpu"))
     assert asked == [torch.device("cuda")] * moved
+
+
+def test_more_processes_than_images_of_a_split(tmp_path, monkeypatch):
+    items = []
+    for i in range(3):
+        Image.new("RGB", (16, 32), (80 * i, 0, 0)).save(tmp_path / f"{i}.png")
+        items.append((str(tmp_path / f"{i}.png"), i, 0, 0))
+    dataset = SimpleNamespace(query=items[:1], gallery=items)
+    options = {"height": 32, "width": 16, "batch_size": 2, "device": torch.device("cpu")}
+    ranks = [build_test_loaders(dataset, rank=r, world_size=5, **options) for r in range(5)]
+    assert [len(rank["query"].store) for rank in ranks] == [0, 0, 0, 0, 1]
+
+    def model(images):
+        return images.mean((2, 3))
+
+    model.eval, model.parameters = (lambda: None), (lambda: iter(()))
+    parts = [[(model(b["img"]), b["pid"], b["camid"]) for b in rank["gallery"]] for rank in ranks]
+    monkeypatch.setattr("reid_dcs.evaluation.features.gathered", lambda part: parts)
+    features = extract_features(model, ranks[0]["gallery"])
+    assert features.pids.tolist() == [0, 1, 2] and features.vectors.shape == (3, 3)

@@ -54,6 +54,41 @@ def test_one_identity_with_most_images_does_not_shorten_the_epoch():
     assert len(list(sampler)) == len(sampler) == 103 // 4
 
 
+@pytest.mark.parametrize(
+    "pids, batch_size, alone",
+    [
+        (identities(300, *[4] * 39), 32, 0),  # 75 groups of one person, 39 of others
+        (identities(400, *[4] * 24), 20, 0),
+        (identities(300, *[1] * 14), 32, 0),  # one other group for each of 11 batches
+        (identities(400, 4, 4, 4), 16, 22),  # three other groups for 25 batches
+        (identities(200, 200), 8, 0),
+        (identities(200, 190), 8, 1),  # 48 other groups for 49 batches
+        (identities(40, 40), 4, 20),  # P = 1
+    ],
+)
+@pytest.mark.parametrize("epoch", range(3))
+def test_a_batch_has_two_identities_wherever_there_are_enough(
+    pids, batch_size, alone, epoch, capsys
+):
+    sampler = IdentitySampler(pids, batch_size, 4, seed=3)
+    sampler.set_epoch(epoch)
+    batches = list(sampler)
+    found = sum(len(pids[batch].unique()) == 1 for batch in batches)
+    assert found == alone and len(batches) == len(sampler)
+    assert {len(batch) for batch in batches} == {batch_size}
+    said = capsys.readouterr().err
+    warning = f"warning: {alone} of {len(batches)} batches of an epoch have images of one identity"
+    assert said.startswith(warning) if alone else said == ""
+    list(sampler)
+    assert capsys.readouterr().err == ""  # said once
+
+
+def test_exchanged_groups_are_those_of_the_epoch():
+    pids = identities(300, *[4] * 39)
+    shown = torch.cat(list(IdentitySampler(pids, 32, 4))).bincount(minlength=len(pids))
+    assert shown.max() == 1 and shown.sum() == 14 * 32  # every image at most once
+
+
 def test_seed_and_epoch_determine_the_order():
     def order(seed, epoch):
         sampler = IdentitySampler(UNEVEN, 16, 4, seed)
@@ -69,6 +104,7 @@ def test_seed_and_epoch_determine_the_order():
     [
         (UNEVEN, 15, 4, "not a positive multiple"),
         (UNEVEN, 16, 0, "not a positive multiple"),
+        (UNEVEN, 1, 1, "data.batch_size=1: .* need several images"),
         (identities(50, 50), 16, 4, "2 identities with 100 images cannot fill one batch"),
     ],
 )

@@ -96,7 +96,7 @@ def test_affinity_and_windows(tool, folder, weights, tmp_path):
     "command, arguments, said",
     [
         ("gradcam.py", ["--images", "absent.jpg"], ["no image or folder at absent.jpg"]),
-        ("gradcam.py", ["--images", "empty"], ["empty holds no images"]),
+        ("gradcam.py", ["--images", "empty"], ["no images in", "empty"]),
         ("gradcam.py", ["--images", "torn.jpg"], ["torn.jpg", "unreadable or truncated"]),
         ("gradcam.py", ["--layer", "trunk.stage.4"], ["no layer", "trunk.stages.4"]),
         ("gradcam.py", ["--identity", "5"], ["--identity 5", "0 to 4"]),

@@ -1,6 +1,6 @@
 """Data sets by name, registered with torchreid as ``dcs_<name>``."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from torchreid import data as torchreid_data
@@ -9,6 +9,7 @@ from reid_dcs.data.datasets.cuhk03 import CUHK03
 from reid_dcs.data.datasets.dukemtmcreid import DukeMTMCreID
 from reid_dcs.data.datasets.folder import Folder
 from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.data.datasets.listing import SPLITS
 from reid_dcs.data.datasets.market1501 import Market1501
 from reid_dcs.data.datasets.msmt17 import MSMT17
 from reid_dcs.data.datasets.synthetic import Synthetic
@@ -29,19 +30,25 @@ for _name, _dataset in DATASETS.items():  # the plain names are torchreid's own 
     torchreid_data.register_image_dataset(f"dcs_{_name}", _dataset)
 
 
-def load_dataset(name: str, root: str, options: Mapping[str, Any] | None = None) -> ListedDataset:
+def load_dataset(
+    name: str,
+    root: str,
+    options: Mapping[str, Any] | None = None,
+    required: Collection[str] = SPLITS,
+) -> ListedDataset:
     """List the images of a data set, with identities and cameras.
 
     Args:
         name: key of :data:`DATASETS`.
         root: folder of the data set, or a folder that contains it.
         options: options of the data set, such as ``{"cuhk03_labeled": True}``.
+        required: splits that must have images: an evaluation needs no ``train``.
 
     Raises:
         InputError: unknown name or option, or expected files are missing under ``root``.
     """
     dataset = find_dataset(name, options or {})
-    return dataset(root=root, verbose=False, **(options or {}))
+    return dataset(root=root, verbose=False, required=required, **(options or {}))
 
 
 def find_dataset(name: str, options: Mapping[str, Any]) -> type[ListedDataset]:

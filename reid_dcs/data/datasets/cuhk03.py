@@ -7,6 +7,7 @@ camera pair 1, person 1 of that pair, view 2, image 6.
 
 import json
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from scipy.io import loadmat
@@ -14,7 +15,8 @@ from scipy.io import loadmat
 from reid_dcs.data.datasets.cuhk03_raw import RAW_FILES, check_mat, extract_images, read_test_sets
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Counts, Item, Listing
-from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
+from reid_dcs.data.datasets.market_layout import list_market_layout, required_folders
+from reid_dcs.data.datasets.names import Ignored, images_among
 from reid_dcs.data.datasets.places import locate
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text
@@ -37,7 +39,7 @@ _OBTAIN = (
     "obtain cuhk-03.mat from www.ee.cuhk.edu.hk/~xgwang/CUHK_identification.html and the new "
     "protocol's .mat files from github.com/zhunzhong07/person-re-ranking"
 )
-_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<view>[12])_\d{2}\.png")
+_NAME = re.compile(r"(?P<pair>[1-5])_(?P<person>\d{3})_(?P<view>[12])_\d{2}\.png", re.ASCII)
 
 
 class CUHK03(ListedDataset):
@@ -64,6 +66,7 @@ class CUHK03(ListedDataset):
     def list_files(
         cls,
         root: Path,
+        required: Collection[str],
         *,
         split_id: int = 0,
         cuhk03_labeled: bool = False,
@@ -74,8 +77,8 @@ class CUHK03(ListedDataset):
         if cuhk03_classic_split:
             test_set = _test_set(folder, kind, split_id)
             return _classic_listing(_images(folder, kind), test_set, IMAGES[kind])
-        if all((folder / kind / name).is_dir() for name in FOLDERS):
-            return list_market_layout(folder / kind, OFFICIAL[kind], suffix=".png")
+        if all((folder / kind / name).is_dir() for name in required_folders(required)):
+            return list_market_layout(folder / kind, required, OFFICIAL[kind], suffix=".png")
         protocol = f"cuhk03_new_protocol_config_{kind}.mat"
         locate(cls.title, folder, (folder.name,), (protocol, "."), _OBTAIN)
         return _new_listing(_images(folder, kind), folder / protocol, OFFICIAL[kind])
@@ -139,8 +142,8 @@ def _classic_listing(images: Path, test_set: set[tuple[int, int]], total: int) -
     """
     train: list[Item] = []
     test: list[Item] = []
-    misnamed = []
-    for path in sorted(images.glob("*.png")):
+    misnamed, ignored = [], Ignored(list)
+    for path in images_among(images.iterdir(), ignored):
         name = _NAME.fullmatch(path.name)
         if name is None:
             misnamed.append(str(path))
@@ -151,7 +154,7 @@ def _classic_listing(images: Path, test_set: set[tuple[int, int]], total: int) -
     test_counts = Counts(len(test), CLASSIC_TEST_IDENTITIES, 2)  # image numbers vary by test set
     train_counts = Counts(total - len(test), IDENTITIES - CLASSIC_TEST_IDENTITIES, 2)
     official = {"train": train_counts, "query": test_counts, "gallery": test_counts}
-    return Listing(train, test, list(test), misnamed, official=official)
+    return Listing(train, test, list(test), misnamed, ignored=ignored, official=official)
 
 
 def _test_set(folder: Path, kind: str, split_id: int) -> set[tuple[int, int]]:

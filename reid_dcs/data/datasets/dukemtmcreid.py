@@ -1,10 +1,11 @@
 """DukeMTMC-reID (Ristani et al., ECCVW 2016; Zheng et al., ICCV 2017). Withdrawn by its authors."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Counts, Listing
-from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
+from reid_dcs.data.datasets.market_layout import list_market_layout, required_folders
 from reid_dcs.data.datasets.places import locate
 
 OFFICIAL = {  # 408 gallery identities are distractors, seen by one camera only
@@ -28,9 +29,10 @@ class DukeMTMCreID(ListedDataset):
     example = "0005_c2_f0046985.jpg"
 
     @classmethod
-    def list_files(cls, root: Path) -> Listing:
+    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
         places = ("DukeMTMC-reID", "dukemtmc-reid/DukeMTMC-reID", "dukemtmc-reid", "dukemtmcreid")
         obtain = (
             "it was withdrawn in 2019 and is not downloaded or linked here (datasets/README.md)"
         )
-        return list_market_layout(locate(cls.title, root, places, FOLDERS, obtain), OFFICIAL)
+        folder = locate(cls.title, root, places, required_folders(required), obtain)
+        return list_market_layout(folder, required, OFFICIAL)

@@ -1,45 +1,40 @@
-"""Custom data set: three folders of images named as in Market-1501, or three CSV files."""
+"""Custom data set: folders of images named by identity, a folder per identity, or CSV tables."""
 
-import csv
-import re
-from collections.abc import Iterator
-from io import StringIO
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.data.datasets.listing import Item, Listing
-from reid_dcs.data.datasets.market_layout import IMAGE_SUFFIXES, SPLITS
+from reid_dcs.data.datasets.listing import SPLITS, Item, Listing
+from reid_dcs.data.datasets.market_layout import FOLDERS
+from reid_dcs.data.datasets.names import (
+    JUNK,
+    SYSTEM,
+    Ignored,
+    images_among,
+    read_camera,
+    read_name,
+    why_ignored,
+)
+from reid_dcs.data.datasets.tables import Row, alike_labels, is_file, read_table
 from reid_dcs.errors import InputError
-from reid_dcs.files import read_text
-
-_NAME = re.compile(r"(?P<identity>-?\d+)(?:_c(?P<camera>\d+))?")
-_COLUMNS = {"path", "identity", "camera"}
-
-
-class Row(NamedTuple):
-    """One image of a split.
-
-    Attributes:
-        path: image file.
-        identity: identity label.
-        camera: camera label; empty if unknown.
-    """
-
-    path: Path
-    identity: str
-    camera: str
 
 
 class Folder(ListedDataset):
-    """Custom data set in one of two layouts under ``root``.
+    """Custom data set in one of three layouts under ``root``.
 
     Tables: ``train.csv``, ``query.csv`` and ``gallery.csv`` with the columns ``path`` (relative to
-    the CSV file), ``identity`` and optionally ``camera``. Identities and cameras are any strings.
+    the CSV file), ``identity`` and optionally ``camera``; see :mod:`reid_dcs.data.datasets.tables`.
+    Identities and cameras are words.
 
     Folders: ``train/`` (or ``bounding_box_train/``), ``query/`` and ``gallery/`` (or
     ``bounding_box_test/``) with images named ``IDENTITY_cCAMERA...`` or, without cameras,
-    ``IDENTITY_...``. Identity -1 is junk.
+    ``IDENTITY_...``; see :func:`reid_dcs.data.datasets.names.read_name`. The numbers in names are
+    numbers: ``0002_c1`` and ``2_c01`` are the same.
+
+    A folder per identity in each of these: ``train/0002/anything.jpg``, with cameras as
+    ``anything_c1.jpg`` or ``train/0002/c1/anything.jpg``. Its name is a number, or a word.
+
+    Identity -1 is junk. Training needs ``train``, evaluation ``query`` and ``gallery``.
 
     Cameras must be given for all images or for none. Without cameras, rankings exclude no image
     of the query's camera, and evaluation prints a warning.
@@ -52,77 +47,112 @@ class Folder(ListedDataset):
     title = "folder"
     terms = "yours to check: the people shown have rights to their photographs"
     example = "0002_c1.jpg"
+    may_lack_splits = True
 
     @classmethod
-    def list_files(cls, root: Path) -> Listing:
-        tables = {split: root / f"{split}.csv" for split in SPLITS}
-        folders = {split: _split_folder(root, split) for split in SPLITS}
+    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
         misnamed: list[str] = []
-        if any(table.is_file() for table in tables.values()):
-            _require(root, list(tables.values()))
-            rows = {split: list(_read_csv(table)) for split, table in tables.items()}
-        else:
-            _require(root, list(folders.values()))
-            rows = {split: list(_read_names(f, misnamed)) for split, f in folders.items()}
+        ignored = Ignored(list)
+        tables = {split: root / f"{split}.csv" for split in SPLITS}
+        is_table = any(is_file(table) for table in tables.values())
+        places = tables if is_table else {split: _split_folder(root, split) for split in SPLITS}
+        present = _present(root, places, required)
+        rows = {
+            split: list(
+                read_table(place, ignored) if is_table else _read_folder(place, misnamed, ignored)
+            )
+            for split, place in present.items()
+        }
         all_rows = [row for split_rows in rows.values() for row in split_rows]
         cameras_known = _check_cameras(root, all_rows)
         if not cameras_known:
             _check_query_not_in_gallery(rows)
-        items = _number_labels(rows, cameras_known)
+        identities, cameras = ({row[i] for row in all_rows} for i in (1, 2))
+        alike = alike_labels(identities, "identity") + alike_labels(cameras, "camera")
         return Listing(
-            items["train"],
-            items["query"],
-            items["gallery"],
+            **{split: [] for split in SPLITS} | _number_labels(rows, cameras_known),
             misnamed=misnamed,
-            missing=[str(row.path) for row in all_rows if not row.path.is_file()],
+            missing=[str(row.path) for row in all_rows if is_table and not is_file(row.path)],
+            ignored=ignored,
+            alike=alike,
             cameras_known=cameras_known,
         )
 
 
 def _split_folder(root: Path, split: str) -> Path:
-    market1501_name = root / SPLITS[split]
-    return market1501_name if market1501_name.is_dir() else root / split
+    names = {split, FOLDERS[split].rstrip("/")}
+    found = [root / name for name in sorted(names) if (root / name).is_dir()]
+    if len(found) > 1:
+        raise InputError(f"{found[0]} and {found[1]} are both the {split} split: keep one of them")
+    return found[0] if found else root / split
 
 
-def _require(root: Path, paths: list[Path]) -> None:
-    missing = [path.name for path in paths if not path.exists()]
+def _present(root: Path, places: Mapping[str, Path], required: Collection[str]) -> dict[str, Path]:
+    """The splits that there are; an error if a required one is missing, or all."""
+    present = {split: place for split, place in places.items() if place.exists()}
+    missing = [
+        place.name
+        for split, place in places.items()
+        if split not in present and (split in required or not present)
+    ]
     if missing:
         raise InputError(
             f"{root.resolve()} lacks {', '.join(missing)}: a custom data set has train/, query/ "
             "and gallery/, or train.csv, query.csv and gallery.csv (datasets/README.md)"
         )
+    return present
 
 
-def _read_csv(table: Path) -> Iterator[Row]:
-    """Yield the rows of a table; its header names the columns."""
+def _read_folder(folder: Path, misnamed: list[str], ignored: Ignored) -> Iterator[Row]:
+    """Yield the images of a split's folder, labeled by their names or by a folder per identity."""
     try:
-        with StringIO(read_text(table, "utf-8-sig"), newline="") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            columns = set(reader.fieldnames or ())
-            if not {"path", "identity"} <= columns <= _COLUMNS:
-                raise InputError(
-                    f"{table}: the first line must name the columns path, identity and, if "
-                    f"known, camera, not {', '.join(reader.fieldnames or ['nothing'])}"
-                )
-            for row in reader:
-                path, identity = (row["path"] or "").strip(), (row["identity"] or "").strip()
-                if not path or not identity or None in row:
-                    raise InputError(
-                        f"{table}, line {reader.line_num}: expected path,identity[,camera]"
-                    )
-                yield Row(table.parent / path, identity, (row.get("camera") or "").strip())
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"cannot read {table}: {error}") from error
-
-
-def _read_names(folder: Path, misnamed: list[str]) -> Iterator[Row]:
-    """Yield the images of a folder, labeled by their names; append others to ``misnamed``."""
-    for path in sorted(p for p in folder.iterdir() if p.suffix.lower() in IMAGE_SUFFIXES):
-        name = _NAME.match(path.name)
-        if name is None:
+        inside = sorted(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from error
+    folders = [path for path in inside if path.is_dir() and not _is_system(path)]
+    images = images_among((path for path in inside if path not in folders), ignored)
+    if folders and not images:
+        for place in folders:
+            yield from _read_identity(place, ignored)
+        return
+    for path in folders:  # beside images: whose they are is not said
+        misnamed += [str(image) for image in images_among(_files_under(path), ignored)]
+    for path in images:
+        labels = read_name(path.name)
+        if labels is None:
             misnamed.append(str(path))
-        elif int(name["identity"]) != -1:
-            yield Row(path, str(int(name["identity"])), name["camera"] or "")
+        elif labels.identity == -1:
+            ignored[JUNK].append(str(path))
+        else:
+            yield Row(path, str(labels.identity), labels.camera)
+
+
+def _read_identity(folder: Path, ignored: Ignored) -> Iterator[Row]:
+    """Yield the images of a person's folder; the camera is in the image's name or its folder's."""
+    for path in images_among(_files_under(folder), ignored):
+        if folder.name == "-1":
+            ignored[JUNK].append(str(path))
+            continue
+        cameras = (read_camera(part) for part in reversed(path.relative_to(folder).parts))
+        yield Row(path, _number(folder.name), next(filter(None, cameras), ""))
+
+
+def _files_under(folder: Path) -> Iterator[Path]:
+    """All files under a folder, except in hidden and system folders, which stand for theirs."""
+    for path in sorted(folder.iterdir()):
+        if path.is_dir() and not _is_system(path):
+            yield from _files_under(path)
+        else:
+            yield path
+
+
+def _is_system(path: Path) -> bool:
+    return why_ignored(path) == SYSTEM
+
+
+def _number(name: str) -> str:
+    """A number without leading zeros; any other name as it is."""
+    return name.lstrip("0") or "0" if name.isascii() and name.isdigit() else name
 
 
 def _check_cameras(root: Path, rows: list[Row]) -> bool:
@@ -136,8 +166,10 @@ def _check_cameras(root: Path, rows: list[Row]) -> bool:
     return not without
 
 
-def _check_query_not_in_gallery(rows: dict[str, list[Row]]) -> None:
-    both = {row.path for row in rows["query"]} & {row.path for row in rows["gallery"]}
+def _check_query_not_in_gallery(rows: Mapping[str, list[Row]]) -> None:
+    both = {row.path for row in rows.get("query", ())} & {
+        row.path for row in rows.get("gallery", ())
+    }
     if both:
         raise InputError(
             f"{len(both):,} image(s) are in query and gallery, such as {min(both)}: without "
@@ -145,16 +177,12 @@ def _check_query_not_in_gallery(rows: dict[str, list[Row]]) -> None:
         )
 
 
-def _number_labels(rows: dict[str, list[Row]], cameras_known: bool) -> dict[str, list[Item]]:
+def _number_labels(rows: Mapping[str, list[Row]], cameras_known: bool) -> dict[str, list[Item]]:
     """Replace identity and camera labels by numbers, consistently over the splits.
 
-    Identities that are all numbers keep them. Unknown cameras are 0, in the gallery 1.
+    Identities that are different numbers keep them. Unknown cameras are 0, in the gallery 1.
     """
-    identities = {row.identity for split_rows in rows.values() for row in split_rows}
-    if all(_is_number(identity) for identity in identities):
-        pids = {identity: int(identity) for identity in identities}
-    else:
-        pids = {identity: pid for pid, identity in enumerate(sorted(identities))}
+    pids = _pids({row.identity for split_rows in rows.values() for row in split_rows})
     cameras = {row.camera for split_rows in rows.values() for row in split_rows}
     camids = {camera: camid for camid, camera in enumerate(sorted(cameras, key=_natural_key))}
 
@@ -165,8 +193,18 @@ def _number_labels(rows: dict[str, list[Row]], cameras_known: bool) -> dict[str,
     return {split: [item(row, split) for row in split_rows] for split, split_rows in rows.items()}
 
 
+def _pids(identities: Iterable[str]) -> dict[str, int]:
+    """The number of each identity."""
+    ordered = sorted(identities)
+    if all(_is_number(identity) for identity in ordered):
+        pids = {identity: int(identity) for identity in ordered}
+        if len({*pids.values()}) == len(pids):
+            return pids
+    return {identity: pid for pid, identity in enumerate(ordered)}
+
+
 def _is_number(label: str) -> bool:
-    return label.isascii() and label.isdigit()
+    return label.isascii() and label.isdigit() and len(label) <= 18  # below 2^63
 
 
 def _natural_key(label: str) -> tuple[int, str]:

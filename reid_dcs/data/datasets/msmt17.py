@@ -6,6 +6,7 @@ file name is the camera, here 12: ``0000/0000_045_12_0303morning_0006_2.jpg 0``.
 
 import os
 import re
+from collections.abc import Collection
 from pathlib import Path
 
 from reid_dcs.data.datasets.listed import ListedDataset
@@ -19,10 +20,17 @@ OFFICIAL = {
     "query": Counts(11_659, 3_060, 15),
     "gallery": Counts(82_161, 3_060, 15),
 }
-LISTS = ("list_train.txt", "list_val.txt", "list_query.txt", "list_gallery.txt")
+SPLIT_LISTS = {
+    "train": ("list_train.txt", "list_val.txt"),
+    "query": ("list_query.txt",),
+    "gallery": ("list_gallery.txt",),
+}
+LISTS = tuple(name for names in SPLIT_LISTS.values() for name in names)
 TEST_IDENTITIES = 3_060  # training identities are other people: they are numbered after these
 _RELEASES = ("MSMT17_V1", "MSMT17_V2", "MSMT17")
-_LINE = re.compile(r"(?P<path>\S*?[^/_\s]+_[^/_\s]+_(?P<camera>\d+)_\S+) (?P<pid>\d+)")
+_LINE = re.compile(
+    r"(?P<path>\S*?[^/_\s]+_[^/_\s]+_(?P<camera>\d{1,9})_\S+) (?P<pid>\d{1,18})", re.ASCII
+)
 
 
 class MSMT17(ListedDataset):
@@ -42,14 +50,20 @@ class MSMT17(ListedDataset):
     example = "0000/0000_045_12_0303morning_0006_2.jpg 0"
 
     @classmethod
-    def list_files(cls, root: Path) -> Listing:
-        folder, train, test = _release(cls.title, root)
+    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
+        folder, train, test = _release(cls.title, root, required)
         faults: dict[str, list[str]] = {"misnamed": [], "missing": []}
+        items: dict[str, list[Item]] = {}
+        for split, names in SPLIT_LISTS.items():
+            images, first_pid = (train, TEST_IDENTITIES) if split == "train" else (test, 0)
+            given = split in required or (images.is_dir() and (folder / names[0]).is_file())
+            items[split] = [
+                item
+                for name in names * given
+                for item in read_list(folder / name, images, faults, first_pid)
+            ]
         return Listing(
-            train=read_list(folder / "list_train.txt", train, faults, TEST_IDENTITIES)
-            + read_list(folder / "list_val.txt", train, faults, TEST_IDENTITIES),
-            query=read_list(folder / "list_query.txt", test, faults),
-            gallery=read_list(folder / "list_gallery.txt", test, faults),
+            **items,
             official=OFFICIAL,
             misnamed=faults["misnamed"],
             missing=faults["missing"],
@@ -87,17 +101,20 @@ def read_list(
     return items
 
 
-def _release(title: str, root: Path) -> tuple[Path, Path, Path]:
+def _release(title: str, root: Path, required: Collection[str]) -> tuple[Path, Path, Path]:
     """Find the release under ``root``: its folder, its training images, its test images."""
+    lists = [name for split in SPLIT_LISTS if split in required for name in SPLIT_LISTS[split]]
     names = (*_RELEASES, *(f"msmt17/{name}" for name in _RELEASES), "msmt17")
     obtain = "ask its authors for it (www.pkuvmc.com/dataset.html)"
-    present = [name for name in names if (root / name / LISTS[0]).is_file()]
-    if len(present) > 1 and not (root / LISTS[0]).is_file():
+    present = [name for name in names if (root / name / lists[0]).is_file()]
+    if len(present) > 1 and not (root / lists[0]).is_file():
         raise InputError(f"{root} contains {' and '.join(present)}: pass one of them as --root")
-    folder = locate(title, root, names, LISTS, obtain)
-    train = "mask_train_v2" if (folder / "mask_train_v2").is_dir() else "train"
-    test = "mask_test_v2" if train == "mask_train_v2" else "test"
-    locate(title, folder, (folder.name,), (*LISTS, f"{train}/", f"{test}/"), obtain)
+    folder = locate(title, root, names, lists, obtain)
+    blurred = any((folder / name).is_dir() for name in ("mask_train_v2", "mask_test_v2"))
+    train, test = ("mask_train_v2", "mask_test_v2") if blurred else ("train", "test")
+    folders = [f"{train}/"] * ("train" in required)
+    folders += [f"{test}/"] * bool({"query", "gallery"} & {*required})
+    locate(title, folder, (folder.name,), (*lists, *folders), obtain)
     return folder, folder / train, folder / test
 
 

@@ -8,7 +8,7 @@ determines every image.
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import Listing
-from reid_dcs.data.datasets.market_layout import SPLITS, list_market_layout
+from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 from reid_dcs.files import exclusive, folder_written_whole, read_text
@@ -61,13 +61,13 @@ class Synthetic(ListedDataset):
     title = "synthetic"
 
     @classmethod
-    def list_files(cls, root: Path) -> Listing:
+    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
         folder = root / "synthetic"
         if _version_of(folder) != VERSION:
             with _drawing(folder):
                 if _version_of(folder) != VERSION:  # no other process has drawn it meanwhile
                     _draw_dataset(folder, Synthesis())
-        return list_market_layout(folder)
+        return list_market_layout(folder, required)
 
 
 def draw_dataset(folder: Path, synthesis: Synthesis) -> None:
@@ -100,7 +100,7 @@ def _draw_dataset(folder: Path, synthesis: Synthesis) -> None:
     if folder.exists() and _version_of(folder) is None:
         raise InputError(f"{folder} is not a generated data set: move it away or change --root")
     with folder_written_whole(folder) as temporary:
-        for name in SPLITS.values():
+        for name in FOLDERS.values():
             (temporary / name).mkdir()
         total = synthesis.train_identities + synthesis.test_identities
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -122,9 +122,9 @@ def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None
     for number, camera in enumerate(CAMERAS, 1):
         for shot in range(synthesis.pictures):
             if identity < synthesis.train_identities:
-                split = SPLITS["train"]
+                split = FOLDERS["train"]
             else:
-                split = SPLITS["query" if shot == 0 else "gallery"]
+                split = FOLDERS["query" if shot == 0 else "gallery"]
             picture = photograph(person, camera, random, height=HEIGHT, width=WIDTH)
             path = temporary / split / f"{identity + 1:04d}_c{number}s1_{shot:06d}_00.jpg"
             bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
