@@ -88,7 +88,8 @@ class TrainDataConfig(EvaluateDataConfig):
     erasing: float = _probability(0.0)  # probability of random erasing
     brightness: float = _probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
     contrast: float = _probability(0.0)  # likewise
-    mixup: float = _number(0.0, at_least=0)  # alpha of the Beta distribution; 0: no mixup
+    # alpha of the Beta distribution; 0: no mixup. Of the training: a search mixes no images
+    mixup: float = _number(0.0, at_least=0)
     # the first epochs at other input sizes, in order; the remaining ones are at height x width
     phases: list[PhaseConfig] = field(default_factory=list)
 
@@ -175,7 +176,8 @@ class SearchConfig:
 class AblationConfig:
     """The rows of a table, each a separate run; without rows, a single run."""
 
-    # name of the row: its settings, and optionally paper: [mAP, rank-1]
+    # name of the row: its settings, and optionally the paper's figures by data set, as in
+    # paper: {market1501: [mAP, rank-1]}
     rows: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3], metadata={"bounds": _SEEDS})
 

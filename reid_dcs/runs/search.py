@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -138,7 +139,8 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
             engine.load_state_dict(resumed)
         open_output(folder, fresh=resumed is None)
         print("search", flush=True)
-        engine.run(folder, config.search.epochs, eval_freq=config.eval.every)
+        with without_mixup(train_loader(data)):
+            engine.run(folder, config.search.epochs, eval_freq=config.eval.every)
         if distributed.is_main():
             draw_curves(engine.history, f"search of {config.model.name}", folder / "curves.png")
     result = search_result(searched)
@@ -160,11 +162,26 @@ def run_search(config: SearchRun, device: torch.device) -> dict[str, Any]:
         engine.load_state_dict(resumed)
     print("\ntraining", flush=True)
     metrics = fit(training, engine, data.dataset, output)
+    if distributed.is_main():
+        write_windows(config, model, train_loader(data).store, output)
+    return metrics
+
+
+def train_loader(data: LoadedData) -> TrainLoader:
+    """The loader of a search's training images."""
     loader = data.manager.train_loader
     assert isinstance(loader, TrainLoader)  # check_searchable refuses phases
-    if distributed.is_main():
-        write_windows(config, model, loader.store, output)
-    return metrics
+    return loader
+
+
+@contextmanager
+def without_mixup(loader: TrainLoader) -> Iterator[None]:
+    """Context without mixup, which Section 3.1.1 has in the fine-tuning alone."""
+    loader.mixup, alpha = 0.0, loader.mixup
+    try:
+        yield
+    finally:
+        loader.mixup = alpha
 
 
 def check_searchable(config: SearchRun) -> None:
