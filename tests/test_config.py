@@ -112,7 +112,8 @@ RANGES = {
         train.label_smoothing train.margin train.triplet_weight data.flip data.erasing
         data.brightness data.contrast eval.every search.target_gmacs search.cost_weight""",
     "at least 1": """data.batch_size data.num_instances train.epochs train.accumulate
-        search.epochs search.calibration eval.batch_size""",
+        search.epochs eval.batch_size""",
+    "at least 2": "search.calibration",
     "at least 16": "data.height data.width",
     "at least 1e-06": "search.temperature search.temperature_floor",
     "above 0": "train.lr_decay search.window_share search.temperature_decay",

@@ -169,7 +169,8 @@ class SearchConfig:
     cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss
     # what the training starts from: docs/search.md
     retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"
-    calibration: int = _number(256, at_least=1)  # training images measured for windows.json
+    # training images that windows.json and the batch norms of a derived network are measured on
+    calibration: int = _number(256, at_least=2)
 
 
 @dataclass

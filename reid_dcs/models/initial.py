@@ -43,8 +43,9 @@ def load_initial(
 ) -> str:
     """Load weights into a newly built network.
 
-    A classifier for another number of identities stays as built, as does an attention block of
-    which the file has no parameter. Everything else must match.
+    A classifier for another number of identities stays as built, as do an attention block and the
+    neck if the file has no parameter of them; classification networks have no neck. Everything
+    else must match.
 
     Args:
         model: Re-ID network, also on the device ``meta``, where this only checks the weights.
@@ -59,11 +60,13 @@ def load_initial(
     """
     current = model.state_dict()
     new = [block for block in _blocks(model) if not _has(weights.state, block)]
+    new_neck = _has(current, "neck") and not _has(weights.state, "neck")
+    parts = tuple(f"{part}." for part in (*new, *["neck"] * new_neck))
     as_built = {
         key: value
         for key, value in current.items()
         # old files lack the batch counters, which training does not use
-        if "num_batches_tracked" in key or key.startswith(tuple(f"{block}." for block in new))
+        if "num_batches_tracked" in key or key.startswith(parts)
     }
     device = next(model.parameters()).device
     state = {key: value.to(device) for key, value in weights.state.items()}
@@ -71,7 +74,12 @@ def load_initial(
     if len(new) < len(_blocks(model)):
         _check_readings(model, weights, name, options)
     return "; ".join(
-        [_title(weights), *_new_classifier(current, state), *_new_blocks(new, options)]
+        [
+            _title(weights),
+            *["new neck"] * new_neck,
+            *_new_classifier(current, state),
+            *_new_blocks(new, options),
+        ]
     )
 
 
