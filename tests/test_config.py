@@ -109,8 +109,9 @@ def test_what_is_no_override_is_refused(override):
 RANGES = {
     "at least 0": """seed data.padding data.mixup train.learning_rate train.momentum
         train.weight_decay train.warmup_epochs train.frozen_epochs train.clip_norm train.ema
-        train.label_smoothing train.margin train.triplet_weight data.flip data.erasing
-        data.brightness data.contrast eval.every search.target_gmacs search.cost_weight""",
+        train.label_smoothing train.margin train.triplet_weight train.ib_weight data.flip
+        data.erasing data.brightness data.contrast eval.every search.target_gmacs
+        search.cost_weight""",
     "at least 1": """data.batch_size data.num_instances train.epochs train.accumulate
         search.epochs eval.batch_size""",
     "at least 2": "search.calibration",

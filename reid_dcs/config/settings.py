@@ -125,6 +125,7 @@ class TrainConfig(OptimizerConfig):
     margin: float = _number(0.3, at_least=0)  # triplet loss
     soft_margin: bool = False  # triplet loss: log(1 + exp(.)) instead of the margin
     triplet_weight: float = _number(1.0, at_least=0)  # weight in the total loss
+    ib_weight: float = _number(0.0, at_least=0)  # weight of the information bottleneck term
     precision: Precision = "auto"
     compile: bool | None = None  # torch.compile; null: on accelerators only
     sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators

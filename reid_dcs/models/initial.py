@@ -6,14 +6,14 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.block import WindowedAttention
+from reid_dcs.attention.block import AttentionBlock
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.errors import InputError
 from reid_dcs.models.registry import build_model
 from reid_dcs.weights import ModelCard, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
 
-READINGS = ("mode", "union", "bounds", "min_length", "ratio")
+READINGS = ("mode", "union", "bounds", "min_length", "ratio", "normalization")
 """Options of attention that change what a block computes from the same parameters."""
 
 
@@ -83,10 +83,10 @@ def load_initial(
     )
 
 
-def _blocks(model: nn.Module) -> dict[str, WindowedAttention]:
+def _blocks(model: nn.Module) -> dict[str, AttentionBlock]:
     """The attention blocks of a network by name."""
     modules = model.named_modules()
-    return {name: block for name, block in modules if isinstance(block, WindowedAttention)}
+    return {name: block for name, block in modules if isinstance(block, AttentionBlock)}
 
 
 def _has(state: Mapping[str, Tensor], module: str) -> bool:

@@ -317,11 +317,12 @@ def write_windows(config: SearchRun, model: nn.Module, data: LoadedData, output:
     write_json(output / "windows.json", content)
     print("\nblock                   channels   start  length  selected  saturated")
     for name, block in blocks.items():
-        start, length, selected = (block[key]["mean"] for key in ("start", "length", "selected"))
-        saturated = block["saturated"]["selected"]
+        start, length = (
+            f"{block[key]['mean']:6.1f}" if key in block else "-" for key in ("start", "length")
+        )
         print(
-            f"{name:22}  {block['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}  "
-            f"{saturated:9.1%}"
+            f"{name:22}  {block['channels']:8}  {start:>6}  {length:>6}  "
+            f"{block['selected']['mean']:8.1%}  {block['saturated']['selected']:9.1%}"
         )
     print(
         f"affinity products: {macs / 1e6:.2f} M multiply-adds per image, {pruned_macs / 1e6:.2f} M "
