@@ -22,8 +22,8 @@ HEAD = """\
 Parameters and multiply-adds are counted for one 256x128 image, with affinity products and without
 the classifier (`reid_dcs.models.complexity`). The last column names the ImageNet weights that
 `model.pretrained=true` downloads; `model.pretrained=FILE` reads the same weights from a file. The
-`fbnetv2` networks listed are the largest of their search spaces; `model.options.architecture=FILE`
-builds any other.
+`fbnetv2` networks listed are the largest of their search spaces, except those that our searches
+found, `fbnetv2_synthetic_*`; `model.options.architecture=FILE` builds any other.
 
 | name | parameters, M | multiply-adds, G | feature | ImageNet weights |
 |---|---|---|---|---|

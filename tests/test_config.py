@@ -1,11 +1,10 @@
 """Settings: a class for each command, layers, types, ranges, and one line for each mistake."""
 
-import re
-import shlex
 from dataclasses import fields, is_dataclass
 
 import pytest
 import yaml
+from helpers.commands import SCRIPTS, documented
 from helpers.paths import REPOSITORY
 
 from reid_dcs import InputError, list_models
@@ -110,10 +109,12 @@ def test_what_is_no_override_is_refused(override):
 RANGES = {
     "at least 0": """seed data.padding data.mixup train.learning_rate train.momentum
         train.weight_decay train.warmup_epochs train.frozen_epochs train.clip_norm train.ema
-        train.label_smoothing train.margin train.triplet_weight data.flip data.erasing
-        data.brightness data.contrast eval.every search.target_gmacs search.cost_weight""",
+        train.label_smoothing train.margin train.triplet_weight train.ib_weight data.flip
+        data.erasing data.brightness data.contrast eval.every search.target_gmacs
+        search.cost_weight""",
     "at least 1": """data.batch_size data.num_instances train.epochs train.accumulate
-        search.epochs search.calibration eval.batch_size""",
+        search.epochs eval.batch_size""",
+    "at least 2": "search.calibration",
     "at least 16": "data.height data.width",
     "at least 1e-06": "search.temperature search.temperature_floor",
     "above 0": "train.lr_decay search.window_share search.temperature_decay",
@@ -328,28 +329,11 @@ def test_todays_settings_are_not_changed_by_a_translation():
         assert upgraded(to_layer(kind()), kind) == to_layer(kind())
 
 
-SCRIPTS = {
-    "train_reid.py": "train",
-    "search_reid.py": "search",
-    "eval_reid.py": "eval",
-    "prepare_data.py": "data",
-}
 PAGES = sorted(
     [*REPOSITORY.glob("*.md"), *REPOSITORY.glob("docs/*.md"), *REPOSITORY.glob("datasets/*.md")]
     + [*REPOSITORY.glob("tools/*.py"), *REPOSITORY.glob("reid_dcs/models/found/*.yaml")]
     + [*CONFIGS.rglob("*.yaml")]
 )
-
-
-def documented(page):
-    """The commands of a page that take settings: (command, arguments)."""
-    text = re.sub(r"\\+\n#?\s*", " ", page.read_text())
-    for script, line in re.findall(r"tools/(\w+\.py)((?: [^\n`]*)?)", text):
-        line = line.split("#")[0].split(" ...")[0].rstrip(" ,.);")
-        if script == "prepare_data.py" and not line:
-            continue  # a mention, not a command: it needs arguments
-        if script in SCRIPTS and (not line or line.startswith((" --", " check", " store"))):
-            yield SCRIPTS[script], shlex.split(line)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(REPOSITORY)))
@@ -392,13 +376,6 @@ def test_no_two_configurations_differ_in_a_line():
             if first < second and len(lines) == len(others):
                 differing = sum(a != b for a, b in zip(lines, others, strict=True))
                 assert differing > 1, f"{first} and {second}"
-
-
-def test_the_papers_recipe_is_the_papers():
-    paper = compose(TrainRun, read_config(CONFIGS / "recipes/paper.yaml")).train
-    assert (paper.epochs, paper.optimizer, paper.milestones) == (600, "sgd", [300, 500])
-    assert (paper.learning_rate, paper.momentum, paper.lr_decay) == (0.035, 0.9, 0.1)
-    assert paper.weight_decay == 5e-4
 
 
 def test_data_is_prepared_at_256x128_by_default():

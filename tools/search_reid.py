@@ -4,7 +4,8 @@
 python tools/search_reid.py
 python tools/search_reid.py --config-file configs/market1501/mobilenetv2_dcs.yaml \\
     --config-file configs/recipes/paper.yaml --root DIR
-python tools/search_reid.py --config-file configs/ablation/table7.yaml
+python tools/search_reid.py --config-file configs/ablation/table7.yaml \\
+    --config-file configs/ablation/table7_small.yaml
 """
 
 import sys

@@ -6,12 +6,13 @@ values X, a depthwise 3x3 convolution, batch normalization and the residual. The
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.affinity import channel_attention
+from reid_dcs.attention.affinity import channel_attention, product_macs
 from reid_dcs.attention.mask import overlap_union
 from reid_dcs.attention.query import DEFAULT_MODE, MODES, UNIONS, windowed_query
 
@@ -39,18 +40,90 @@ class WindowReport(NamedTuple):
     """Fraction of the channels that the union of the M windows covers, (B, N)."""
 
 
-class WindowedAttention(nn.Module):
+class AttentionBlock(nn.Module):
+    """Self-attention over positions, whose affinities read a selection of the channels.
+
+    A subclass selects channels in ``attend_map(x, reach)``, tells what it selects in ``report``,
+    ``channel_weights``, ``reads`` and ``affinities``, and declares in ``search_parameters()``
+    which parameters a search updates.
+
+    Args:
+        channels: C of the feature map.
+        zero_init: initialize the last BN's scale to zero. The block then starts as the identity,
+            which keeps a pretrained backbone intact; its selection gets no gradient in the first
+            step.
+    """
+
+    def __init__(self, channels: int, *, zero_init: bool = True) -> None:
+        super().__init__()
+        self.channels = channels
+        self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
+        self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
+        self.norm = nn.BatchNorm2d(channels)
+        if zero_init:
+            nn.init.zeros_(self.norm.weight)
+
+    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
+        """Parameters of the selection, under ``"windows"``, or ``"logits"`` of a Gumbel softmax."""
+        return {}
+
+    def forward(self, x: Tensor, reach: Reach = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return x + self.branch(x, reach)
+
+    def branch(self, x: Tensor, reach: Reach = None) -> Tensor:
+        """The residual branch: (B, C, H, W) -> (B, C, H, W)."""
+        attended = self.attend_map(x, reach)
+        return self.norm(self.project(attended.mT.unflatten(2, x.shape[2:])))
+
+    def attend_map(self, x: Tensor, reach: Reach = None) -> Tensor:
+        """``(1/N) R X``: (B, C, H, W) -> (B, N, C)."""
+        raise NotImplementedError
+
+    def keep(self, channels: Tensor) -> None:
+        """Restrict the affinities to these channels, (C,) bool; the others no longer contribute."""
+        index = channels.nonzero().flatten()
+        first, last = int(index[0]), int(index[-1]) + 1
+        if len(index) == self.channels:
+            self.kept = None
+        elif last - first == len(index):
+            self.kept = slice(first, last)  # a view, where an index copies
+        else:
+            self.kept = index.to(self.norm.weight.device)
+
+    def affinity_macs(self, positions: int, read: int, channels: int) -> int:
+        """Multiply-adds of R X, with affinities that read some of the channels."""
+        return min(product_macs(positions, read, channels))
+
+    # What the block selects for an input x (B, C, H, W), as in evaluation, without side effects.
+
+    def report(self, x: Tensor) -> WindowReport:
+        """Windows of each position."""
+        raise NotImplementedError
+
+    def channel_weights(self, x: Tensor) -> Tensor:
+        """Weight of each channel in a position's selection, 0 to 1: (B, N, C)."""
+        raise NotImplementedError
+
+    def reads(self, x: Tensor) -> Tensor:
+        """Whether a position's affinities read a channel: (B, N, C) bool."""
+        raise NotImplementedError
+
+    def affinities(self, x: Tensor, positions: Sequence[int]) -> Tensor:
+        """Rows of R for P positions, indices in row-major order: (B, P, N)."""
+        raise NotImplementedError
+
+
+class WindowedAttention(AttentionBlock):
     """Self-attention over positions, each position's affinities read through its windows.
 
-    A subclass computes its windows in ``windows(x, reach)``, and declares which parameters a search
-    updates in ``search_parameters()``.
+    A subclass computes its windows in ``windows(x, reach)``.
 
     Args:
         channels: C of the feature map.
         mode, union: see :func:`reid_dcs.attention.windowed_query`; modes differ only for
             windows that begin or end within a channel.
-        zero_init: initialize the last BN's scale to zero. The block then starts as the identity,
-            which keeps a pretrained backbone intact; its windows get no gradient in the first step.
+        options: see :class:`AttentionBlock`.
 
     Attributes:
         softness: scale of the windows' edges in channels; 0 (hard edges) unless a search anneals
@@ -63,43 +136,28 @@ class WindowedAttention(nn.Module):
     learns: tuple[str, ...] = ()
 
     def __init__(
-        self, channels: int, *, mode: str = DEFAULT_MODE, union: str = "max", zero_init: bool = True
+        self, channels: int, *, mode: str = DEFAULT_MODE, union: str = "max", **options
     ) -> None:
-        super().__init__()
+        super().__init__(channels, **options)
         if mode not in MODES:
             raise ValueError(f"mode must be one of {tuple(MODES)}, not {mode!r}")
         if union not in UNIONS:
             raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
-        self.channels, self.mode, self.union = channels, mode, union
-        self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
+        self.mode, self.union = mode, union
         self.softness = 0.0
         self.fixed: str | None = None
-        self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)
-        self.norm = nn.BatchNorm2d(channels)
-        if zero_init:
-            nn.init.zeros_(self.norm.weight)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """The windows of each position of x (B, C, H, W), in the first ``reach`` channels."""
         raise NotImplementedError
 
-    def search_parameters(self) -> dict[str, list[nn.Parameter]]:
-        """Parameters of the windows, under ``"windows"``, or ``"logits"`` of a Gumbel softmax."""
-        return {}
-
     def unless_fixed(self, part: str, offsets: Tensor) -> Tensor:
         """Detach the offsets or logits of a part of the windows that is ``fixed``."""
         return offsets.detach() if self.fixed == part else offsets
 
-    def forward(self, x: Tensor, reach: Reach = None) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x + self.branch(x, reach)
-
-    def branch(self, x: Tensor, reach: Reach = None) -> Tensor:
-        """The residual branch: (B, C, H, W) -> (B, C, H, W)."""
-        tokens = x.flatten(2).mT  # (B, N, C)
-        attended = self.attend(tokens, self.windows(x, reach), reach)
-        return self.norm(self.project(attended.mT.unflatten(2, x.shape[2:])))
+    def attend_map(self, x: Tensor, reach: Reach = None) -> Tensor:
+        """``(1/N) R X``: (B, C, H, W) -> (B, N, C)."""
+        return self.attend(x.flatten(2).mT, self.windows(x, reach), reach)
 
     def attend(self, tokens: Tensor, windows: Windows, reach: Reach = None) -> Tensor:
         """``(1/N) R X``: (B, N, C) -> (B, N, C)."""
@@ -114,25 +172,32 @@ class WindowedAttention(nn.Module):
             tokens, *windows, mode=self.mode, union=self.union, softness=self.softness
         )
 
-    def keep(self, channels: Tensor) -> None:
-        """Restrict the affinities to these channels, (C,) bool; the others no longer contribute."""
-        index = channels.nonzero().flatten()
-        first, last = int(index[0]), int(index[-1]) + 1
-        if len(index) == self.channels:
-            self.kept = None
-        elif last - first == len(index):
-            self.kept = slice(first, last)  # a view, where an index copies
-        else:
-            self.kept = index.to(self.norm.weight.device)
-
     @torch.no_grad()
     def report(self, x: Tensor) -> WindowReport:
         """Windows of each position of x (B, C, H, W); deterministic, without side effects."""
-        tokens = x.flatten(2).mT  # (B, N, C)
         start, length = self.windows(x)
-        overlap = overlap_union(tokens, start, length, "max").expand_as(tokens)
-        shape = (*tokens.shape[:2], start.shape[-1])  # (B, N, M)
-        return WindowReport(start.expand(shape), length.expand(shape), overlap.mean(-1))
+        selected = self.channel_weights(x).mean(-1)  # (B, N)
+        shape = (*selected.shape, start.shape[-1])  # (B, N, M)
+        return WindowReport(start.expand(shape), length.expand(shape), selected)
+
+    @torch.no_grad()
+    def channel_weights(self, x: Tensor) -> Tensor:
+        """Overlap of each channel with the union of a position's windows: (B, N, C)."""
+        tokens = x.flatten(2).mT
+        return overlap_union(tokens, *self.windows(x), "max").expand_as(tokens)
+
+    @torch.no_grad()
+    def reads(self, x: Tensor) -> Tensor:
+        """Whether a position's affinities read a channel: (B, N, C) bool."""
+        ones = torch.ones_like(x.flatten(2).mT)  # entries of A are not negative
+        return windowed_query(ones, *self.windows(x), mode=self.mode, union=self.union) > 0
+
+    @torch.no_grad()
+    def affinities(self, x: Tensor, positions: Sequence[int]) -> Tensor:
+        """Rows of R for P positions: (B, P, N)."""
+        tokens = x.flatten(2).mT  # (B, N, C)
+        query = windowed_query(tokens, *self.windows(x), mode=self.mode, union=self.union)
+        return query[:, list(positions)] @ tokens.mT
 
 
 class SharedWindowAttention(WindowedAttention):

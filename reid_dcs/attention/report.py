@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.block import WindowedAttention, WindowReport
+from reid_dcs.attention.block import AttentionBlock, WindowReport
 
 
 @torch.no_grad()
 def attention_inputs(
     network: nn.Module, images: Tensor
-) -> dict[str, tuple[WindowedAttention, Tensor]]:
+) -> dict[str, tuple[AttentionBlock, Tensor]]:
     """Run the network once, in evaluation, and note what its attention blocks are given.
 
     Args:
@@ -20,14 +20,14 @@ def attention_inputs(
         By module name, in the order of the network's modules, each block and its input
         (B, C, h, w); empty without attention blocks.
     """
-    found: dict[str, tuple[WindowedAttention, Tensor]] = {}
+    found: dict[str, tuple[AttentionBlock, Tensor]] = {}
     modes = {module: module.training for module in network.modules()}
     hooks = [
         block.register_forward_pre_hook(
             lambda block, inputs, name=name: found.update({name: (block, *inputs)})
         )
         for name, block in network.named_modules()
-        if isinstance(block, WindowedAttention)
+        if isinstance(block, AttentionBlock)
     ]
     try:
         network.eval()(images)

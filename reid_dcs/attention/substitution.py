@@ -1,4 +1,4 @@
-"""Replace the windows of a trained network, everything else unchanged.
+"""Replace the windows or masks of a trained network, everything else unchanged.
 
 The difference that a replacement makes to a network's results is what its windows are worth: if
 all channels do as well as the windows do, nothing was selected that mattered.
@@ -10,7 +10,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.block import Reach, SharedWindowAttention, WindowedAttention, Windows
+from reid_dcs.attention.block import (
+    AttentionBlock,
+    Reach,
+    SharedWindowAttention,
+    WindowedAttention,
+    Windows,
+)
+from reid_dcs.attention.masked import DCSMask
 
 SUBSTITUTIONS = {
     "all_channels": "all channels selected",
@@ -47,11 +54,12 @@ def substitute(network: nn.Module, substitution: str, seed: int = 0) -> nn.Modul
         network: any network with attention blocks; it is not changed.
         substitution: a key of ``SUBSTITUTIONS``:
 
-            - ``all_channels``: one window over all channels;
-            - ``shuffled``: each image's windows, the M of a position together, permuted over its
-              positions, for each image and block anew;
+            - ``all_channels``: one window over all channels, or a mask of ones;
+            - ``shuffled``: each image's windows, the M of a position together, or its masks,
+              permuted over its positions, for each image and block anew;
             - ``random``: each window keeps its length l and gets a start drawn uniformly from
               [0, C - l]; a window that all positions share is drawn once for all images;
+              each mask keeps its number of channels and gets other ones;
             - ``removed``: the identity instead of the block.
 
         seed: seed of the permutations and the starts, at least 0. Each block draws for image after
@@ -68,11 +76,13 @@ def substitute(network: nn.Module, substitution: str, seed: int = 0) -> nn.Modul
     changed = copy.deepcopy(network)
     blocks = _blocks(changed)
     for number, (name, block) in enumerate(blocks.items()):
+        draws = torch.Generator().manual_seed(seed * len(blocks) + number)
         if substitution == "removed":
             changed.set_submodule(name, nn.Identity())
-            continue
-        draws = torch.Generator().manual_seed(seed * len(blocks) + number)
-        changed.set_submodule(name, _Substituted(block, _WINDOWS[substitution], draws))
+        elif isinstance(block, DCSMask):
+            changed.set_submodule(name, _SubstitutedMask(block, _MASKS[substitution], draws))
+        elif isinstance(block, WindowedAttention):
+            changed.set_submodule(name, _Substituted(block, _WINDOWS[substitution], draws))
     return changed
 
 
@@ -86,8 +96,7 @@ def shuffled(windows: Windows, channels: int, draws: torch.Generator) -> Windows
     start, length = windows
     if start.ndim == 1:
         return windows
-    order = torch.rand(start.shape[:2], generator=draws).argsort(dim=1, stable=True)  # (B, N)
-    order = order.to(start.device).unsqueeze(-1)
+    order = _order(start, draws)
     return Windows(start.take_along_dim(order, 1), length.take_along_dim(order, 1))
 
 
@@ -100,10 +109,39 @@ def random(windows: Windows, channels: int, draws: torch.Generator) -> Windows:
     return Windows(share * (channels - length), length)
 
 
+def all_channels_mask(mask: Tensor, draws: torch.Generator) -> Tensor:
+    """Ones: (B, N, C)."""
+    return torch.ones_like(mask)
+
+
+def shuffled_mask(mask: Tensor, draws: torch.Generator) -> Tensor:
+    """Masks (B, N, C), permuted over the N positions of each image."""
+    return mask.take_along_dim(_order(mask, draws), 1)
+
+
+def random_mask(mask: Tensor, draws: torch.Generator) -> Tensor:
+    """Masks of as many channels, drawn uniformly for each position: (B, N, C)."""
+    order = torch.rand(mask.shape, generator=draws).argsort(dim=2, stable=True)
+    return mask.take_along_dim(order.to(mask.device), 2)
+
+
+def _order(values: Tensor, draws: torch.Generator) -> Tensor:
+    """A permutation of the N positions of each image: (B, N, 1) for values (B, N, ...)."""
+    order = torch.rand(values.shape[:2], generator=draws).argsort(dim=1, stable=True)
+    return order.to(values.device).unsqueeze(-1)
+
+
 _WINDOWS: dict[str, Callable[[Windows, int, torch.Generator], Windows]] = {
     "all_channels": all_channels,
     "shuffled": shuffled,
     "random": random,
+}
+
+
+_MASKS: dict[str, Callable[[Tensor, torch.Generator], Tensor]] = {
+    "all_channels": all_channels_mask,
+    "shuffled": shuffled_mask,
+    "random": random_mask,
 }
 
 
@@ -126,9 +164,27 @@ class _Substituted(WindowedAttention):
         return self.replacement(self.block.windows(x, reach), self.channels, self.draws)
 
 
-def _blocks(network: nn.Module) -> dict[str, WindowedAttention]:
+class _SubstitutedMask(DCSMask):
+    """A trained block whose affinities are read through other masks than those it computes."""
+
+    def __init__(
+        self,
+        block: DCSMask,
+        replacement: Callable[[Tensor, torch.Generator], Tensor],
+        draws: torch.Generator,
+    ) -> None:
+        super().__init__(block.channels, normalization=block.normalization)
+        self.replacement, self.draws = replacement, draws
+        self.select, self.project, self.norm = block.select, block.project, block.norm
+        self.kept = block.kept
+        self.train(block.training)
+
+    def mask(self, x: Tensor) -> Tensor:
+        """Masks in the place of the block's."""
+        return self.replacement(super().mask(x), self.draws)
+
+
+def _blocks(network: nn.Module) -> dict[str, AttentionBlock]:
     return {
-        name: block
-        for name, block in network.named_modules()
-        if isinstance(block, WindowedAttention)
+        name: block for name, block in network.named_modules() if isinstance(block, AttentionBlock)
     }

@@ -8,23 +8,26 @@
 | ``dcs_pos`` | as dcs, learning only the start (Table 7, "position") |
 | ``dcs_dim`` | as dcs, learning only the length (Table 7, "key dimension") |
 | ``gsa`` | one of 15 windows by Gumbel softmax (Appendix A.2) |
+| ``dcs_mask`` | none: a binary mask of each position (the published version of the paper) |
 """
 
-from reid_dcs.attention.block import WindowedAttention
+from reid_dcs.attention.block import AttentionBlock
 from reid_dcs.attention.fixed import GSA, SA
 from reid_dcs.attention.learned import DCS, DCSSW, DCSDim, DCSPos
+from reid_dcs.attention.masked import DCSMask
 
-ATTENTIONS: dict[str, type[WindowedAttention]] = {
+ATTENTIONS: dict[str, type[AttentionBlock]] = {
     "sa": SA,
     "dcs": DCS,
     "dcs_sw": DCSSW,
     "dcs_pos": DCSPos,
     "dcs_dim": DCSDim,
     "gsa": GSA,
+    "dcs_mask": DCSMask,
 }
 
 
-def build_attention(kind: str, channels: int, **options) -> WindowedAttention:
+def build_attention(kind: str, channels: int, **options) -> AttentionBlock:
     """Build an attention block.
 
     Args:

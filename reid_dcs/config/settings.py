@@ -92,7 +92,8 @@ class TrainDataConfig(EvaluateDataConfig):
     erasing: float = _probability(0.0)  # probability of random erasing
     brightness: float = _probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
     contrast: float = _probability(0.0)  # likewise
-    mixup: float = _number(0.0, at_least=0)  # alpha of the Beta distribution; 0: no mixup
+    # alpha of the Beta distribution; 0: no mixup. Of the training: a search mixes no images
+    mixup: float = _number(0.0, at_least=0)
     # the first epochs at other input sizes, in order; the remaining ones are at height x width
     phases: list[PhaseConfig] = field(default_factory=list)
 
@@ -128,6 +129,7 @@ class TrainConfig(OptimizerConfig):
     margin: float = _number(0.3, at_least=0)  # triplet loss
     soft_margin: bool = False  # triplet loss: log(1 + exp(.)) instead of the margin
     triplet_weight: float = _number(1.0, at_least=0)  # weight in the total loss
+    ib_weight: float = _number(0.0, at_least=0)  # weight of the information bottleneck term
     precision: Precision = "auto"
     compile: bool | None = None  # torch.compile; null: on accelerators only
     sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
@@ -172,14 +174,16 @@ class SearchConfig:
     cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss
     # what the training starts from: docs/search.md
     retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"
-    calibration: int = _number(256, at_least=1)  # training images measured for windows.json
+    # training images that windows.json and the batch norms of a derived network are measured on
+    calibration: int = _number(256, at_least=2)
 
 
 @dataclass
 class AblationConfig:
     """The rows of a table, each a separate run; without rows, a single run."""
 
-    # name of the row: its settings, and optionally paper: [mAP, rank-1]
+    # name of the row: its settings, and optionally the paper's figures by data set, as in
+    # paper: {market1501: [mAP, rank-1]}
     rows: dict[str, Any] = field(default_factory=dict)
     seeds: list[int] = field(default_factory=lambda: [1, 2, 3], metadata={"bounds": _SEEDS})
 

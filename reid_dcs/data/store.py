@@ -59,7 +59,8 @@ class ImageStore:
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
         for i, pixels in enumerate(read_images(paths, height, width, name, interpolation)):
             images.numpy()[i] = pixels
-        return cls(images, *(torch.tensor(each, dtype=torch.int64) for each in labels), paths)
+        pids, camids, dsetids = (torch.tensor(each, dtype=torch.int64) for each in labels)
+        return cls(images, pids, camids, dsetids, paths)
 
     @classmethod
     def mapped(
@@ -83,7 +84,8 @@ class ImageStore:
         except OSError as error:
             raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
         images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation))
-        return cls(images, *(torch.tensor(each, dtype=torch.int64) for each in labels), paths)
+        pids, camids, dsetids = (torch.tensor(each, dtype=torch.int64) for each in labels)
+        return cls(images, pids, camids, dsetids, paths)
 
     def part(self, rows: slice) -> "ImageStore":
         """A slice of the images, without copying them."""

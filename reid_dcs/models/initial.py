@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.block import WindowedAttention
+from reid_dcs.attention.block import AttentionBlock
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import options_of_card
@@ -14,7 +14,7 @@ from reid_dcs.models.registry import build_model
 from reid_dcs.weights import ModelCard, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
 
-READINGS = ("mode", "union", "bounds", "min_length", "ratio")
+READINGS = ("mode", "union", "bounds", "min_length", "ratio", "normalization")
 """Options of attention that change what a block computes from the same parameters."""
 
 
@@ -44,8 +44,9 @@ def load_initial(
 ) -> str:
     """Load weights into a newly built network.
 
-    A classifier for another number of identities stays as built, as does an attention block of
-    which the file has no parameter. Everything else must match.
+    A classifier for another number of identities stays as built, as do an attention block and the
+    neck if the file has no parameter of them; classification networks have no neck. Everything
+    else must match.
 
     Args:
         model: Re-ID network, also on the device ``meta``, where this only checks the weights.
@@ -60,24 +61,31 @@ def load_initial(
     """
     current = model.state_dict()
     new = [block for block in _blocks(model) if not _has(weights.state, block)]
+    new_neck = _has(current, "neck") and not _has(weights.state, "neck")
+    parts = tuple(f"{part}." for part in (*new, *["neck"] * new_neck))
     as_built = {
         key: value
         for key, value in current.items()
         # old files lack the batch counters, which training does not use
-        if "num_batches_tracked" in key or key.startswith(tuple(f"{block}." for block in new))
+        if "num_batches_tracked" in key or key.startswith(parts)
     }
     load_exactly(model, as_built | weights.state, weights.source, ignore="classifier")
     if len(new) < len(_blocks(model)):
         _check_readings(model, weights, name, options)
     return "; ".join(
-        [_title(weights), *_new_classifier(current, weights.state), *_new_blocks(new, options)]
+        [
+            _title(weights),
+            *["new neck"] * new_neck,
+            *_new_classifier(current, weights.state),
+            *_new_blocks(new, options),
+        ]
     )
 
 
-def _blocks(model: nn.Module) -> dict[str, WindowedAttention]:
+def _blocks(model: nn.Module) -> dict[str, AttentionBlock]:
     """The attention blocks of a network by name."""
     modules = model.named_modules()
-    return {name: block for name, block in modules if isinstance(block, WindowedAttention)}
+    return {name: block for name, block in modules if isinstance(block, AttentionBlock)}
 
 
 def _has(state: Mapping[str, Tensor], module: str) -> bool:

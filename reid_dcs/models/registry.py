@@ -195,5 +195,6 @@ for _function in (
     fbnetv2.fbnetv2,
     fbnetv2.fbnetv2_large,
     fbnetv2.fbnetv2_xlarge,
+    *fbnetv2.found_backbones(),
 ):
     register_backbone(_function)

@@ -3,12 +3,13 @@
 import json
 import os
 import statistics
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from reid_dcs.config import TrainRun, compose, read_config, to_layer, upgraded
+from reid_dcs.data.datasets import DATASETS
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.models import build_model
@@ -44,6 +45,11 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
         for seed in config.ablation.seeds
         for row in rows
     }
+    figures = {
+        row: rows[row]["paper"][row_config.data.name]
+        for (row, _), row_config in configs.items()
+        if row_config.data.name in rows[row].get("paper", {})
+    }
     table: dict[str, list[Metrics]] = {row: [] for row in rows}
     begun = any(Path(each.output_dir).is_dir() for each in configs.values())
     with _tables(output) as folder:
@@ -56,8 +62,8 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
                 folder.open(TABLES, resumed=begun)
                 write_json(output / "table.json", table)
                 with written_whole(output / "table.md") as file:
-                    file.write(as_markdown(table, rows).encode())
-    print(f"\n{as_markdown(table, rows)}\nwritten to {output}/table.md")
+                    file.write(as_markdown(table, figures).encode())
+    print(f"\n{as_markdown(table, figures)}\nwritten to {output}/table.md")
     return table
 
 
@@ -71,8 +77,13 @@ def _tables(output: Path) -> Iterator[OutputFolder | None]:
         yield folder
 
 
-def as_markdown(table: dict[str, list[Metrics]], rows: dict[str, Any]) -> str:
-    """Format cost, mAP and rank-1 (per cent): means and standard deviations over the seeds."""
+def as_markdown(table: dict[str, list[Metrics]], figures: Mapping[str, Sequence[float]]) -> str:
+    """Format cost, mAP and rank-1 (per cent): means and standard deviations over the seeds.
+
+    Args:
+        table: the metrics of each seed, by row.
+        figures: the paper's mAP and rank-1 on the data set of the row, as far as it has them.
+    """
     lines = [
         "| row | seeds | params, M | multiply-adds, G | mAP | R1 | the paper's mAP | R1 |",
         "|---|---|---|---|---|---|---|---|",
@@ -86,7 +97,7 @@ def as_markdown(table: dict[str, list[Metrics]], rows: dict[str, Any]) -> str:
             scores = [
                 _mean_std([100 * metrics[key] for metrics in seeds], 1) for key in ("mAP", "rank1")
             ]
-            paper = [str(value) for value in rows[row].get("paper") or ("-", "-")]
+            paper = [str(value) for value in figures.get(row, ("-", "-"))]
             lines.append(f"| {' | '.join([row, str(len(seeds)), *costs, *scores, *paper])} |")
     return "\n".join(lines) + "\n"
 
@@ -103,12 +114,29 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
     settings = config.ablation.rows[row]
     if not isinstance(settings, dict):
         raise InputError(f"configuration: ablation.rows.{row} must hold settings, not {settings!r}")
+    _check_figures(row, settings.get("paper", {}))
     changes = {key: value for key, value in settings.items() if key != "paper"}
     shared = to_layer(config) | {"ablation": {}, "output_dir": str(output), "resume": "auto"}
     row_config = compose(type(config), shared, changes, {"seed": seed})
     build_model(row_config.model.name, num_classes=1, **row_config.model.options)
     check_phases(row_config)
     return row_config
+
+
+def _check_figures(row: str, figures: Any) -> None:
+    """Check that the paper's figures of a row are mAP and rank-1 by data set."""
+    name = f"configuration: ablation.rows.{row}.paper"
+    if not isinstance(figures, dict):
+        raise InputError(
+            f"{name} must hold the paper's figures by data set, such as "
+            f"{{market1501: [84.5, 93.9]}}, not {figures!r}"
+        )
+    for dataset, pair in figures.items():
+        numbers = isinstance(pair, list) and all(isinstance(value, int | float) for value in pair)
+        if dataset not in DATASETS:
+            raise InputError(f"{name}: unknown data set {dataset!r}; known: {', '.join(DATASETS)}")
+        if not numbers or len(pair) != 2:
+            raise InputError(f"{name}.{dataset} must be [mAP, rank-1] in per cent, not {pair!r}")
 
 
 def _finished(config: TrainRun) -> Metrics | None:

@@ -33,6 +33,7 @@ from reid_dcs.engine import (
 )
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.errors import InputError
+from reid_dcs.ib_loss import InformationBottleneckLoss
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.models import build_model
 from reid_dcs.models.architecture import read_architecture
@@ -294,11 +295,23 @@ def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManage
     )
 
 
-def build_criterion(config: TrainRun) -> IdentityTripletLoss:
-    """Build the training criterion of ``config.train``."""
+def build_criterion(config: TrainRun) -> nn.Module:
+    """Build the training criterion of ``config.train``.
+
+    Raises:
+        InputError: the information bottleneck term with mixup.
+    """
     recipe = config.train
     margin = None if recipe.soft_margin else recipe.margin
-    return IdentityTripletLoss(recipe.label_smoothing, margin, recipe.triplet_weight)
+    criterion = IdentityTripletLoss(recipe.label_smoothing, margin, recipe.triplet_weight)
+    if not recipe.ib_weight:
+        return criterion
+    if config.data.mixup:
+        raise InputError(
+            "train.ib_weight: its centers are means over images of one identity, which mixup "
+            "blends; set data.mixup=0"
+        )
+    return InformationBottleneckLoss(criterion, recipe.ib_weight)
 
 
 def engine_options(

@@ -1,7 +1,8 @@
 """Search channels or a backbone, train the result and evaluate it, as one job."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,7 +13,6 @@ from torch import Tensor, nn
 from reid_dcs.config import Layer, SearchRun, compose, to_layer
 from reid_dcs.data.augment import normalize
 from reid_dcs.data.manager import TrainLoader
-from reid_dcs.data.store import ImageStore
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
 from reid_dcs.models import build_model
@@ -47,6 +47,7 @@ from reid_dcs.search import (
     describe_windows,
     expected_macs,
     pruned,
+    recalibrate,
     search_parameters,
     target_penalty,
 )
@@ -153,11 +154,12 @@ def _search_and_train(
         if resumed:
             restore(engine, resumed, f"resume={config.resume}")
         print("search", flush=True)
-        engine.run(folder, config.search.epochs, eval_freq=config.eval.every)
+        with without_mixup(train_loader(data)):
+            engine.run(folder, config.search.epochs, eval_freq=config.eval.every)
         history = engine.history
     if distributed.is_main():
         draw_curves(history, f"search of {config.model.name}", folder / "curves.png")
-    result = search_result(searched)
+    result = search_result(searched, calibration_images(config, data, device))
 
     # Phase 2: train the result
     training = training_config(config, result)
@@ -176,11 +178,26 @@ def _search_and_train(
         restore(engine, resumed, f"resume={config.resume}")
     print("\ntraining", flush=True)
     metrics = fit(training, engine, data.dataset, output)
+    if distributed.is_main():
+        write_windows(config, model, data, output)
+    return metrics
+
+
+def train_loader(data: LoadedData) -> TrainLoader:
+    """The loader of a search's training images."""
     loader = data.manager.train_loader
     assert isinstance(loader, TrainLoader)  # check_searchable refuses phases
-    if distributed.is_main():
-        write_windows(config, model, loader.store, output)
-    return metrics
+    return loader
+
+
+@contextmanager
+def without_mixup(loader: TrainLoader) -> Iterator[None]:
+    """Context without mixup, which Section 3.1.1 has in the fine-tuning alone."""
+    loader.mixup, alpha = 0.0, loader.mixup
+    try:
+        yield
+    finally:
+        loader.mixup = alpha
 
 
 def _is_finished(config: SearchRun, content: Mapping[str, Any]) -> bool:
@@ -239,11 +256,28 @@ def build_search_engine(config: SearchRun, model: nn.Module, data: LoadedData) -
     )
 
 
-def search_result(model: nn.Module) -> SearchResult:
-    """The result of a search: the network's state, or the network derived from a supergraph."""
+def search_result(model: nn.Module, images: Iterable[Tensor]) -> SearchResult:
+    """The result of a search: the network's state, or that of the derived network.
+
+    Args:
+        model: searched network, or supergraph.
+        images: batches for the batch norm statistics of the derived network.
+    """
     if isinstance(model, Supergraph):
-        return SearchResult(derive(model).state_dict(), model.architecture())
+        derived = recalibrate(derive(model), images)
+        return SearchResult(derived.state_dict(), model.architecture())
     return SearchResult(model.state_dict(), None)
+
+
+def calibration_images(
+    config: SearchRun, data: LoadedData, device: torch.device
+) -> Iterator[Tensor]:
+    """Batches of ``search.calibration`` training images, spread evenly, without augmentation."""
+    store = train_loader(data).store
+    count = min(config.search.calibration, len(store))
+    index = torch.linspace(0, len(store) - 1, count).round().long()
+    for batch in index.tensor_split(-(-count // config.eval.batch_size)):  # of about equal size
+        yield normalize(store.images[batch].to(device))
 
 
 def _penalty(config: SearchRun, model: nn.Module) -> Callable[[], Tensor] | None:
@@ -286,21 +320,17 @@ def training_config(config: SearchRun, result: SearchResult) -> SearchRun:
     return compose(SearchRun, to_layer(config), {"model": {"options": options}})
 
 
-def write_windows(config: SearchRun, model: nn.Module, store: ImageStore, output: Path) -> None:
+def write_windows(config: SearchRun, model: nn.Module, data: LoadedData, output: Path) -> None:
     """Measure the windows of a trained network, write ``windows.json`` and print a summary."""
-    count = min(config.search.calibration, len(store))
-    index = torch.linspace(0, len(store) - 1, count).round().long()  # spread evenly
 
     def images() -> Iterator[Tensor]:
-        """Training images without augmentation."""
-        for batch in index.split(config.eval.batch_size):
-            yield normalize(store.images[batch].to(weight_of(model).device))
+        return calibration_images(config, data, weight_of(model).device)
 
     blocks = describe_windows(model, images())
     smaller = pruned(model, images())
     macs, pruned_macs = (sum(b[key] for b in blocks.values()) for key in ("macs", "pruned_macs"))
     content = {
-        "images": count,
+        "images": min(config.search.calibration, len(train_loader(data).store)),
         "blocks": blocks,
         "macs": macs,
         "pruned_macs": pruned_macs,
@@ -309,11 +339,12 @@ def write_windows(config: SearchRun, model: nn.Module, store: ImageStore, output
     write_json(output / "windows.json", content)
     print("\nblock                   channels   start  length  selected  saturated")
     for name, block in blocks.items():
-        start, length, selected = (block[key]["mean"] for key in ("start", "length", "selected"))
-        saturated = block["saturated"]["selected"]
+        start, length = (
+            f"{block[key]['mean']:6.1f}" if key in block else "-" for key in ("start", "length")
+        )
         print(
-            f"{name:22}  {block['channels']:8}  {start:6.1f}  {length:6.1f}  {selected:8.1%}  "
-            f"{saturated:9.1%}"
+            f"{name:22}  {block['channels']:8}  {start:>6}  {length:>6}  "
+            f"{block['selected']['mean']:8.1%}  {block['saturated']['selected']:9.1%}"
         )
     print(
         f"affinity products: {macs / 1e6:.2f} M multiply-adds per image, {pruned_macs / 1e6:.2f} M "

@@ -13,6 +13,7 @@ from reid_dcs.engine.task import Losses
 from reid_dcs.errors import InputError
 from reid_dcs.search.parameters import (
     fix_windows,
+    learned_masks,
     learned_windows,
     search_parameters,
     set_temperature,
@@ -71,6 +72,7 @@ class Alternation(Policy):
             raise InputError("nothing to search: the network has no attention that learns windows")
         if search.target_share and not windows and not control:
             raise InputError("search.target_share: the network has no learned windows; set it to 0")
+        _check_masks(model, search)
         self.model, self.search, self.penalty = model, search, penalty
         self.batches = batches
         self.meter = ShareMeter(model) if search.target_share and windows else None
@@ -164,3 +166,24 @@ class Alternation(Policy):
             minimized = next(iter(losses))
             losses = losses | {minimized: losses[minimized] + sum(penalties.values())}
         return losses | penalties
+
+
+def _check_masks(model: nn.Module, search: SearchConfig) -> None:
+    """Refuse settings of windows for a network that has masks instead.
+
+    Raises:
+        InputError: a setting that a mask would ignore.
+    """
+    if not learned_masks(model):
+        return
+    of_windows = {
+        "window_softness": (bool(search.window_softness), 0),
+        "window_unit": (search.window_unit == "block", "channel"),
+        "window_steps": (search.window_steps == "separate", "joint"),
+    }
+    for name, (given, neutral) in of_windows.items():
+        if given:
+            raise InputError(
+                f"search.{name}: dcs_mask has no windows, which the setting is about; set it "
+                f"to {neutral}"
+            )

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.affinity import product_macs
-from reid_dcs.attention.block import SharedWindowAttention, WindowedAttention
+from reid_dcs.attention.block import AttentionBlock, SharedWindowAttention
+from reid_dcs.attention.masked import DCSMask
 from reid_dcs.search.supergraph import Supergraph
 
 
@@ -82,15 +82,17 @@ def strided(size: Sequence[int], stride: int) -> list[int]:
 @torch.no_grad()
 def attention_macs(attention: nn.Module, width: int, positions: int) -> int:
     """Multiply-adds of an attention block on a map of ``width`` channels."""
-    if not isinstance(attention, WindowedAttention):
+    if not isinstance(attention, AttentionBlock):
         return 0
     select = getattr(attention, "select", None)
     logits = 0 if select is None else select.out_channels
-    product = min(product_macs(positions, channels_read(attention, width), width))
+    if isinstance(attention, DCSMask):
+        logits = width  # a logit for each channel
+    product = attention.affinity_macs(positions, channels_read(attention, width), width)
     return positions * width * (logits + 9) + product
 
 
-def channels_read(attention: WindowedAttention, width: int) -> int:
+def channels_read(attention: AttentionBlock, width: int) -> int:
     """Number of the first ``width`` channels that the affinities read."""
     if not isinstance(attention, SharedWindowAttention):
         return width

@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol, runtime_checkable
 from torch import nn
 from torch.nn import Parameter
 
-from reid_dcs.attention import WindowedAttention
+from reid_dcs.attention import DCSMask, WindowedAttention
 
 
 @runtime_checkable
@@ -24,7 +24,7 @@ class SearchParameters(NamedTuple):
     weights: list[Parameter]
     """Updated on the first batches of an epoch."""
     windows: list[Parameter]
-    """Parameters that determine the windows of attention blocks."""
+    """Parameters that determine the windows, or masks, of attention blocks."""
     logits: list[Parameter]
     """Logits of Gumbel softmaxes: a supergraph's widths and expansions, the windows of ``gsa``."""
 
@@ -68,8 +68,14 @@ def learned_windows(network: nn.Module) -> dict[str, WindowedAttention]:
     }
 
 
+def learned_masks(network: nn.Module) -> dict[str, DCSMask]:
+    """Attention blocks with a binary mask for each position, by name."""
+    modules = network.named_modules()
+    return {name: block for name, block in modules if isinstance(block, DCSMask)}
+
+
 def set_temperature(network: nn.Module, temperature: float) -> None:
-    """Set the temperature of every Gumbel softmax in a network.
+    """Set the temperature of every Gumbel softmax and sigmoid in a network.
 
     Raises:
         ValueError: a temperature that is not above 0.

@@ -13,8 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention import WindowedAttention, windowed_query
-from reid_dcs.attention.affinity import product_macs
+from reid_dcs.attention import AttentionBlock
 from reid_dcs.runtime.hooks import evaluating
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -29,13 +28,11 @@ class _Statistics:
         self.reads = torch.zeros(channels, dtype=torch.long)  # positions that read each channel
         self.positions = 0
 
-    def add(self, block: WindowedAttention, x: Tensor) -> None:
+    def add(self, block: AttentionBlock, x: Tensor) -> None:
         """Add the windows for an input x (B, C, H, W) of the block."""
         for name, value in block.report(x)._asdict().items():
             self.values[name].append(value.float().cpu())
-        ones = torch.ones_like(x.flatten(2).mT)  # entries of A are not negative
-        query = windowed_query(ones, *block.windows(x), mode=block.mode, union=block.union)
-        self.reads += (query > 0).sum((0, 1)).cpu()
+        self.reads += block.reads(x).sum((0, 1)).cpu()
         self.positions = x.shape[2] * x.shape[3]
 
 
@@ -54,26 +51,32 @@ def describe_windows(network: nn.Module, batches: Iterable[Tensor]) -> dict[str,
         and ``length``, in units of C, ``over_positions`` (mean over images) and ``over_images``
         (mean over positions); ``read`` (channels that any position reads, as
         ``[first, last + 1]`` ranges); and the multiply-adds of the affinity products per image
-        before and after pruning, ``macs`` and ``pruned_macs``.
+        before and after pruning, ``macs`` and ``pruned_macs``. A block with a mask has no windows,
+        and none of their statistics.
     """
     found = {}
     for name, (block, seen) in _watch(network, batches).items():
         channels = block.channels
         read = seen.reads.nonzero().flatten()
         values = {key: torch.cat(parts) for key, parts in seen.values.items()}
-        start, length = values["start"] / channels, values["length"] / channels  # (B, N, M)
+        windows = {
+            key: values[key] / channels  # (B, N, M)
+            for key in ("start", "length")
+            if values[key].numel()
+        }
         found[name] = {
             "kind": type(block).__name__.lower(),
             "channels": channels,
-            **{key: _distribution(value.flatten()) for key, value in values.items()},
+            **{key: _distribution(values[key].flatten()) for key in (*windows, "selected")},
             "saturated": {
-                "length": _share_saturated(length),
-                "selected": _share_saturated(values["selected"]),
+                key: _share_saturated(value)
+                for key, value in (*windows.items(), ("selected", values["selected"]))
+                if key != "start"
             },
-            "variance": {"start": _variances(start), "length": _variances(length)},
+            "variance": {key: _variances(value) for key, value in windows.items()},
             "read": _ranges(read.tolist()),
-            "macs": min(product_macs(seen.positions, channels, channels)),
-            "pruned_macs": min(product_macs(seen.positions, len(read), channels)),
+            "macs": block.affinity_macs(seen.positions, channels, channels),
+            "pruned_macs": block.affinity_macs(seen.positions, len(read), channels),
         }
     return found
 
@@ -87,7 +90,7 @@ def pruned(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     reads = {name: seen.reads for name, (_, seen) in _watch(network, batches).items()}
     smaller = copy.deepcopy(network)
     for name, block in smaller.named_modules():
-        if isinstance(block, WindowedAttention):
+        if isinstance(block, AttentionBlock):
             block.keep(reads[name] > 0)
     return smaller
 
@@ -110,11 +113,11 @@ def compare(network: nn.Module, smaller: nn.Module, images: Tensor) -> dict[str,
 
 def _watch(
     network: nn.Module, batches: Iterable[Tensor]
-) -> dict[str, tuple[WindowedAttention, _Statistics]]:
+) -> dict[str, tuple[AttentionBlock, _Statistics]]:
     blocks = {
         name: (block, _Statistics(block.channels))
         for name, block in network.named_modules()
-        if isinstance(block, WindowedAttention)
+        if isinstance(block, AttentionBlock)
     }
     hooks = [
         block.register_forward_pre_hook(lambda block, inputs, seen=seen: seen.add(block, *inputs))

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
-from reid_dcs.attention import WindowedAttention
-from reid_dcs.search.parameters import learned_windows
+from reid_dcs.attention import AttentionBlock, DCSMask, WindowedAttention
+from reid_dcs.search.parameters import learned_masks, learned_windows
 
 
 def selected_share(start: Tensor, length: Tensor, channels: float | Tensor) -> Tensor:
@@ -47,28 +47,34 @@ def share_penalty(shares: Mapping[str, Tensor], target: float, per_block: bool =
     return ((each if per_block else each.mean()) / target - 1).abs().mean()
 
 
+def _share(block: AttentionBlock, x: Tensor, reach: float | Tensor | None) -> Tensor:
+    """The share of the channels that each position selects, (B, N)."""
+    if isinstance(block, DCSMask):
+        return block.expected_share(x, reach)
+    assert isinstance(block, WindowedAttention)
+    return selected_share(*block.windows(x, reach), block.channels if reach is None else reach)
+
+
 class ShareMeter:
-    """Notes what the learned windows of a network select, in each forward pass in training.
+    """Notes what the learned windows or masks of a network select, in each pass in training.
 
     Attributes:
         shares: by block, the mean share of the channels over the last pass's positions, 0-D, with
-            a graph to the parameters of the windows. The features have no gradient by it: they
-            are not to be bent towards a budget.
+            a graph to the parameters of the windows; of masks the expected share. The features
+            have no gradient by it: they are not to be bent towards a budget.
     """
 
     def __init__(self, network: nn.Module) -> None:
         self.shares: dict[str, Tensor] = {}
         self._handles: list[RemovableHandle] = []
-        for name, block in learned_windows(network).items():
+        for name, block in (learned_windows(network) | learned_masks(network)).items():
             self._handles.append(block.register_forward_pre_hook(self._noting(name)))
 
     def _noting(self, name: str):
-        def note(block: WindowedAttention, inputs: tuple) -> None:
+        def note(block: AttentionBlock, inputs: tuple) -> None:
             if block.training:
                 x, reach = (*inputs, None)[:2]
-                windows = block.windows(x.detach(), reach)
-                channels = block.channels if reach is None else reach
-                self.shares[name] = selected_share(*windows, channels).mean()
+                self.shares[name] = _share(block, x.detach(), reach).mean()
 
         return note
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.attention import ATTENTIONS, WindowedAttention
+from reid_dcs.attention import ATTENTIONS, AttentionBlock
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import Architecture
 from reid_dcs.models.backbones.base import AttentionFactory
@@ -77,7 +77,7 @@ def masked_attention(attention: nn.Module, x: Tensor, width: Width) -> Tensor:
 
     If one width has weight 1, the windows equal those of a block with that number of channels.
     """
-    if not isinstance(attention, WindowedAttention):
+    if not isinstance(attention, AttentionBlock):
         return x
     added = attention.branch(x, reach=width.channels)
     return x + added * width.mask.to(added.dtype)[:, None, None]

@@ -1,18 +1,18 @@
 """Figure 1: the affinity of one position to all positions, as an attention block computes it.
 
 ``r_ij = y_i . x_j`` (Eq. 2), where y_i is the windowed query of position i. A block never forms the
-N x N affinity matrix; this module computes the rows of the requested positions.
+N x N affinity matrix for this; :meth:`AttentionBlock.affinities` computes the rows of the requested
+positions.
 """
 
 from collections.abc import Sequence
 
 import numpy as np
-import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from reid_dcs.attention import WindowedAttention, attention_inputs, windowed_query
+from reid_dcs.attention import AttentionBlock, attention_inputs
 from reid_dcs.errors import InputError
 from reid_dcs.visual.heat import show_heat
 from reid_dcs.visual.text import plain_text
@@ -39,28 +39,14 @@ def affinities(network: nn.Module, image: Tensor, points: Sequence[Point]) -> di
     for name, (block, x) in attention_blocks(network, image).items():
         height, width = x.shape[2:]
         positions = [int(py * height) * width + int(px * width) for px, py in points]
-        rows = affinity_rows(block, x, positions)[0]  # (P, N)
+        rows = block.affinities(x, positions)[0]  # (P, N)
         maps[name] = rows.unflatten(1, (height, width)).cpu().numpy()
     return maps
 
 
-@torch.no_grad()
-def affinity_rows(block: WindowedAttention, x: Tensor, positions: Sequence[int]) -> Tensor:
-    """Rows of the affinity matrix R: (B, C, h, w) -> (B, P, N).
-
-    Args:
-        block: an attention block.
-        x: its input, (B, C, h, w).
-        positions: P indices into the N = h w positions, in row-major order.
-    """
-    tokens = x.flatten(2).mT  # (B, N, C)
-    query = windowed_query(tokens, *block.windows(x), mode=block.mode, union=block.union)
-    return query[:, list(positions)] @ tokens.mT
-
-
 def attention_blocks(
     network: nn.Module, images: Tensor
-) -> dict[str, tuple[WindowedAttention, Tensor]]:
+) -> dict[str, tuple[AttentionBlock, Tensor]]:
     """The attention blocks of a network with their inputs for images (B, 3, H, W), by name.
 
     Raises:

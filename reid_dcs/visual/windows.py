@@ -9,8 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 
-from reid_dcs.attention import WindowedAttention
-from reid_dcs.attention.mask import overlap_union
+from reid_dcs.attention import AttentionBlock
 from reid_dcs.visual.affinity import attention_blocks
 from reid_dcs.visual.heat import show_heat
 
@@ -22,7 +21,7 @@ class Selection(NamedTuple):
         name: name of the block in the network.
         channels: number of channels C.
         start, length: start and length of the windows as fractions of C, averaged over the M
-            windows of a position, (B, h, w).
+            windows of a position, (B, h, w); NaN for a mask, which has no windows.
         selected: fraction of the channels in the union of a position's windows, (B, h, w).
         weight: weight of each channel in that union, averaged over images and positions, (C,).
     """
@@ -67,11 +66,9 @@ def _concatenated(parts: Sequence[Selection]) -> Selection:
 
 
 @torch.no_grad()
-def _selection(name: str, block: WindowedAttention, x: Tensor) -> Selection:
+def _selection(name: str, block: AttentionBlock, x: Tensor) -> Selection:
     """Channels that a block selects for its input x, (B, C, h, w)."""
-    tokens, size = x.flatten(2).mT, x.shape[2:]  # (B, N, C)
-    report = block.report(x)
-    overlap = overlap_union(tokens, *block.windows(x), "max").expand_as(tokens)
+    size, report = x.shape[2:], block.report(x)
     start, length, selected = (
         fraction.unflatten(1, size).float().cpu().numpy()  # (B, h, w)
         for fraction in (
@@ -80,7 +77,7 @@ def _selection(name: str, block: WindowedAttention, x: Tensor) -> Selection:
             report.selected,
         )
     )
-    weight = overlap.mean((0, 1)).float().cpu().numpy()
+    weight = block.channel_weights(x).mean((0, 1)).float().cpu().numpy()
     return Selection(name, block.channels, start, length, selected, weight)
 
 
@@ -101,6 +98,9 @@ def draw_windows(image: np.ndarray, blocks: Sequence[Selection], index: int = 0)
         row[0].imshow(image)
         row[0].set_ylabel(f"{_short(block.name)}\n{block.channels} channels", fontsize=7)
         for axes, maps in zip(row[1:], (block.start, block.length, block.selected), strict=True):
+            if np.isnan(maps[index]).any():
+                axes.text(0.5, 0.5, "no windows", ha="center", fontsize=7, transform=axes.transAxes)
+                continue
             heat = show_heat(axes, image, maps[index], cmap="viridis", smooth=False)
         for axes in row:
             axes.set(xticks=[], yticks=[])
@@ -127,7 +127,7 @@ def draw_channels(blocks: Sequence[Selection]) -> Figure:
         axes.set(xlim=(0, block.channels - 1), ylim=(0, 1.02))
         axes.set_title(_short(block.name), fontsize=8)
         axes.set_xlabel("channel", fontsize=7)
-    grid[0].set_ylabel("mean weight in the windows", fontsize=7)
+    grid[0].set_ylabel("mean weight in the selection", fontsize=7)
     means = [block.selected.mean() for block in blocks]
     deviations = [block.selected.std() for block in blocks]
     grid[-1].errorbar(range(1, columns), means, deviations, marker="o", capsize=3)

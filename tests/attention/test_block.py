@@ -4,10 +4,10 @@ import copy
 
 import pytest
 import torch
+from helpers.attention_kinds import WINDOWED, every_reading
 from torch import Tensor, nn
 
 from reid_dcs.attention import ATTENTIONS, build_attention, report_windows
-from reid_dcs.attention.query import MODES
 
 SIZES = [(24, 5, 3), (8, 6, 4)]  # (C, H, W): fewer positions than channels, and more
 kinds = pytest.mark.parametrize("kind", list(ATTENTIONS))
@@ -91,11 +91,10 @@ def test_without_zero_init_it_attends(kind, size, training):
     assert (output - x).square().mean() > 1e-3
 
 
-@kinds
+@every_reading
 @sizes
-@pytest.mark.parametrize("mode", list(MODES))
-def test_every_parameter_gets_a_gradient(kind, size, mode):
-    block = active_block(kind, size[0], mode=mode)
+def test_every_parameter_gets_a_gradient(kind, options, size):
+    block = active_block(kind, size[0], **options)
     (block(feature_map(4, *size)) * feature_map(4, *size, seed=1)).sum().backward()
     for name, parameter in block.named_parameters():
         assert parameter.grad.isfinite().all(), name
@@ -121,12 +120,11 @@ def test_an_image_does_not_see_its_batch(kind, size):
         torch.testing.assert_close(together[i : i + 1], block(x[i : i + 1]), rtol=1e-5, atol=1e-5)
 
 
-@kinds
+@every_reading
 @sizes
-@pytest.mark.parametrize("mode", list(MODES))
-def test_autocast_trains(kind, size, mode):
+def test_autocast_trains(kind, options, size):
     """bfloat16 stays near float32, forward; backward reaches every parameter."""
-    block = active_block(kind, size[0], mode=mode)
+    block = active_block(kind, size[0], **options)
     x, probe = feature_map(4, *size), feature_map(4, *size, seed=1)
     torch.manual_seed(1)
     expected = block(x)
@@ -141,7 +139,7 @@ def test_autocast_trains(kind, size, mode):
         assert parameter.grad.count_nonzero() > 0, name
 
 
-@kinds
+@pytest.mark.parametrize("kind", WINDOWED)
 @pytest.mark.parametrize(
     ("options", "error"),
     [
@@ -162,7 +160,7 @@ def test_unknown_kind_is_refused_and_the_known_are_named():
         build_attention("nonlocal", 8)
 
 
-@kinds
+@pytest.mark.parametrize("kind", WINDOWED)
 @sizes
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_report_says_what_is_selected_and_changes_nothing(kind, size, training):

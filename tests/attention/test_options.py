@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from helpers.attention_kinds import WINDOWED
 
 from reid_dcs.attention import ATTENTIONS
 from reid_dcs.attention.options import LEARNED, options_of_file, options_to_write
@@ -9,7 +10,7 @@ from reid_dcs.inference.load import load_trained, read_trained
 from reid_dcs.models import build_model
 
 
-@pytest.mark.parametrize("kind", list(ATTENTIONS))
+@pytest.mark.parametrize("kind", WINDOWED)
 def test_what_is_written_builds_the_same_blocks_and_says_it_all(kind):
     model = f"mobilenetv2_{kind}"
     written = options_to_write(model, {"union": "sum"})
@@ -43,5 +44,6 @@ def test_a_network_of_the_zoo_reads_its_windows_as_it_was_trained(name):
 
 
 def test_other_models_have_no_such_options():
-    for model in ("mobilenetv2_base", "osnet_x1_0", "resnet50_sa", "mobilenetv2_gsa"):
+    names = ("mobilenetv2_base", "osnet_x1_0", "resnet50_sa", "mobilenetv2_gsa")
+    for model in (*names, "mobilenetv2_dcs_mask"):
         assert options_of_file(model, {}) == options_to_write(model, {}) == {}

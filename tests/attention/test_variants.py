@@ -3,11 +3,11 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.attention_kinds import every_reading
 from helpers.gather_reference import random_features
 from torch import Tensor
 
 from reid_dcs.attention import (
-    ATTENTIONS,
     DCS,
     DCSSW,
     GSA,
@@ -264,17 +264,16 @@ def test_values_out_of_range_are_refused_by_name(kind, options):
         build_attention(kind, 8, **options)
 
 
-@pytest.mark.parametrize("kind", list(ATTENTIONS))
-@all_modes
+@every_reading
 @pytest.mark.parametrize("width", [3, 16, 19])
-def test_windows_reach_the_channels_that_a_search_keeps(kind, mode, width):
+def test_windows_reach_the_channels_that_a_search_keeps(kind, options, width):
     """A map whose last channels are zero, read within its first ones: as a block of so many."""
     torch.manual_seed(0)
-    wide = build_attention(kind, 24, mode=mode, zero_init=False).double().eval()
+    wide = build_attention(kind, 24, zero_init=False, **options).double().eval()
     for name, parameter in wide.named_parameters():
         if "logit" in name:
             torch.nn.init.normal_(parameter)
-    narrow = build_attention(kind, width, mode=mode).double().eval()
+    narrow = build_attention(kind, width, **options).double().eval()
     state = wide.state_dict()
     narrow.load_state_dict(
         {k: state[k][tuple(map(slice, v.shape))] for k, v in narrow.state_dict().items()}

@@ -25,9 +25,13 @@ DEEPER = reid_dcs.list_models("fbnetv2_large_*") + reid_dcs.list_models("fbnetv2
 """More of the same blocks; minutes for each test file."""
 
 
+FOUND = reid_dcs.list_models("fbnetv2_synthetic_*")
+"""Narrower networks of fbnetv2."""
+
+
 def representative(name: str) -> bool:
     """Whether a name is MobileNetV2 with any attention, or any small backbone with DCS."""
-    if name in DEEPER:
+    if name in DEEPER + FOUND:
         return False
     return name.endswith("_dcs") or name in reid_dcs.list_models("mobilenetv2_[!2]*")
 

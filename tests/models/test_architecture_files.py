@@ -8,6 +8,7 @@ import pytest
 import torch
 from helpers.networks import CLASSES, images
 from omegaconf import OmegaConf
+from torchreid import models as torchreid_models
 
 import reid_dcs
 from reid_dcs.models.architecture import PACKAGED, Architecture, packaged_architectures
@@ -87,6 +88,23 @@ def test_a_packaged_architecture_is_built_by_its_name_and_costs_what_its_search_
     model = reid_dcs.build_model(search.model.name, 2, architecture=name)
     cost = complexity(model, (3, search.data.height, search.data.width))
     assert cost.total_macs / 1e9 == pytest.approx(search.search.target_gmacs, rel=0.1)
+
+
+@pytest.mark.parametrize("name", packaged_architectures())
+@pytest.mark.parametrize("kind", ["base", "dcs"])
+def test_a_packaged_architecture_is_a_model_of_torchreids_zoo(name, kind, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    random_architecture().write(name)  # of no importance to a model's name
+    space = json.loads((PACKAGED / f"{name}.json").read_text())["space"]
+    model = torchreid_models.build_model(f"{space}_{name}_{kind}", CLASSES, pretrained=False)
+    option = {"architecture": str(PACKAGED / f"{name}.json")}
+    expected = reid_dcs.build_model(f"{space}_{kind}", CLASSES, **option)
+    shapes, others = (
+        {key: value.shape for key, value in network.state_dict().items()}
+        for network in (model, expected)
+    )
+    assert shapes == others
+    assert f"{space}_{name}_{kind}" in reid_dcs.list_models()
 
 
 def test_a_file_takes_precedence_over_a_name(tmp_path, monkeypatch):

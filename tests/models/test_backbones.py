@@ -7,7 +7,7 @@ from torch import nn
 from torchvision.models.mobilenetv2 import InvertedResidual
 
 import reid_dcs
-from reid_dcs.attention import WindowedAttention
+from reid_dcs.attention import AttentionBlock
 from reid_dcs.models import build_backbone
 from reid_dcs.models.backbones.bottleneck import Bottleneck
 from reid_dcs.models.registry import KINDS
@@ -45,7 +45,7 @@ def test_mobilenetv2_runs_the_rows_of_table_4_in_order(name, column):
     for row in TABLE_4:
         shape = (row[0], row[3], row[3] // 2)
         expected += [("bottleneck", *shape)] * row[column] + [("attention", *shape)] * row[4]
-    seen = outputs(model, bottleneck=InvertedResidual, attention=WindowedAttention)
+    seen = outputs(model, bottleneck=InvertedResidual, attention=AttentionBlock)
     assert seen == [*expected, ("maps", 1280, 16, 8)]
 
 
@@ -78,14 +78,12 @@ def test_the_largest_fbnetv2_runs_the_rows_of_its_table_in_order(name, column):
     for row in TABLES_5_AND_6:
         shape = (row[0], row[4], row[4] // 2)
         expected += [("bottleneck", *shape)] * row[column] + [("attention", *shape)] * row[5]
-    seen = outputs(model, bottleneck=Bottleneck, attention=WindowedAttention)
+    seen = outputs(model, bottleneck=Bottleneck, attention=AttentionBlock)
     assert seen == [*expected, ("maps", 1984, 8, 4)]
 
 
 def test_osnet_attends_after_conv2_to_conv5():
-    assert outputs(
-        reid_dcs.build_model("osnet_x1_0_dcs", CLASSES), attention=WindowedAttention
-    ) == [
+    assert outputs(reid_dcs.build_model("osnet_x1_0_dcs", CLASSES), attention=AttentionBlock) == [
         ("attention", 256, 32, 16),
         ("attention", 384, 16, 8),
         ("attention", 512, 16, 8),
@@ -95,7 +93,7 @@ def test_osnet_attends_after_conv2_to_conv5():
 
 
 def test_resnet50_attends_after_its_four_stages_and_its_last_stride_is_1():
-    assert outputs(reid_dcs.build_model("resnet50_dcs", CLASSES), attention=WindowedAttention) == [
+    assert outputs(reid_dcs.build_model("resnet50_dcs", CLASSES), attention=AttentionBlock) == [
         ("attention", 256, 64, 32),
         ("attention", 512, 32, 16),
         ("attention", 1024, 16, 8),
@@ -109,7 +107,7 @@ def test_every_network_has_four_attention_blocks(name):
     """ "A DCS module is inserted after each of its four stages" (Section 3.1)."""
     with torch.device("meta"):
         model = reid_dcs.build_model(name, CLASSES)
-    assert sum(isinstance(module, WindowedAttention) for module in model.modules()) == 4
+    assert sum(isinstance(module, AttentionBlock) for module in model.modules()) == 4
 
 
 # --- build_backbone ------------------------------------------------------------------------------
@@ -154,7 +152,7 @@ def test_stages_have_the_stated_channels_and_strides(name, attention):
 def test_maps_of_stages_are_the_outputs_of_the_attention(name):
     backbone, outputs = build_backbone(name, "dcs", zero_init=False), []
     for module in backbone.modules():
-        if isinstance(module, WindowedAttention):
+        if isinstance(module, AttentionBlock):
             module.register_forward_hook(lambda m, i, output: outputs.append(output))
     maps = backbone.forward_stages(images(2, 64, 32))
     assert [id(m) for m in maps] == [id(output) for output in outputs]

@@ -8,6 +8,7 @@ from torchreid import models as torchreid_models
 
 import reid_dcs
 from reid_dcs import InputError
+from reid_dcs.models import ClassificationNetwork, build_backbone
 from reid_dcs.models.initial import load_initial, read_initial
 from reid_dcs.weights import ModelCard, save_safetensors
 
@@ -181,3 +182,26 @@ def test_a_classifier_of_imagenet_is_replaced(tmp_path):
     line = load(model, write(tmp_path / "imagenet.pth", state), "osnet_x0_25")
     assert "the file has 1000" in line
     assert torch.equal(model.conv1.conv.weight, state["conv1.conv.weight"])
+
+
+@pytest.mark.parametrize("kind", ["base", "dcs"])
+def test_a_searched_backbone_is_pretrained_as_a_classifier(tmp_path, kind):
+    """ImageNet pre-training of a derived network: a file of the classification network."""
+    backbone = build_backbone("fbnetv2", kind, architecture="synthetic_11m")
+    network = ClassificationNetwork(backbone, 1000)
+    state = {k: v + torch.rand_like(v.float()) for k, v in network.state_dict().items()}
+    name, options = (
+        f"fbnetv2_{kind}",
+        {"architecture": "synthetic_11m"} | (DEFAULT if kind == "dcs" else {}),
+    )
+    file = write(tmp_path / "imagenet.pt", state, name, options)
+    model = build(name, **options)
+    line = load(model, file, name, **options)
+    assert line.endswith(f"; new neck; new classifier for {HERE} identities, the file has 1000")
+    found = model.state_dict()
+    for key, value in state.items():
+        if key.startswith("trunk."):
+            assert torch.equal(found[key], value.to(found[key].dtype)), key
+    assert torch.equal(found["neck.running_var"], torch.ones(1984))
+    largest = {k: v for k, v in options.items() if k != "architecture"}
+    assert "of another shape" in refused(file, name, **largest)

@@ -9,7 +9,7 @@ from torch import nn
 from torchreid import models as torchreid_models
 from torchvision.models import VisionTransformer, convnext_tiny, resnet18
 
-from reid_dcs.attention import ATTENTIONS, WindowedAttention
+from reid_dcs.attention import ATTENTIONS, AttentionBlock
 from reid_dcs.models import with_attention
 
 RESNET18 = {"layer1": 64, "layer2": 128, "layer3": 256, "layer4": 512}
@@ -53,7 +53,7 @@ def test_the_blocks_follow_the_named_modules(name):
     expected = logits(before, x)
     torch.testing.assert_close(logits(settle(network), x), expected)  # the blocks are the identity
     for block in network.modules():
-        if isinstance(block, WindowedAttention):
+        if isinstance(block, AttentionBlock):
             nn.init.ones_(block.norm.weight)
     assert not torch.allclose(logits(network, x), expected, rtol=0.01)
 
@@ -67,7 +67,7 @@ def test_every_kind_trains(name, kind):
     with_attention(network, list(channels), kind, zero_init=False)
     output = network.train()(images(2))
     output.square().sum().backward()
-    blocks = [m for m in network.modules() if isinstance(m, WindowedAttention)]
+    blocks = [m for m in network.modules() if isinstance(m, AttentionBlock)]
     assert len(blocks) == 4
     for block in blocks:
         for parameter in block.parameters():
@@ -93,7 +93,7 @@ def test_the_blocks_have_the_dtype_of_the_network():
 
 def test_a_module_and_one_inside_it():
     network = with_attention(resnet18(), ["layer1", "layer1.0"])
-    names = {n for n, m in network.named_modules() if isinstance(m, WindowedAttention)}
+    names = {n for n, m in network.named_modules() if isinstance(m, AttentionBlock)}
     assert names == {"layer1.attention", "layer1.stage.0.attention"}
 
 

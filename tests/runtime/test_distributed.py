@@ -18,6 +18,7 @@ from reid_dcs.config import TrainConfig
 from reid_dcs.data.manager import TestLoader
 from reid_dcs.engine import read_last_checkpoint
 from reid_dcs.evaluation import extract_features
+from reid_dcs.ib_loss import InformationBottleneckLoss
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import synchronized
 from reid_dcs.runtime.signals import Interrupted
@@ -66,6 +67,24 @@ def on_two_ranks(processes, tmp_path_factory):
         return [torch.load(folder / f"rank{rank}.pt", weights_only=False) for rank in (0, 1)]
 
     return run
+
+
+def ib_means(folder):
+    """Centers and class means of the information bottleneck term after three epochs."""
+    engine = make_engine()
+    engine.criterion = InformationBottleneckLoss(engine.criterion, 0.1)
+    engine.train_loader.mixup = 0.0
+    engine.run(folder, 3)
+    counts = engine.criterion.sums["counts"].sum().item()
+    total = engine.criterion.get_extra_state()["sums"]["counts"].sum().item()
+    return engine.criterion.means, counts, total
+
+
+def test_processes_share_the_centers_of_the_information_bottleneck(on_two_ranks):
+    (first, images, total), (second, others, same) = on_two_ranks(ib_means)
+    assert first["centers"].abs().sum() > 0 and total == same == images + others
+    for name, value in first.items():
+        assert torch.equal(value, second[name])
 
 
 def trajectory(folder, halves=False, frozen_statistics=False):

@@ -14,6 +14,7 @@ WINDOWS = {
     "dcs_dim": {"select.weight", "select.bias"},
     "dcs_sw": {"start_logit", "length_logit"},
     "gsa": set(),
+    "dcs_mask": {"select.weight", "select.bias"},
 }
 
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from helpers.attention_kinds import WINDOWED, every_reading
 
 import reid_dcs
 from reid_dcs import InputError
-from reid_dcs.attention import ATTENTIONS, attention_inputs, build_attention
-from reid_dcs.visual.affinity import affinities, affinity_rows, draw_affinities
+from reid_dcs.attention import attention_inputs, build_attention
+from reid_dcs.visual.affinity import affinities, draw_affinities
 from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
 CHANNELS, HEIGHT, WIDTH = 12, 4, 3
@@ -21,24 +22,24 @@ def block_and_map(kind, **options):
     return block, torch.randn(2, CHANNELS, HEIGHT, WIDTH)
 
 
-@pytest.mark.parametrize("mode", ["mask", "interp"])
-@pytest.mark.parametrize("kind", ATTENTIONS)
-def test_affinity_rows_give_the_output_of_the_block(kind, mode):
-    block, x = block_and_map(kind, mode=mode)
+@every_reading
+def test_affinity_rows_give_the_output_of_the_block(kind, options):
+    block, x = block_and_map(kind, **options)
     positions = HEIGHT * WIDTH
-    rows = affinity_rows(block, x, range(positions))  # all of R
+    rows = block.affinities(x, range(positions))  # all of R
     tokens = x.flatten(2).mT
     with torch.no_grad():
-        attended = block.attend(tokens, block.windows(x))
-    torch.testing.assert_close(rows @ tokens / positions, attended, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(affinity_rows(block, x, [5, 2]), rows[:, [5, 2]])
+        attended = block.attend_map(x)
+    scale = 1 if "softmax" in options.values() else positions
+    torch.testing.assert_close(rows @ tokens / scale, attended, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(block.affinities(x, [5, 2]), rows[:, [5, 2]])
 
 
 def test_an_affinity_uses_the_window_of_the_query():
     """Eq. (2) with whole channels, by a loop over pairs of positions."""
     block, x = block_and_map("sa", ratio=0.5)
     tokens = x.flatten(2).mT[0]
-    rows = affinity_rows(block, x, [0, 7])[0]
+    rows = block.affinities(x, [0, 7])[0]
     for row, i in zip(rows, (0, 7), strict=True):
         for j in range(HEIGHT * WIDTH):
             expected = sum(tokens[i, c] * tokens[j, c] for c in range(CHANNELS // 2))
@@ -52,10 +53,10 @@ def test_a_point_selects_the_position_that_contains_it(point, position):
     maps = affinities(model, image, [point])
     assert list(maps) == list(attention_inputs(model, image))
     *_, (name, (block, x)) = attention_inputs(model, image).items()  # 8 x 2 positions
-    np.testing.assert_allclose(maps[name][0].ravel(), affinity_rows(block, x, [position])[0, 0])
+    np.testing.assert_allclose(maps[name][0].ravel(), block.affinities(x, [position])[0, 0])
 
 
-@pytest.mark.parametrize("kind", ATTENTIONS)
+@pytest.mark.parametrize("kind", WINDOWED)
 def test_selections_equal_a_loop_over_positions(kind):
     block, x = block_and_map(kind)
     (found,) = selections(torch.nn.Sequential(block), x.split([1, 1]))
@@ -78,6 +79,19 @@ def test_selections_equal_a_loop_over_positions(kind):
                 [*expected, np.mean(weights)], abs=1e-5
             )
     np.testing.assert_allclose(found.weight, total / (2 * HEIGHT * WIDTH), atol=1e-5)
+
+
+def test_a_mask_has_no_windows_and_selects_channels():
+    block, x = block_and_map("dcs_mask")
+    (found,) = selections(torch.nn.Sequential(block), x.split([1, 1]))
+    mask = (block.logits(x) > 0).float().detach().numpy()  # (B, N, C)
+    np.testing.assert_allclose(found.weight, mask.mean((0, 1)), atol=1e-6)
+    shares = mask.mean(-1).reshape(2, HEIGHT, WIDTH)
+    np.testing.assert_allclose(found.selected, shares, atol=1e-6)
+    assert np.isnan(found.start).all() and np.isnan(found.length).all()
+    figure = draw_windows(np.full((40, 20, 3), 200, dtype=np.uint8), [found])
+    said = [[text.get_text() for text in axes.texts] for axes in figure.axes[:4]]
+    assert said == [[], ["no windows"], ["no windows"], []]
 
 
 def test_a_network_without_attention_is_refused():

@@ -1,11 +1,15 @@
 """FBNetV2 networks (Tables 5 and 6): one network of a search space, with four attention blocks."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 
 from reid_dcs.attention import ATTENTIONS
 from reid_dcs.errors import InputError
-from reid_dcs.models.architecture import Architecture, ArchitectureSource
+from reid_dcs.models.architecture import PACKAGED, Architecture, ArchitectureSource
 from reid_dcs.models.backbones.base import AttentionFactory, Backbone, check_last_stride
 from reid_dcs.models.backbones.bottleneck import (
     Bottleneck,
@@ -118,3 +122,19 @@ def fbnetv2_xlarge(
 ) -> FBNetV2:
     """Table 6, six times as deep: at most 17.5 M parameters, 1.86 G multiply-adds."""
     return FBNetV2(attention, SPACES["fbnetv2_xlarge"], architecture, last_stride)
+
+
+def found_backbones() -> list[Callable[..., FBNetV2]]:
+    """A function for each packaged architecture, named ``<space>_<architecture>``."""
+    return [_found_backbone(path) for path in sorted(PACKAGED.glob("*.json"))]
+
+
+def _found_backbone(path: Path) -> Callable[..., FBNetV2]:
+    space = SPACES[json.loads(path.read_text())["space"]]
+
+    def found(attention: AttentionFactory, *, last_stride: int = 2) -> FBNetV2:
+        return FBNetV2(attention, space, path, last_stride)
+
+    found.__name__ = f"{space.name}_{path.stem}"
+    found.__doc__ = f"The network of {path.name}, which one of our searches found."
+    return found
