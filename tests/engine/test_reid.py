@@ -28,8 +28,8 @@ def step_by_step(engine):
     seen = [weights(engine.model)]
     step = engine.step
 
-    def watched():
-        step()
+    def watched(turn):
+        step(turn)
         seen.append(weights(engine.model))
 
     engine.step = watched
