@@ -87,8 +87,8 @@ class DCSMask(AttentionBlock):
         query = tokens * self.mask(x)
         query = query if self.kept is None else query[..., self.kept]
         if self.normalization == "softmax":
-            q, k, v = (each.unsqueeze(1) for each in (query, query, tokens))  # (B, 1, N, C)
-            return F.scaled_dot_product_attention(q, k, v, scale=1.0).squeeze(1)
+            query, value = query.unsqueeze(1), tokens.unsqueeze(1)  # one head: (B, 1, N, C)
+            return F.scaled_dot_product_attention(query, query, value, scale=1.0).squeeze(1)
         return channel_attention(query, query, tokens)
 
     def affinity_macs(self, positions: int, read: int, channels: int) -> int:

@@ -82,22 +82,22 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
 
     def train(self) -> dict[str, float]:
         """Train one epoch; a criterion with ``begin_epoch()`` is told of the epoch first."""
-        begin_epoch = getattr(self.criterion, "begin_epoch", None)
-        if self.batches_done == 0 and begin_epoch:
+        begin_epoch: Any = getattr(self.criterion, "begin_epoch", None)
+        if self.batches_done == 0 and begin_epoch is not None:
             begin_epoch()
         return super().train()
 
     def state_dict(self) -> dict[str, Any]:
         """State of the run, with that of the criterion if it has one."""
         state = super().state_dict()
-        if self.criterion is not None and (held := self.criterion.state_dict()):
+        if isinstance(self.criterion, nn.Module) and (held := self.criterion.state_dict()):
             state["criterion"] = dict(held)
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of :meth:`state_dict`."""
         super().load_state_dict(state)
-        if self.criterion is not None and "criterion" in state:
+        if isinstance(self.criterion, nn.Module) and "criterion" in state:
             self.criterion.load_state_dict(state["criterion"])
 
     def losses(self, batch: Mapping[str, Any]) -> Losses:
