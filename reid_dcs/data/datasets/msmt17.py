@@ -63,7 +63,9 @@ class MSMT17(ListedDataset):
                 for item in read_list(folder / name, images, faults, first_pid)
             ]
         return Listing(
-            **items,
+            items["train"],
+            items["query"],
+            items["gallery"],
             official=OFFICIAL,
             misnamed=faults["misnamed"],
             missing=faults["missing"],
