@@ -55,12 +55,11 @@ class ImageStore:
         Raises:
             InputError: unreadable or truncated images.
         """
-        paths, *labels = zip(*items, strict=True) if items else ((), (), (), ())
+        paths, pids, camids, dsetids = zip(*items, strict=True) if items else ((), (), (), ())
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
         for i, pixels in enumerate(read_images(paths, height, width, name, interpolation)):
             images.numpy()[i] = pixels
-        pids, camids, dsetids = (torch.tensor(each, dtype=torch.int64) for each in labels)
-        return cls(images, pids, camids, dsetids, paths)
+        return cls(images, _numbers(pids), _numbers(camids), _numbers(dsetids), paths)
 
     @classmethod
     def mapped(
@@ -78,14 +77,13 @@ class ImageStore:
         Raises:
             InputError: unreadable images, or ``file`` cannot be written.
         """
-        paths, *labels = zip(*items, strict=True)
+        paths, pids, camids, dsetids = zip(*items, strict=True)
         try:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
         images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation))
-        pids, camids, dsetids = (torch.tensor(each, dtype=torch.int64) for each in labels)
-        return cls(images, pids, camids, dsetids, paths)
+        return cls(images, _numbers(pids), _numbers(camids), _numbers(dsetids), paths)
 
     def part(self, rows: slice) -> "ImageStore":
         """A slice of the images, without copying them."""
@@ -97,6 +95,10 @@ class ImageStore:
         if device.type != "cuda" or 2 * self.images.nbytes > torch.cuda.mem_get_info(device)[0]:
             return self
         return replace(self, images=self.images.to(device))
+
+
+def _numbers(labels: Sequence[int]) -> Tensor:
+    return torch.tensor(labels, dtype=torch.int64)
 
 
 def write_stores(

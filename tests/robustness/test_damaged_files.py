@@ -17,8 +17,9 @@ from reid_dcs import InputError, build_model
 from reid_dcs.config import read_config
 from reid_dcs.data.datasets.cuhk03 import _new_listing, _read_split_file
 from reid_dcs.data.datasets.cuhk03_raw import MOST_NUMBERS, check_mat, read_test_sets
-from reid_dcs.data.datasets.folder import _read_csv
 from reid_dcs.data.datasets.msmt17 import read_list
+from reid_dcs.data.datasets.names import Ignored
+from reid_dcs.data.datasets.tables import read_table
 from reid_dcs.data.mapped import _open as open_store
 from reid_dcs.data.mapped import mapped_images
 from reid_dcs.evaluation.feature_cache import read_features, write_features
@@ -84,7 +85,7 @@ KINDS: dict[str, tuple[Callable[[Path], None], Callable[[Path], object]]] = {
     "split": (write_split, _read_split_file),
     "table": (
         lambda path: path.write_text("path,identity,camera\n" + "a.jpg,1,1\n" * 9) and None,
-        lambda path: list(_read_csv(path)),
+        lambda path: list(read_table(path, Ignored(list))),
     ),
     "list": (
         lambda path: path.write_text("0000/0000_045_12_0303morning_0006_2.jpg 0\n" * 9) and None,

@@ -23,7 +23,7 @@ READERS = {
     "raw MATLAB": ("x.mat", "read_test_sets(Path(path))"),
     "split": ("x.json", "_read_split_file(Path(path))"),
     "list": ("x.txt", "read_list(Path(path), Path('.'), {})"),
-    "table": ("x.csv", "list(_read_csv(Path(path)))"),
+    "table": ("x.csv", "list(read_table(Path(path), Ignored(list)))"),
     "images of a figure": ("x.jpg", "find_images([path])"),
 }
 
@@ -35,7 +35,8 @@ SCRIPT = """
     from reid_dcs.data.check import _open
     from reid_dcs.data.datasets.cuhk03 import _new_listing, _read_split_file
     from reid_dcs.data.datasets.cuhk03_raw import read_test_sets
-    from reid_dcs.data.datasets.folder import _read_csv
+    from reid_dcs.data.datasets.names import Ignored
+    from reid_dcs.data.datasets.tables import read_table
     from reid_dcs.data.datasets.msmt17 import read_list
     from reid_dcs.data.decode import read_images
     from reid_dcs.evaluation.feature_cache import read_features

@@ -67,13 +67,13 @@ class Folder(ListedDataset):
         cameras_known = _check_cameras(root, all_rows)
         if not cameras_known:
             _check_query_not_in_gallery(rows)
-        identities, cameras = ({str(row[i]) for row in all_rows} for i in (1, 2))
-        alike = alike_labels(identities, "identity") + alike_labels(cameras, "camera")
-        numbered = _number_labels(rows, cameras_known)
+        alike = alike_labels({row.identity for row in all_rows}, "identity")
+        alike += alike_labels({row.camera for row in all_rows}, "camera")
+        items = _number_labels(rows, cameras_known)
         return Listing(
-            numbered.get("train", []),
-            numbered.get("query", []),
-            numbered.get("gallery", []),
+            items.get("train", []),
+            items.get("query", []),
+            items.get("gallery", []),
             misnamed=misnamed,
             missing=[str(row.path) for row in all_rows if is_table and not is_file(row.path)],
             ignored=ignored,
