@@ -14,7 +14,7 @@ from scipy.io import loadmat
 
 from reid_dcs.data.datasets.cuhk03_raw import RAW_FILES, check_mat, extract_images, read_test_sets
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.data.datasets.listing import Counts, Item, Listing
+from reid_dcs.data.datasets.listing import SPLITS, Counts, Item, Listing
 from reid_dcs.data.datasets.market_layout import list_market_layout, required_folders
 from reid_dcs.data.datasets.names import Ignored, images_among
 from reid_dcs.data.datasets.places import locate
@@ -66,7 +66,7 @@ class CUHK03(ListedDataset):
     def list_files(
         cls,
         root: Path,
-        required: Collection[str],
+        required: Collection[str] = SPLITS,
         *,
         split_id: int = 0,
         cuhk03_labeled: bool = False,

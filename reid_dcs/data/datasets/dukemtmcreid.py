@@ -4,7 +4,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.data.datasets.listing import Counts, Listing
+from reid_dcs.data.datasets.listing import SPLITS, Counts, Listing
 from reid_dcs.data.datasets.market_layout import list_market_layout, required_folders
 from reid_dcs.data.datasets.places import locate
 
@@ -29,7 +29,7 @@ class DukeMTMCreID(ListedDataset):
     example = "0005_c2_f0046985.jpg"
 
     @classmethod
-    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
+    def list_files(cls, root: Path, required: Collection[str] = SPLITS) -> Listing:
         places = ("DukeMTMC-reID", "dukemtmc-reid/DukeMTMC-reID", "dukemtmc-reid", "dukemtmcreid")
         obtain = (
             "it was withdrawn in 2019 and is not downloaded or linked here (datasets/README.md)"

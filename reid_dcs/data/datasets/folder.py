@@ -50,7 +50,7 @@ class Folder(ListedDataset):
     may_lack_splits = True
 
     @classmethod
-    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
+    def list_files(cls, root: Path, required: Collection[str] = SPLITS) -> Listing:
         misnamed: list[str] = []
         ignored = Ignored(list)
         tables = {split: root / f"{split}.csv" for split in SPLITS}

@@ -98,7 +98,7 @@ class ListedDataset(torchreid_data.ImageDataset):
 
     @classmethod
     def list_files(
-        cls, root: Path, required: Collection[str], *args: Any, **options: Any
+        cls, root: Path, required: Collection[str] = SPLITS, *args: Any, **options: Any
     ) -> Listing:
         """Find the data set under ``root`` and list its images, of all splits that there are.
 

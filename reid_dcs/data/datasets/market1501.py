@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.data.datasets.listing import Counts, Listing
+from reid_dcs.data.datasets.listing import SPLITS, Counts, Listing
 from reid_dcs.data.datasets.market_layout import (
     list_market_layout,
     list_named_images,
@@ -37,7 +37,7 @@ class Market1501(ListedDataset):
 
     @classmethod
     def list_files(
-        cls, root: Path, required: Collection[str], *, market1501_500k: bool = False
+        cls, root: Path, required: Collection[str] = SPLITS, *, market1501_500k: bool = False
     ) -> Listing:
         parts = required_folders(required) + ["images/"] * market1501_500k
         name = "Market-1501-v15.09.15"

@@ -10,7 +10,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.data.datasets.listing import Counts, Item, Listing
+from reid_dcs.data.datasets.listing import SPLITS, Counts, Item, Listing
 from reid_dcs.data.datasets.places import locate
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text
@@ -50,7 +50,7 @@ class MSMT17(ListedDataset):
     example = "0000/0000_045_12_0303morning_0006_2.jpg 0"
 
     @classmethod
-    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
+    def list_files(cls, root: Path, required: Collection[str] = SPLITS) -> Listing:
         folder, train, test = _release(cls.title, root, required)
         faults: dict[str, list[str]] = {"misnamed": [], "missing": []}
         items: dict[str, list[Item]] = {}

@@ -19,7 +19,7 @@ import numpy as np
 from tqdm import tqdm
 
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.data.datasets.listing import Listing
+from reid_dcs.data.datasets.listing import SPLITS, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
@@ -61,7 +61,7 @@ class Synthetic(ListedDataset):
     title = "synthetic"
 
     @classmethod
-    def list_files(cls, root: Path, required: Collection[str]) -> Listing:
+    def list_files(cls, root: Path, required: Collection[str] = SPLITS) -> Listing:
         folder = root / "synthetic"
         if _version_of(folder) != VERSION:
             with _drawing(folder):
