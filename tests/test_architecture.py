@@ -9,10 +9,10 @@ from helpers.paths import REPOSITORY
 
 PACKAGE = REPOSITORY / "reid_dcs"
 ROOMS = (
-    "errors files config runtime attention losses ib_loss evaluation weights zoo models data "
+    "errors files config runtime attention losses evaluation weights zoo models data "
     "engine search inference visual report runs gallery tasks cli"
 ).split()
-LOOSE = {"errors.py", "files.py", "losses.py", "ib_loss.py", "__init__.py"}  # others are folders
+LOOSE = {"errors.py", "__init__.py"}  # others are folders
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

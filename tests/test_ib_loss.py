@@ -9,8 +9,7 @@ from torch import Tensor
 
 from reid_dcs import InputError
 from reid_dcs.config import TrainRun, compose
-from reid_dcs.ib_loss import InformationBottleneckLoss
-from reid_dcs.losses import IdentityTripletLoss
+from reid_dcs.losses import IdentityTripletLoss, InformationBottleneckLoss
 from reid_dcs.runs.build import build_criterion
 from reid_dcs.runtime import distributed
 

@@ -33,8 +33,7 @@ from reid_dcs.engine import (
 )
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.errors import InputError
-from reid_dcs.ib_loss import InformationBottleneckLoss
-from reid_dcs.losses import IdentityTripletLoss
+from reid_dcs.losses import IdentityTripletLoss, InformationBottleneckLoss
 from reid_dcs.models import build_model
 from reid_dcs.models.architecture import read_architecture
 from reid_dcs.models.initial import InitialWeights, load_initial, read_initial

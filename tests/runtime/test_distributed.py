@@ -18,7 +18,7 @@ from reid_dcs.config import TrainConfig
 from reid_dcs.data.manager import TestLoader
 from reid_dcs.engine import read_last_checkpoint
 from reid_dcs.evaluation import extract_features
-from reid_dcs.ib_loss import InformationBottleneckLoss
+from reid_dcs.losses import InformationBottleneckLoss
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import synchronized
 from reid_dcs.runtime.signals import Interrupted

@@ -1,0 +1,27 @@
+"""Files: reads that end, atomic writes, lock files."""
+
+from reid_dcs.files.locks import exclusive
+from reid_dcs.files.reading import LONGEST_TEXT, check_zip, read_text, regular
+from reid_dcs.files.temporary import remove_leftovers, remove_temporary_files
+from reid_dcs.files.writing import (
+    check_writable,
+    folder_written_whole,
+    link_whole,
+    write_json,
+    written_whole,
+)
+
+__all__ = [
+    "LONGEST_TEXT",
+    "check_writable",
+    "check_zip",
+    "exclusive",
+    "folder_written_whole",
+    "link_whole",
+    "read_text",
+    "regular",
+    "remove_leftovers",
+    "remove_temporary_files",
+    "write_json",
+    "written_whole",
+]
