@@ -100,6 +100,7 @@ def measure(row: Row, config: SearchRun, rounds: int) -> Seconds:
         train_loader=Loader(),
         test_loader={},
         num_train_pids=IDENTITIES,
+        fingerprints={},
     )
     with seeded(config.seed):
         searched = build_searched(config, IDENTITIES, device)

@@ -75,7 +75,7 @@ def test_bad_images_are_refused_before_training(tool, market):
     files[3].write_bytes(b"")
     with open(files[7], "rb+") as file:
         file.truncate(500)
-    result = tool("train_reid.py", "--dataset", "market1501", "--root", market)
+    result = tool("train_reid.py", "--dataset", "market1501", "--root", market, SMALL)
     assert_refused(result, "2 unreadable", files[3].name, files[7].name)
 
 

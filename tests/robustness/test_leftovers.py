@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from reid_dcs.data.datasets import synthetic
-from reid_dcs.data.datasets.market_layout import SPLITS
+from reid_dcs.data.datasets.market_layout import FOLDERS
 from reid_dcs.data.datasets.synthetic import Synthesis, Synthetic
 from reid_dcs.data.mapped import mapped_images
 from reid_dcs.files import exclusive, folder_written_whole, link_whole, written_whole
@@ -112,7 +112,7 @@ def draw_slowly(root, number):
         (root / f"drawn-{number}").touch()
         time.sleep(0.3)
         with folder_written_whole(folder) as temporary:
-            for name in SPLITS.values():
+            for name in FOLDERS.values():
                 (temporary / name).mkdir()
                 Image.new("RGB", (4, 8)).save(temporary / name / "0001_c1s1_000000_00.jpg")
             (temporary / "recipe.json").write_text(json.dumps({"version": synthetic.VERSION}))
