@@ -9,7 +9,7 @@ from helpers.paths import REPOSITORY
 
 from reid_dcs.engine.progress import Progress
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.release]
 
 
 @pytest.fixture

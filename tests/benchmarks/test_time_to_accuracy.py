@@ -12,7 +12,7 @@ from torchvision.models import mobilenet_v2
 
 from reid_dcs.models import build_backbone
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.release]
 
 
 def test_torchreids_network_starts_as_ours(monkeypatch, tmp_path):
