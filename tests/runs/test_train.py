@@ -254,11 +254,11 @@ def test_a_checkpoint_remembers_its_data_sets_options(monkeypatch, trained, tmp_
     torch.save(content, tmp_path / "checkpoint.pt")
     loaded = []
 
-    def load(name, root, options):
+    def load(name, root, options, required):
         loaded.append((name, options))
         raise InputError("seen")
 
-    monkeypatch.setattr(sys.modules["reid_dcs.runs.evaluate"], "load_dataset", load)
+    monkeypatch.setattr(sys.modules["reid_dcs.runs.build"], "load_dataset", load)
     weights = {"eval": {"weights": str(tmp_path / "checkpoint.pt")}}
     for data in ({}, {"name": "market1501"}, {"options": {"split_id": 3}}):
         with pytest.raises(InputError, match="seen"):

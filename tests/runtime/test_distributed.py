@@ -250,13 +250,15 @@ def test_a_rank_that_fails_ends_the_job_with_its_error(tmp_path):
         "from reid_dcs import InputError\n"
         "from reid_dcs.runtime import distributed\n"
         "from reid_dcs.cli.parsers import SettingsParser\n"
+        "from reid_dcs.cli.process import command\n"
         "from reid_dcs.config import TrainRun\n"
         "def action(layer):\n"
         "    with distributed.process_group(small_run.CPU):\n"
         "        if distributed.rank() == 1:\n"
         "            raise InputError('the disk of this machine is full')\n"
         "        small_run.run_to_the_end(Path('run'))\n"
-        "SettingsParser('fails', 'fails', TrainRun).run([], action)\n"
+        "with command():\n"
+        "    SettingsParser('fails', 'fails', TrainRun).run([], action)\n"
     )
     result = torchrun(script, folder=tmp_path)
     assert result.returncode != 0
