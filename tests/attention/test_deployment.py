@@ -68,7 +68,22 @@ def test_autocast_stays_near_float32(kind, options, dtype):
     assert (output - expected).square().mean() < 1e-3 * expected.square().mean()
 
 
-@every_reading
+def default(kind: str, options: dict[str, str]) -> bool:
+    return kind == "dcs_mask" or options["mode"] == DEFAULT_MODE
+
+
+default_readings_first = pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        pytest.param(k, o, marks=() if default(k, o) else slow if k == "dcs" else at_release)
+        for k, o in READINGS
+    ],
+    ids=reading_id,
+)
+"""Of each kind the default reading; the others of dcs are slow, all others for a release."""
+
+
+@default_readings_first
 @pytest.mark.parametrize(
     ("union", "training"),
     [
@@ -88,10 +103,6 @@ def test_the_whole_block_is_one_graph(kind, options, union, training):
         ours, expected = (outcome(block, f, x) for f in (compiled, block))
     for value, reference in zip(ours, expected, strict=True):
         torch.testing.assert_close(value, reference, rtol=1e-5, atol=1e-5)
-
-
-def default(kind: str, options: dict[str, str]) -> bool:
-    return kind == "dcs_mask" or options["mode"] == DEFAULT_MODE
 
 
 @slow
@@ -118,11 +129,7 @@ def test_compiled_code_gives_the_same(kind, options):
             torch.testing.assert_close(compiled(x), block(x), rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("kind", "options"),
-    [pytest.param(k, o, marks=() if default(k, o) else slow) for k, o in READINGS],
-    ids=reading_id,
-)
+@default_readings_first
 def test_onnx_gives_the_same(kind, options):
     pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
     block = active_block(kind, SIZE[1], **options).eval()

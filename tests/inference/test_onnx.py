@@ -17,6 +17,7 @@ from reid_dcs.inference.onnx import Normalized, OnnxNetwork, onnx_graph
 pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
 
+@pytest.mark.slow
 @every_model_one_quick
 def test_parity(name):
     model = settle(active_model(name))
