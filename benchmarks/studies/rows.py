@@ -141,7 +141,7 @@ def curves(runs: list[RunFolder], path: Path) -> None:
         scores.plot(*series(points, "mAP", 100), marker=".", label=name, **style)
         losses.plot(*series(points, "identity", 1), label=name, **style)
     scores.set(xlabel="epoch", ylabel="mAP, %")
-    losses.set(xlabel="epoch", ylabel="identity loss", yscale="log")
+    losses.set(xlabel="epoch", ylabel="identity loss")
     scores.legend(fontsize="small")
     for axes in (scores, losses):
         axes.grid(alpha=0.3)
