@@ -11,7 +11,7 @@ from torchreid import models as torchreid_models
 
 from reid_dcs.attention import ATTENTIONS, build_attention
 from reid_dcs.errors import InputError
-from reid_dcs.models.backbones import fbnetv2, mobilenetv2, osnet, resnet
+from reid_dcs.models.backbones import convnext, fbnetv2, mobilenetv2, osnet, resnet
 from reid_dcs.models.backbones.base import AttentionFactory, Backbone
 from reid_dcs.models.heads.reid import ReIDNetwork
 
@@ -73,6 +73,19 @@ def build_backbone(
         options["last_stride"] = last_stride
     with _input_errors(f"backbone {name} with attention {attention}"):
         return _build(_BACKBONES[name], attention, options)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Backbone and attention of a model's name: ``mobilenetv2_dcs_sw`` -> mobilenetv2, dcs_sw.
+
+    Raises:
+        InputError: an unknown name.
+    """
+    if name not in _MODELS:
+        suggestion = _suggestion(name, _MODELS, "see reid_dcs.list_models()")
+        raise InputError(f"unknown model {name!r}: {suggestion}")
+    _, function, attention = _MODELS[name].args
+    return function.__name__, attention
 
 
 def build_model(
@@ -192,6 +205,9 @@ for _function in (
     mobilenetv2.mobilenetv2_200,
     osnet.osnet_x1_0,
     resnet.resnet50,
+    convnext.convnext_tiny,
+    convnext.convnext_small,
+    convnext.convnext_base,
     fbnetv2.fbnetv2,
     fbnetv2.fbnetv2_large,
     fbnetv2.fbnetv2_xlarge,

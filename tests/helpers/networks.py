@@ -29,15 +29,20 @@ FOUND = reid_dcs.list_models("fbnetv2_synthetic_*")
 """Narrower networks of fbnetv2."""
 
 
+LARGE = reid_dcs.list_models("convnext_*")
+"""Tens of millions of parameters, which take a second to initialize; see test_convnext.py."""
+
+
 def representative(name: str) -> bool:
     """Whether a name is MobileNetV2 with any attention, or any small backbone with DCS."""
-    if name in DEEPER + FOUND:
+    if name in DEEPER + FOUND + LARGE:
         return False
     return name.endswith("_dcs") or name in reid_dcs.list_models("mobilenetv2_[!2]*")
 
 
 def _rest(name: str) -> tuple[pytest.MarkDecorator, ...]:
-    return SLOW if name in ("fbnetv2_xlarge_dcs", "resnet50_gsa", "osnet_x1_0_base") else RELEASE
+    slow = ("fbnetv2_xlarge_dcs", "resnet50_gsa", "osnet_x1_0_base", "convnext_tiny_dcs")
+    return SLOW if name in slow else RELEASE
 
 
 every_model = over(reid_dcs.list_models(), representative, _rest)

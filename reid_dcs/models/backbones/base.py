@@ -16,7 +16,7 @@ class Backbone(nn.Module):
     """Stem, stages with attention after four of them, and in some networks a last convolution.
 
     A subclass sets ``attentions``, ``out_channels``, ``stage_channels`` and ``stage_strides``,
-    and implements :meth:`forward_stages`. With ImageNet weights to start from, it sets ``donor``
+    and implements :meth:`forward_stages` and :meth:`stage_modules`. With ImageNet weights to start from, it sets ``donor``
     and implements :meth:`inherit`.
 
     Attributes:
@@ -24,6 +24,7 @@ class Backbone(nn.Module):
         out_channels: channels of the map that :meth:`forward` returns.
         stage_channels: channels of each map that :meth:`forward_stages` returns.
         stage_strides: input size divided by map size, for each of these maps.
+        after_stages: names of the modules that :meth:`forward_stages` does not run.
         dropout: rate that the published network has before its ImageNet classifier.
         donor: network that provides the ImageNet weights; None if there are no official ones.
     """
@@ -32,6 +33,7 @@ class Backbone(nn.Module):
     out_channels: int
     stage_channels: list[int]
     stage_strides: list[int]
+    after_stages: tuple[str, ...] = ()
     dropout: float = 0.0
     donor: Donor | None = None
 
@@ -46,6 +48,10 @@ class Backbone(nn.Module):
             (B, C, h, w) for each C of ``stage_channels``; h and w are H and W divided by the
             stage's stride, rounded as its layers do.
         """
+        raise NotImplementedError
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """Modules that compute each of these maps from the one before, without the attention."""
         raise NotImplementedError
 
     def run_stages(self, x: Tensor, stages: Iterable[nn.Module]) -> list[Tensor]:

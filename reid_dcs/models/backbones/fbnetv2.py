@@ -35,6 +35,8 @@ class FBNetV2(Backbone):
         ValueError: a last stride other than 1 and 2.
     """
 
+    after_stages = ("last",)
+
     def __init__(
         self,
         attention: AttentionFactory,
@@ -77,6 +79,10 @@ class FBNetV2(Backbone):
     def forward_stages(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) -> the outputs of the four stages, the first at H/4."""
         return self.run_stages(self.stem(x), self.stages)
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """The stem and the first stage, then each of the others."""
+        return [[self.stem, self.stages[0]], *([stage] for stage in self.stages[1:])]
 
     @torch.no_grad()
     def _set_windows(self, architecture: Architecture) -> None:

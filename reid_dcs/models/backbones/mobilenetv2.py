@@ -1,7 +1,7 @@
 """MobileNetV2 and MobileNetV2-200 (Table 4), with attention after four stages."""
 
 from collections.abc import Iterator
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from operator import mul
 from typing import NamedTuple
 
@@ -61,6 +61,7 @@ class MobileNetV2(Backbone):
     """
 
     out_channels = 1280
+    after_stages = ("last",)
     dropout = 0.2
     repeats = (1, 2, 3, 4, 3, 3, 1)
     """Table 4's n: bottlenecks of each stage."""
@@ -100,6 +101,12 @@ class MobileNetV2(Backbone):
         """(B, 3, H, W) -> maps of 24, 32, 96 and 320 channels, the first at H/4."""
         outputs = self.run_stages(self.expand(self.stem(x)), self.stages)
         return [outputs[i] for i in self.attended]
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """The stem and the stages up to the first attended one, then those up to the next."""
+        first = [0, *(i + 1 for i in self.attended)]
+        groups = [list(self.stages[a:b]) for a, b in pairwise(first)]
+        return [[self.stem, self.expand, *groups[0]], *groups[1:]]
 
     def inherit(self, donor: nn.Module) -> None:
         """Copy the weights of torchvision's ``features``.

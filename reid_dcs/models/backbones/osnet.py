@@ -33,6 +33,7 @@ class OSNet(Backbone, torchreid_models.osnet.OSNet):
     fc: nn.Module
 
     out_channels = 512
+    after_stages = ("fc",)
     donor = Donor(
         title="torchreid's ImageNet weights of osnet_x1_0",
         weights=WeightsFile(
@@ -58,6 +59,10 @@ class OSNet(Backbone, torchreid_models.osnet.OSNet):
         """(B, 3, H, W) -> the outputs of conv2 to conv5, the first at H/8, the others at H/16."""
         x = self.maxpool(self.conv1(x))  # (B, 64, H/4, W/4)
         return self.run_stages(x, (self.conv2, self.conv3, self.conv4, self.conv5))
+
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """The stem and conv2, then conv3 to conv5."""
+        return [[self.conv1, self.conv2], [self.conv3], [self.conv4], [self.conv5]]
 
     def embed(self, pooled: Tensor) -> Tensor:
         """OSNet's fully connected layer, BN and ReLU: (B, 512) -> (B, 512)."""

@@ -57,6 +57,10 @@ class ResNet50(Backbone, ResNet):
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))  # (B, 64, H/4, W/4)
         return self.run_stages(x, (self.layer1, self.layer2, self.layer3, self.layer4))
 
+    def stage_modules(self) -> list[list[nn.Module]]:
+        """The stem and layer1, then layer2 to layer4."""
+        return [[self.conv1, self.bn1, self.layer1], [self.layer2], [self.layer3], [self.layer4]]
+
     def inherit(self, donor: ResNet) -> None:
         """Copy the weights of torchvision's backbone."""
         load_exactly(self, donor.state_dict(), self.donor.title, ignore="attentions.")
