@@ -10,6 +10,7 @@ COMMANDS = {
     "train": ("reid_dcs.cli.runs:train", "train a network and evaluate it"),
     "search": ("reid_dcs.cli.runs:search", "search a network's channels, train and evaluate it"),
     "eval": ("reid_dcs.cli.runs:evaluate", "evaluate trained weights"),
+    "detect": ("reid_dcs.cli.detection:detect", "detect objects: train, search, eval, predict"),
     "data": ("reid_dcs.cli.data:data", "check a data set, or store it decoded"),
     "zoo": ("reid_dcs.cli.weights:zoo", "list, download and verify trained weights"),
     "export": ("reid_dcs.cli.weights:export", "write a network as ONNX or safetensors"),

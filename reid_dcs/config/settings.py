@@ -105,7 +105,7 @@ class TrainDataConfig(EvaluateDataConfig):
 class OptimizerConfig:
     """An optimizer and its learning rate schedule."""
 
-    optimizer: Literal["adam", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     learning_rate: float = _number(2e-3, at_least=0)
     momentum: float = _number(0.9, at_least=0, below=1)  # SGD only
     weight_decay: float = _number(1e-4, at_least=0)

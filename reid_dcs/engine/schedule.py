@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from torch import nn
-from torch.optim import SGD, Adam, Optimizer
+from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
     CosineAnnealingLR,
     LinearLR,
@@ -22,14 +22,15 @@ Optimization = tuple[Optimizer, LRScheduler]
 def build_optimizer(
     parameters: Iterable[nn.Parameter] | Iterable[dict[str, Any]], recipe: OptimizerConfig
 ) -> Optimizer:
-    """Adam, or SGD with momentum, of parameters or of torch's parameter groups.
+    """Adam, AdamW, or SGD with momentum, of parameters or of torch's parameter groups.
 
     Fused, so that a step is one pass over each parameter.
     """
     rate, decay = recipe.learning_rate, recipe.weight_decay
-    if recipe.optimizer == "adam":
-        return Adam(parameters, rate, weight_decay=decay, fused=True)
-    return SGD(parameters, rate, recipe.momentum, weight_decay=decay, fused=True)
+    if recipe.optimizer == "sgd":
+        return SGD(parameters, rate, recipe.momentum, weight_decay=decay, fused=True)
+    kind = AdamW if recipe.optimizer == "adamw" else Adam
+    return kind(parameters, rate, weight_decay=decay, fused=True)
 
 
 def build_schedule(

@@ -109,7 +109,7 @@ class Alternation(Policy):
         if self.search.window_unit == "channel":
             return windows
         recipe = self.search.window_optimizer
-        power = 1 if recipe.optimizer == "adam" else 2
+        power = 2 if recipe.optimizer == "sgd" else 1
         return [
             {
                 "params": block.search_parameters()["windows"],

@@ -16,8 +16,8 @@ class Backbone(nn.Module):
     """Stem, stages with attention after four of them, and in some networks a last convolution.
 
     A subclass sets ``attentions``, ``out_channels``, ``stage_channels`` and ``stage_strides``,
-    and implements :meth:`forward_stages` and :meth:`stage_modules`. With ImageNet weights to start from, it sets ``donor``
-    and implements :meth:`inherit`.
+    and implements :meth:`forward_stages` and :meth:`stage_modules`. With ImageNet weights to start
+    from, it sets ``donor`` and implements :meth:`inherit`.
 
     Attributes:
         attentions: one module for each stage; the identity where a stage has no attention.

@@ -1,9 +1,33 @@
 """Object detection (Section 3.2, Table 2): Cascade Mask R-CNN with attention in its trunk.
 
 The networks need torch and torchvision alone; data, evaluation and commands need
-``pip install reid_dcs[detection]``.
+``pip install 'reid_dcs[detection]'``. The names below are imported at first use: the settings of
+the commands need no torch, which takes seconds to import.
 """
 
-from reid_dcs.tasks.detection.network import CascadeMaskRCNN, build_detector
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["CascadeMaskRCNN", "build_detector"]
+if TYPE_CHECKING:
+    from reid_dcs.tasks.detection.network import CascadeMaskRCNN, build_detector
+    from reid_dcs.tasks.detection.predict import predict
+    from reid_dcs.tasks.detection.runs import evaluate, search, train
+
+__all__ = ["CascadeMaskRCNN", "build_detector", "evaluate", "predict", "search", "train"]
+
+_MODULES = {
+    "CascadeMaskRCNN": "network",
+    "build_detector": "network",
+    "evaluate": "runs",
+    "predict": "predict",
+    "search": "runs",
+    "train": "runs",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value

@@ -42,6 +42,24 @@ class Pyramid(nn.Module):
         self.fpn = FeaturePyramidNetwork(trunk.stage_channels, channels, LastLevelMaxPool())
         self.out_channels = channels
         self.strides = [*trunk.stage_strides, 2 * trunk.stage_strides[-1]]
+        self.frozen: list[nn.Module] = []  # modules of the trunk that are never trained
+
+    def freeze(self, stages: int) -> None:
+        """Freeze the first stages of the trunk, with the statistics of their batch norms.
+
+        Attention after them is still trained.
+        """
+        self.frozen = [m for modules in self.trunk.stage_modules()[:stages] for m in modules]
+        for module in self.frozen:
+            module.requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> "Pyramid":
+        """Set the mode of all modules but the frozen ones."""
+        super().train(mode)
+        for module in self.frozen:
+            module.eval()
+        return self
 
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """(B, 3, H, W) -> maps (B, channels, H/4.., W/4..) named :data:`LEVELS` and ``pool``."""

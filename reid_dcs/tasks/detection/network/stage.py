@@ -149,7 +149,12 @@ class CascadeStage(RoIHeads):
         matched: list[Tensor],
         labels: list[Tensor],
     ) -> Tensor:
-        objects = [label > BACKGROUND for label in labels]
+        """Loss of the masks of objects; one whose mask is empty has only a box."""
+        has_mask = [target["masks"].bool().flatten(1).any(1) for target in targets]
+        objects = [
+            (label > BACKGROUND) & (known[index] if len(known) else False)
+            for label, known, index in zip(labels, has_mask, matched, strict=True)
+        ]
         boxes = [box[which] for box, which in zip(boxes, objects, strict=True)]
         matched = [index[which] for index, which in zip(matched, objects, strict=True)]
         return maskrcnn_loss(

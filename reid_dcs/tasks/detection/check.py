@@ -1,0 +1,83 @@
+"""Check of a data set: every annotation and every image, its faults and how each is handled."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from tqdm import tqdm
+
+from reid_dcs.errors import InputError
+from reid_dcs.tasks.detection.data.annotations import COUNTED, FATAL, HANDLED, Annotations
+from reid_dcs.tasks.detection.data.batches import load_image
+from reid_dcs.tasks.detection.data.find import load_split
+
+MAX_SHOWN = 5  # places printed for each finding
+
+
+class SplitReport(NamedTuple):
+    """What was found in a split."""
+
+    annotations: Annotations
+    unreadable: list[str]
+    """Images that cannot be decoded, or have another size than the annotations say."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether training and evaluation would start."""
+        found = self.annotations.findings
+        return not self.unreadable and not any(found.get(fault) for fault in FATAL)
+
+    def __str__(self) -> str:
+        annotations = self.annotations
+        things = sum(len(image.things) for image in annotations.images)
+        lines = [
+            f"{annotations.file}: {len(annotations.images):,} images, {things:,} objects, "
+            f"{len(annotations.categories)} categories"
+        ]
+        lines += _lines("error", FATAL, annotations.findings)
+        unreadable = {"unreadable": "images that cannot be used"}
+        lines += _lines("error", unreadable, {"unreadable": self.unreadable})
+        lines += _lines("handled", HANDLED, annotations.findings)
+        lines += _lines("counted", COUNTED, annotations.findings)
+        return "\n".join(lines)
+
+
+def check(name: str, root: Path) -> dict[str, SplitReport]:
+    """Read the annotations of the splits that there are, and decode every image.
+
+    Args:
+        name, root: see :func:`reid_dcs.tasks.detection.data.find.load_split`.
+
+    Raises:
+        InputError: there is no split, or an annotation file cannot be read.
+    """
+    reports = {}
+    for split in ("train", "val"):
+        if name == "coco" and split == "val" and not _has_split(root, split):
+            continue
+        annotations = load_split(name, root, split)
+        unreadable = []
+        for image in tqdm(annotations.images, f"check {split}", leave=False, disable=None):
+            if image.path.is_file():
+                try:
+                    load_image(image)
+                except InputError as error:
+                    unreadable.append(str(error))
+        reports[split] = SplitReport(annotations, unreadable)
+    return reports
+
+
+def _has_split(root: Path, split: str) -> bool:
+    return any((Path(root) / "annotations").glob(f"instances_{split}*.json"))
+
+
+def _lines(kind: str, titles: Mapping[str, str], findings: Mapping[str, list[str]]) -> list[str]:
+    lines = []
+    for fault, title in titles.items():
+        places = findings.get(fault, [])
+        if places:
+            lines.append(f"{kind}: {len(places):,} {title}")
+            lines += [f"  {place}" for place in places[:MAX_SHOWN]]
+            if len(places) > MAX_SHOWN:
+                lines.append(f"  and {len(places) - MAX_SHOWN:,} more")
+    return lines
