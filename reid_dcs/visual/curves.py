@@ -18,6 +18,8 @@ SCORES = {
     "accuracy": "accuracy in training",
     "rank1": "rank-1 in test",
     "mAP": "mAP in test",
+    "box_AP": "box AP in test",
+    "mask_AP": "mask AP in test",
 }
 """Fractions that are drawn in per cent, and their labels."""
 
@@ -56,7 +58,7 @@ def _half(plot: Callable[[Axes, History], None], history: History) -> Figure:
 
 def _plot_losses(axes: Axes, history: History) -> None:
     """Whatever losses a history has."""
-    names = dict.fromkeys(name for entry in history for name in entry if name not in _NOT_LOSSES)
+    names = dict.fromkeys(name for entry in history for name in entry if _is_loss(name))
     for name in names:
         axes.plot(*_series(history, name), marker=".", label=name)
     axes.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
@@ -66,9 +68,14 @@ def _plot_losses(axes: Axes, history: History) -> None:
 def _plot_scores(axes: Axes, history: History) -> None:
     for name, label in SCORES.items():
         epochs, values = _series(history, name)
-        axes.plot(epochs, [100 * v for v in values], marker=".", label=label)
+        if epochs:
+            axes.plot(epochs, [100 * v for v in values], marker=".", label=label)
     axes.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
     _dress(axes)
+
+
+def _is_loss(name: str) -> bool:
+    return name not in _NOT_LOSSES and "_AP" not in name
 
 
 def _dress(axes: Axes) -> None:

@@ -91,9 +91,9 @@ def _visible_things(kinds: Sequence[str], masks: Sequence[np.ndarray]) -> list[T
 
 
 def _reduced(mask: np.ndarray) -> np.ndarray:
-    """Pixels of the image that are covered by half or more."""
+    """Pixels of the image that are covered by more than half, each by one object at most."""
     height, width = (side // SUPERSAMPLING for side in mask.shape)
-    return mask.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).mean((1, 3)) >= 0.5
+    return mask.reshape(height, SUPERSAMPLING, width, SUPERSAMPLING).mean((1, 3)) > 0.5
 
 
 def _silhouette(draw: Draw, size: tuple[int, int]) -> np.ndarray:

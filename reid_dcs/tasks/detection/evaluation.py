@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -64,6 +65,13 @@ def detect(
             for image, found in zip(batch, detector(pixels), strict=True):
                 results += as_results(image.id, found, category_ids)
     return results
+
+
+@torch.inference_mode()
+def detect_image(detector: CascadeMaskRCNN, image: Tensor) -> dict[str, Tensor]:
+    """Detections of one image, (3, H, W) uint8, by a detector in evaluation mode."""
+    (found,) = detector([image.to(weight_of(detector).device).float() / 255])
+    return found
 
 
 def as_results(

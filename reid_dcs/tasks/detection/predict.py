@@ -1,6 +1,7 @@
 """Detect objects in any images: COCO's results, pictures, and crops of people for Re-ID."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,10 @@ from tqdm import tqdm
 from reid_dcs.data.decode import read_pixels
 from reid_dcs.data.image_files import images_in
 from reid_dcs.errors import InputError
-from reid_dcs.files import write_json, written_whole
-from reid_dcs.jobs.output import OutputFolder
+from reid_dcs.files import folder_written_whole, write_json
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.tasks.detection.drawing import draw_detections
-from reid_dcs.tasks.detection.evaluation import as_results
+from reid_dcs.tasks.detection.evaluation import as_results, detect_image
 from reid_dcs.tasks.detection.trained import TrainedDetector, load_detector
 
 PERSON = "person"  # name of the category whose crops are written
@@ -45,7 +45,7 @@ def predict(
     Args:
         weights: checkpoint of a detector.
         images: image files or folders.
-        output: folder.
+        output: folder to create.
         threshold: detections with a lower score are left out.
         device: as the setting ``device``.
 
@@ -53,39 +53,36 @@ def predict(
         the content of ``images.json``, with the results as ``annotations``.
 
     Raises:
-        InputError: missing or damaged weights or images, or a folder that cannot be written to.
+        InputError: missing or damaged weights or images, or a folder that is there already.
     """
     if not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: give a score from 0 to 1")
-    chosen = choose_device(device)
-    trained = load_detector(weights, chosen)
+    trained = load_detector(weights, choose_device(device))
     trained.detector.roi_heads.score_threshold = threshold
     paths = [path for given in images for path in _files(Path(given))]
     names = _picture_names(paths)
-    files = ["results.json", "images.json"]
-    with OutputFolder(Path(output)) as folder:
-        folder.open(files)
+    with _new_folder(Path(output)) as folder:
         for subfolder in ("pictures", CROPS):
-            (folder.path / subfolder).mkdir(parents=True, exist_ok=True)
+            (folder / subfolder).mkdir(parents=True)
         listed, results, people = [], [], 0
         for number, path in enumerate(tqdm(paths, "detect", leave=False, disable=None), start=1):
             pixels = _read(path)
-            found = _detect(trained, pixels, chosen)
+            found = detect_image(trained.detector, torch.from_numpy(pixels.copy()).permute(2, 0, 1))
             height, width = pixels.shape[:2]
             listed.append({"id": number, "file_name": str(path), "height": height, "width": width})
             results += as_results(number, found, [c.id for c in trained.categories])
             drawn = draw_detections(pixels, found, [c.name for c in trained.categories])
-            _write_jpeg(folder.path / "pictures" / f"{names[number - 1]}.jpg", drawn)
+            _write_jpeg(folder / "pictures" / f"{names[number - 1]}.jpg", drawn)
             for crop in _people(trained, pixels, found):
                 people += 1
                 name = f"{people:06d}_c1_{names[number - 1]}.jpg"
-                _write_jpeg(folder.path / CROPS / name, crop)
+                _write_jpeg(folder / CROPS / name, crop)
         content = {
             "images": listed,
             "categories": [category._asdict() for category in trained.categories],
         }
-        write_json(folder.path / "results.json", results)
-        write_json(folder.path / "images.json", content)
+        write_json(folder / "results.json", results)
+        write_json(folder / "images.json", content)
     print(
         f"{len(paths)} image(s), {len(results)} object(s), {people} of them people; written to "
         f"{output}/"
@@ -119,15 +116,6 @@ def _read(path: Path) -> np.ndarray:
         raise InputError(f"{path} is unreadable ({error}): replace it or leave it out") from error
 
 
-def _detect(
-    trained: TrainedDetector, pixels: np.ndarray, device: torch.device
-) -> dict[str, Tensor]:
-    image = torch.from_numpy(pixels.copy()).permute(2, 0, 1).to(device).float() / 255
-    with torch.inference_mode():
-        (found,) = trained.detector([image])
-    return found
-
-
 def _people(
     trained: TrainedDetector, pixels: np.ndarray, found: dict[str, Tensor]
 ) -> list[np.ndarray]:
@@ -142,10 +130,23 @@ def _people(
 
 
 def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    encoded, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    assert encoded
+    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
+        raise InputError(f"cannot write {path}: is the disk full?")
+
+
+@contextmanager
+def _new_folder(path: Path) -> Iterator[Path]:
+    """A folder that is there at the end, complete, or not at all.
+
+    Raises:
+        InputError: there is one already, or it cannot be written.
+    """
+    if path.exists():
+        raise InputError(f"{path} is there already: choose another folder with --output-dir")
     try:
-        with written_whole(path) as file:
-            file.write(data.tobytes())
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with folder_written_whole(path) as temporary:
+            yield temporary
     except OSError as error:
-        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from error
+        raise InputError(f"cannot write to {path}: {error.strerror or error}") from error

@@ -10,9 +10,11 @@ from reid_dcs.files import write_json
 from reid_dcs.jobs.output import OutputFolder
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
+from reid_dcs.runtime.precision import Precision
 from reid_dcs.tasks.detection.data.find import load_split
 from reid_dcs.tasks.detection.evaluation import evaluate_detector
 from reid_dcs.tasks.detection.job import DetectionJob
+from reid_dcs.tasks.detection.report import report_detections
 from reid_dcs.tasks.detection.results import table
 from reid_dcs.tasks.detection.settings import (
     DetectEvaluateRun,
@@ -71,7 +73,8 @@ def evaluate(config: Layer) -> dict[str, Any]:
             files = ("metrics.json", *report)
             if given.get("output_dir") or report:
                 output.check(files)
-            result = evaluate_detector(trained.detector, annotations, settings.eval.batch_size)
+            with Precision(settings.eval.precision, device).autocast():
+                result = evaluate_detector(trained.detector, annotations, settings.eval.batch_size)
             metrics = result | {
                 "dataset": data.name,
                 "split": settings.eval.split,
@@ -83,5 +86,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
                 output.open(files)
                 if distributed.is_main():
                     write_json(output.path / "metrics.json", metrics)
+                if distributed.is_main() and report:
+                    report_detections(trained, annotations, metrics, output.path / report[0])
     print(table(metrics))
     return metrics
