@@ -7,8 +7,8 @@ from reid_dcs.models.initial import InitialWeights
 from reid_dcs.tasks.detection.network import CascadeMaskRCNN
 from reid_dcs.weights import load_exactly
 
-TRUNK = "trunk."
-"""Prefix of the backbone's weights in files of Re-ID and classification networks."""
+TRUNK, ATTENTION = "backbone.trunk.", "backbone.trunk.attentions."
+"""Prefixes of the weights of a detector's backbone; in those of other networks it is ``trunk.``."""
 CLASS_LAYERS = ("cls_score.", "bbox_pred.", "mask_fcn_logits.")
 """Layers whose size depends on the classes."""
 
@@ -29,19 +29,10 @@ def load_initial_detector(detector: CascadeMaskRCNN, weights: InitialWeights) ->
     Raises:
         InputError: weights of another architecture.
     """
-    state, current = dict(weights.state), detector.state_dict()
-    whole = any(key.startswith("backbone.trunk.") for key in state)
-    if not whole:
-        state = _of_trunk(detector, state, weights.source)
-    kept = {
-        key: value
-        for key, value in current.items()
-        if not whole and key not in state and not key.startswith("backbone.trunk.")
-    }
-    blocks = "backbone.trunk.attentions."
-    new_attention = not any(key.startswith(blocks) for key in state)
-    if new_attention:
-        kept |= {key: value for key, value in current.items() if key.startswith(blocks)}
+    current = detector.state_dict()
+    whole = any(key.startswith(TRUNK) for key in weights.state)
+    state = dict(weights.state) if whole else _of_trunk(detector, weights)
+    has_attention = any(key.startswith(ATTENTION) for key in state)
     new_classes = [
         key
         for key, value in state.items()
@@ -49,29 +40,34 @@ def load_initial_detector(detector: CascadeMaskRCNN, weights: InitialWeights) ->
         and key in current
         and current[key].shape != value.shape
     ]
-    kept |= {key: current[key] for key in new_classes}
+
+    def stays_as_built(key: str) -> bool:
+        if key.startswith(ATTENTION):
+            return not has_attention
+        return key in new_classes or (not whole and not key.startswith(TRUNK))
+
+    kept = {key: value for key, value in current.items() if stays_as_built(key)}
     load_exactly(detector, state | kept, weights.source)
-    parts = [weights.source if whole else f"trunk of {weights.source}"]
-    if new_attention and any(key.startswith(blocks) for key in current):
-        parts.append("new attention")
-    if new_classes:
-        parts.append("new class layers")
+    new_attention = any(key.startswith(ATTENTION) for key in kept)
+    parts = [
+        weights.source if whole else f"trunk of {weights.source}",
+        *["new attention"] * new_attention,
+        *["new class layers"] * bool(new_classes),
+    ]
     return f"initial weights: {'; '.join(parts)}"
 
 
-def _of_trunk(
-    detector: CascadeMaskRCNN, state: dict[str, Tensor], source: str
-) -> dict[str, Tensor]:
-    """The weights of a backbone, with the names that they have in a detector."""
-    unused = tuple(f"{TRUNK}{name}." for name in detector.backbone.trunk.after_stages)
+def _of_trunk(detector: CascadeMaskRCNN, weights: InitialWeights) -> dict[str, Tensor]:
+    """The weights of a network's backbone, with the names that they have in a detector."""
+    unused = tuple(f"trunk.{name}." for name in detector.backbone.trunk.after_stages)
     found = {
         f"backbone.{key}": value
-        for key, value in state.items()
-        if key.startswith(TRUNK) and not key.startswith(unused)
+        for key, value in weights.state.items()
+        if key.startswith("trunk.") and not key.startswith(unused)
     }
     if not found:
         raise InputError(
-            f"{source}: neither weights of a detector nor of a network of this package, whose "
-            "backbone is under trunk."
+            f"{weights.source}: neither weights of a detector nor of a network of this package, "
+            "whose backbone is under trunk."
         )
     return found
