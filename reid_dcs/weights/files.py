@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reid_dcs.errors import InputError
 from reid_dcs.weights.foreign import STATE_KEYS, names_of, with_state_dict
 from reid_dcs.weights.kinds import mistaken_for_weights
-from reid_dcs.weights.pickles import Code, Foreign
+from reid_dcs.weights.pickle_objects import Code, Foreign
 from reid_dcs.weights.safetensors import is_safetensors, load_safetensors
 from reid_dcs.weights.torch_files import read_torch_file
 
