@@ -25,9 +25,10 @@ from training import IDENTITIES, random_batch
 
 from reid_dcs.config import SearchRun, compose, read_config
 from reid_dcs.engine.reid import ReIDEngine
-from reid_dcs.runs.build import build_engine, build_network, seeded
-from reid_dcs.runs.search import build_search_engine, build_searched
+from reid_dcs.jobs.search import build_searched
+from reid_dcs.runs.job import ReIDJob
 from reid_dcs.runtime.device import choose_device
+from reid_dcs.runtime.randomness import seeded
 from reid_dcs.search import search_parameters
 
 RECIPES = Path(__file__).parent.parent / "configs/recipes"
@@ -102,15 +103,17 @@ def measure(row: Row, config: SearchRun, rounds: int) -> Seconds:
         num_train_pids=IDENTITIES,
         fingerprints={},
     )
+    job = ReIDJob(config, device)
+    job.manager = manager
     with seeded(config.seed):
-        searched = build_searched(config, IDENTITIES, device)
-    search = build_search_engine(config, searched, SimpleNamespace(manager=manager))
+        searched = build_searched(job)
+    search = job.build_search_trainer(searched)
     options = {"model": {"options": dict(config.model.options) | row.found}}
     found = compose(SearchRun, config, options)
     with seeded(config.seed):
-        network = build_network(found, IDENTITIES, device)
+        network = job.build_network(found)
     freeze_windows(network)
-    training = build_engine(found, network, manager)
+    training = job.build_trainer(found, network)
     search.policy.begin_epoch(0)
 
     def step(engine: ReIDEngine, index: int) -> float:

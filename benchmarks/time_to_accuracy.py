@@ -41,7 +41,9 @@ from reid_dcs.data.manager import TestLoader, build_test_loaders
 from reid_dcs.evaluation import RankResult, extract_features, rank_features
 from reid_dcs.files import write_json, written_whole
 from reid_dcs.models import build_backbone
-from reid_dcs.runs.build import build_engine, build_network, load_data
+from reid_dcs.runs.data import load_data
+from reid_dcs.runs.engine import build_engine
+from reid_dcs.runs.network import build_network
 from reid_dcs.runtime.device import choose_device
 
 LIBRARIES = ("torchreid", "reid_dcs")

@@ -10,7 +10,7 @@ from helpers.paths import REPOSITORY
 PACKAGE = REPOSITORY / "reid_dcs"
 ROOMS = (
     "errors files config runtime attention losses evaluation weights zoo models data "
-    "engine search inference visual report runs gallery tasks cli"
+    "engine search inference visual report jobs runs gallery tasks cli"
 ).split()
 LOOSE = {"errors.py", "__init__.py"}  # others are folders
 FILES = sorted(PACKAGE.rglob("*.py"))

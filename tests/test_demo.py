@@ -9,7 +9,8 @@ from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.store import ImageStore
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.evaluation import evaluate_features
-from reid_dcs.runs.build import build_manager, build_network
+from reid_dcs.runs.data import build_manager
+from reid_dcs.runs.network import build_network
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from reid_dcs import InputError
 from reid_dcs.config import TrainRun, compose
 from reid_dcs.losses import IdentityTripletLoss, InformationBottleneckLoss
-from reid_dcs.runs.build import build_criterion
+from reid_dcs.runs.engine import build_criterion
 from reid_dcs.runtime import distributed
 
 CLASSES, DIM, BETA, WEIGHT = 4, 6, 3.0, 0.7

@@ -11,6 +11,7 @@ benchmarks/studies/results/saturation.md has the commands that were run.
 """
 
 import argparse
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,10 +19,12 @@ from torch import Tensor, nn
 from reid_dcs.attention import report_windows
 from reid_dcs.attention.bounds import BOUNDS, DEFAULT_BOUNDS
 from reid_dcs.attention.query import DEFAULT_MODE, MODES
-from reid_dcs.config import compose
-from reid_dcs.data.augment import normalise
-from reid_dcs.runs.build import assemble, build_criterion
+from reid_dcs.config import TrainRun, compose
+from reid_dcs.data.augment import normalize
+from reid_dcs.runs.engine import build_criterion
+from reid_dcs.runs.job import ReIDJob
 from reid_dcs.runtime.device import choose_device
+from reid_dcs.runtime.randomness import seeded
 from reid_dcs.search.parameters import search_parameters
 from reid_dcs.search.share import ShareMeter, selected_share
 from reid_dcs.search.softness import soften
@@ -39,9 +42,10 @@ def selections(network: nn.Module, images: Tensor) -> dict[str, tuple[Tensor, Te
     return found
 
 
-def search(parts, criterion: nn.Module, options: argparse.Namespace) -> None:
+def search(
+    model: nn.Module, loader: Any, criterion: nn.Module, options: argparse.Namespace
+) -> None:
     """Algorithm 1: the first batches of an epoch move the weights, the others the windows."""
-    model, loader = parts.model, parts.manager.train_loader
     weights, windows, _ = search_parameters(model)
     stepper = torch.optim.SGD(weights, lr=0.035, momentum=0.9, weight_decay=5e-4)
     if options.optimizer == "sgd":
@@ -81,6 +85,7 @@ def main() -> None:
     parser.add_argument("--root", default="datasets")
     options = parser.parse_args()
     config = compose(
+        TrainRun,
         {
             "seed": options.seed,
             "model": {
@@ -88,18 +93,22 @@ def main() -> None:
                 "options": {"mode": options.mode, "bounds": options.bounds},
             },
             "data": {"root": options.root, "batch_size": 64, "num_instances": 4},
-        }
+        },
     )
-    parts = assemble(config, choose_device("cpu"))
-    images = normalise(parts.manager.train_loader.store.images[::16])
-    before = selections(parts.model, images)
+    job = ReIDJob(config, choose_device("cpu"))
+    job.load_data(None, None)
+    with seeded(config.seed):
+        model = job.build_network(config)
+    loader = job.manager.train_loader
+    images = normalize(loader.store.images[::16])
+    before = selections(model, images)
     print("| | block | saturated | covered | deviation | start moved | length moved |")
     print("|---|---|---|---|---|---|---|")
     if options.epochs == 0:  # the windows of a fresh network
         show("before", before, before)
         return
-    search(parts, build_criterion(config), options)
-    after = selections(parts.model, images)
+    search(model, loader, build_criterion(config), options)
+    after = selections(model, images)
     title = f"{options.mode}, {options.bounds}, {options.optimizer} {options.rate:g}"
     if options.softness:
         title += f", soft from {options.softness:g} C"

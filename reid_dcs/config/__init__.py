@@ -13,12 +13,15 @@ from reid_dcs.config.layers import (
 )
 from reid_dcs.config.settings import (
     SETTINGS,
+    ChannelSearchConfig,
     EvaluateRun,
     OptimizerConfig,
     PrepareData,
+    RecipeConfig,
     Run,
     SearchConfig,
     SearchRun,
+    TaskRun,
     TrainConfig,
     TrainRun,
     WorthRun,
@@ -26,13 +29,16 @@ from reid_dcs.config.settings import (
 
 __all__ = [
     "SETTINGS",
+    "ChannelSearchConfig",
     "EvaluateRun",
     "Layer",
     "OptimizerConfig",
     "PrepareData",
+    "RecipeConfig",
     "Run",
     "SearchConfig",
     "SearchRun",
+    "TaskRun",
     "TrainConfig",
     "TrainRun",
     "WorthRun",

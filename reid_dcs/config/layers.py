@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
-from reid_dcs.config.settings import RENAMED, SETTINGS, PrepareData, Run
+from reid_dcs.config.settings import RENAMED, SETTINGS, PrepareData, TaskRun
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text
 
@@ -37,7 +37,7 @@ _LEVELS = 20  # of nested settings
 _INTEGERS = range(-(2**63), 2**63)  # 64 bits
 _NAME_BYTES, _PATH_BYTES = 255, 4095  # the longest names and paths of Linux
 
-Layer = Run | PrepareData | Mapping[str, Any]
+Layer = TaskRun | PrepareData | Mapping[str, Any]
 """Settings to merge: a nested mapping of some of them, or an object of a settings class."""
 
 
@@ -45,7 +45,7 @@ def compose(kind: type[Settings], *layers: Layer) -> Settings:
     """Merge layers into the defaults of a command's settings; later layers win.
 
     Args:
-        kind: :class:`TrainRun`, :class:`SearchRun`, :class:`EvaluateRun` or :class:`PrepareData`.
+        kind: a class of :data:`SETTINGS`, such as :class:`TrainRun`.
         layers: nested mappings, or objects of a settings class.
 
     Raises:
@@ -60,7 +60,7 @@ def compose(kind: type[Settings], *layers: Layer) -> Settings:
         raise InputError(f"configuration: {key}{_reason(error)}") from error
     _check_ranges(settings)
     if getattr(settings, "output_dir", None) == "":
-        settings.output_dir = str(Path("outputs", settings.data.name, settings.model.name))
+        settings.output_dir = str(settings.default_output_dir())
     return settings
 
 
@@ -77,7 +77,7 @@ def as_layer(kind: type, layer: Layer, where: str = "configuration") -> dict[str
     Raises:
         InputError: a key of other commands, a renamed key, or a number in place of text.
     """
-    if isinstance(layer, Run | PrepareData):
+    if is_dataclass(layer):
         layer = _difference(asdict(layer), asdict(type(layer)()))
     _check_values(layer, where)
     return _checked(kind, kind, layer, "", where)

@@ -1,10 +1,13 @@
 """Every setting with its type, default and range: a class for each command.
 
 The defaults train a DCS network on the synthetic data set within minutes on two cores. A class has
-only the settings that its command uses; commands share groups by inheritance.
+only the settings that its command uses; commands share groups by inheritance. The groups that a
+task shares with re-identification are :class:`TaskRun`, :class:`TrainModelConfig`,
+:class:`RecipeConfig` and the configurations of searches.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
@@ -115,8 +118,8 @@ class OptimizerConfig:
 
 
 @dataclass
-class TrainConfig(OptimizerConfig):
-    """The training recipe."""
+class RecipeConfig(OptimizerConfig):
+    """The training recipe of any task; a task adds its losses."""
 
     # a file of weights or a name of the model zoo, to start from instead of model.pretrained
     init: str = _path("")
@@ -125,14 +128,20 @@ class TrainConfig(OptimizerConfig):
     accumulate: int = _number(1, at_least=1)  # batches per optimizer step
     clip_norm: float = _number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
     ema: float = _number(0.0, at_least=0, below=1)  # decay of averaged weights; 0: no average
+    precision: Precision = "auto"
+    compile: bool | None = None  # torch.compile; null: on accelerators only
+    sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
+
+
+@dataclass
+class TrainConfig(RecipeConfig):
+    """The training recipe of re-identification."""
+
     label_smoothing: float = _number(0.1, at_least=0, below=1)
     margin: float = _number(0.3, at_least=0)  # triplet loss
     soft_margin: bool = False  # triplet loss: log(1 + exp(.)) instead of the margin
     triplet_weight: float = _number(1.0, at_least=0)  # weight in the total loss
     ib_weight: float = _number(0.0, at_least=0)  # weight of the information bottleneck term
-    precision: Precision = "auto"
-    compile: bool | None = None  # torch.compile; null: on accelerators only
-    sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
 
 
 def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_decay: float) -> Any:
@@ -144,8 +153,8 @@ def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_dec
 
 
 @dataclass
-class SearchConfig:
-    """The search (Algorithm 1) that precedes the training."""
+class ChannelSearchConfig:
+    """The search of channels (Algorithm 1) that precedes the training."""
 
     epochs: int = _number(10, at_least=1, at_most=1_000_000)
     # p, the fraction of each epoch's batches (the last ones) that update the windows
@@ -169,13 +178,19 @@ class SearchConfig:
     target_share: float = _number(0.0, at_least=0, at_most=1)
     share_scope: Literal["network", "block"] = "network"  # mean over all blocks, or each block
     share_weight: float = _number(1.0, at_least=0)  # weight of the share penalty in the loss
-    # target of a backbone search: 10^9 multiply-adds of the derived network; 0: no target
-    target_gmacs: float = _number(0.0, at_least=0)
-    cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss
     # what the training starts from: docs/search.md
     retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"
     # training images that windows.json and the batch norms of a derived network are measured on
     calibration: int = _number(256, at_least=2)
+
+
+@dataclass
+class SearchConfig(ChannelSearchConfig):
+    """The search of channels, of a backbone, or of both."""
+
+    # target of a backbone search: 10^9 multiply-adds of the derived network; 0: no target
+    target_gmacs: float = _number(0.0, at_least=0)
+    cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss
 
 
 @dataclass
@@ -230,15 +245,25 @@ class FullEvalConfig(ProtocolConfig):
 
 
 @dataclass
-class Run:
-    """Settings that training, search and evaluation share."""
+class TaskRun:
+    """Settings that the commands of all tasks share."""
 
     seed: int = _number(1, **_SEEDS)
     device: str = "auto"  # auto, cpu, cuda, cuda:1 (the second GPU) or mps
-    output_dir: str = _path("")  # empty: outputs/<data.name>/<model.name>
+    output_dir: str = _path("")  # empty: outputs/<data set>/<model.name>
     model: ModelConfig = field(default_factory=ModelConfig)
+
+
+@dataclass
+class Run(TaskRun):
+    """Settings that training, search and evaluation of re-identification share."""
+
     data: EvaluateDataConfig = field(default_factory=EvaluateDataConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
+
+    def default_output_dir(self) -> Path:
+        """Folder for the results, if the user names none."""
+        return Path("outputs", self.data.name, self.model.name)
 
 
 @dataclass
@@ -288,7 +313,7 @@ SETTINGS: dict[str, type] = {
     "channels worth": WorthRun,
     "data": PrepareData,
 }
-"""The settings class of each command."""
+"""The settings class of each command. Another task adds its own when it is imported."""
 
 RENAMED = {
     "train.decay": "train.lr_decay",

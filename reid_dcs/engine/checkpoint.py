@@ -112,14 +112,22 @@ def check_parts(content: Mapping[str, Any], source: object) -> None:
 
 
 def check_same_run(
-    content: Mapping[str, Any], config: Mapping[str, Any], processes: int, source: object
+    content: Mapping[str, Any],
+    config: Mapping[str, Any],
+    processes: int,
+    source: object,
+    kind: type | None = None,
 ) -> None:
     """Check that a checkpoint belongs to the run that ``config`` describes.
+
+    Args:
+        kind: settings class of ``config``; by default that of ``train`` or ``search``.
 
     Raises:
         InputError: it belongs to another run; the message names the first difference.
     """
-    stored = upgraded(content["config"], SearchRun if "search" in config else TrainRun)
+    kind = kind or (SearchRun if "search" in config else TrainRun)
+    stored = upgraded(content["config"], kind)
     then = _flat(stored) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}
     free: tuple[str, ...] = _FREE

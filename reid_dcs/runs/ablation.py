@@ -12,9 +12,9 @@ from reid_dcs.config import TrainRun, compose, read_config, to_layer, upgraded
 from reid_dcs.data.datasets import DATASETS
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json, written_whole
+from reid_dcs.jobs.output import OutputFolder
 from reid_dcs.models import build_model
-from reid_dcs.runs.build import check_phases
-from reid_dcs.runs.output import OutputFolder
+from reid_dcs.runs.data import check_phases
 from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]

@@ -26,15 +26,10 @@ from reid_dcs.evaluation.feature_cache import (
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
-from reid_dcs.runs.build import announce, build_evaluation_loaders, load_test_data
-from reid_dcs.runs.output import (
-    SETTINGS_FILES,
-    OutputFolder,
-    check_outside_data,
-    metrics_of,
-    table,
-    write_settings,
-)
+from reid_dcs.jobs.output import SETTINGS_FILES, OutputFolder, write_settings
+from reid_dcs.runs.announce import announce
+from reid_dcs.runs.data import build_evaluation_loaders, load_test_data
+from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.runs.ranking import (
     SPLITS,
     Loaders,
@@ -43,6 +38,7 @@ from reid_dcs.runs.ranking import (
     rank_splits,
     required_weights,
 )
+from reid_dcs.runs.results import metrics_of, table
 from reid_dcs.runs.worth import check_attention, worth_rows
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device

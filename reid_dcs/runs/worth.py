@@ -21,9 +21,12 @@ from reid_dcs.evaluation import RankResult
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import check_writable, write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
-from reid_dcs.runs.build import announce, build_evaluation_loaders, load_test_data
-from reid_dcs.runs.output import OutputFolder, check_outside_data, metrics_of
+from reid_dcs.jobs.output import OutputFolder
+from reid_dcs.runs.announce import announce
+from reid_dcs.runs.data import build_evaluation_loaders, load_test_data
+from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.runs.ranking import SPLITS, Loaders, extract_split, rank_splits, required_weights
+from reid_dcs.runs.results import metrics_of
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 

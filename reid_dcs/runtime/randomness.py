@@ -1,10 +1,23 @@
-"""Save and restore the states of all random number generators."""
+"""Seed processes; save and restore the states of all random number generators."""
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 import torch
+
+from reid_dcs.runtime import distributed
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Context with the same random numbers in all processes, and different ones afterwards."""
+    torch.manual_seed(seed)
+    yield
+    if distributed.rank():
+        torch.manual_seed(seed + distributed.rank())
 
 
 def random_state(device: torch.device) -> dict[str, Any]:

@@ -12,10 +12,11 @@ from reid_dcs.search.derive import derive
 from reid_dcs.search.parameters import SearchParameters, search_parameters
 from reid_dcs.search.prune import describe_windows, pruned
 from reid_dcs.search.recalibrate import recalibrate
-from reid_dcs.search.supergraph import Supergraph, build_supergraph
+from reid_dcs.search.supergraph import ReIDSupergraph, Supergraph, build_supergraph
 
 __all__ = [
     "Alternation",
+    "ReIDSupergraph",
     "SearchParameters",
     "Supergraph",
     "build_supergraph",

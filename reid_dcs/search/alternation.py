@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import Parameter
 
-from reid_dcs.config import OptimizerConfig, SearchConfig
+from reid_dcs.config import ChannelSearchConfig, OptimizerConfig
 from reid_dcs.engine.policy import Policy
 from reid_dcs.engine.schedule import Optimization, build_optimizer, build_schedule
 from reid_dcs.engine.task import Losses
@@ -54,7 +54,7 @@ class Alternation(Policy):
     def __init__(
         self,
         model: nn.Module,
-        search: SearchConfig,
+        search: ChannelSearchConfig,
         batches: int,
         penalty: Callable[[], Tensor] | None = None,
         *,
@@ -168,7 +168,7 @@ class Alternation(Policy):
         return losses | penalties
 
 
-def _check_masks(model: nn.Module, search: SearchConfig) -> None:
+def _check_masks(model: nn.Module, search: ChannelSearchConfig) -> None:
     """Refuse settings of windows for a network that has masks instead.
 
     Raises:

@@ -1,13 +1,14 @@
 """Derive the plain network that the search of a supergraph found."""
 
+from torch import nn
+
 from reid_dcs.models.backbones.fbnetv2 import FBNetV2
-from reid_dcs.models.heads.reid import ReIDNetwork
 from reid_dcs.models.registry import attention_factory
 from reid_dcs.runtime.hooks import weight_of
 from reid_dcs.search.supergraph import Supergraph
 
 
-def derive(supergraph: Supergraph) -> ReIDNetwork:
+def derive(supergraph: Supergraph) -> nn.Module:
     """Build the most probable subgraph without masks, with weights sliced from the supergraph.
 
     In evaluation its output equals the supergraph's. Every option keeps the first channels of the
@@ -16,8 +17,7 @@ def derive(supergraph: Supergraph) -> ReIDNetwork:
     """
     attention = attention_factory(supergraph.attention, **supergraph.options)
     trunk = FBNetV2(attention, supergraph.space, supergraph.architecture())
-    classes = supergraph.classifier.out_features
-    network = ReIDNetwork(trunk, classes, supergraph.loss)
+    network = supergraph.with_head(trunk)
     wide = supergraph.state_dict()
     network.load_state_dict(
         {

@@ -6,7 +6,7 @@ from typing import Any
 from torch import Tensor, nn
 from torchreid import data as torchreid_data
 
-from reid_dcs.config import SearchConfig
+from reid_dcs.config import ChannelSearchConfig
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.search.alternation import Alternation
 
@@ -29,7 +29,7 @@ class SearchEngine(ReIDEngine):
         datamanager: torchreid_data.datamanager.DataManager,
         model: nn.Module,
         criterion: nn.Module,
-        search: SearchConfig,
+        search: ChannelSearchConfig,
         *,
         penalty: Callable[[], Tensor] | None = None,
         control: bool = False,

@@ -13,6 +13,7 @@ from reid_dcs.models.architecture import Architecture
 from reid_dcs.models.backbones.base import AttentionFactory
 from reid_dcs.models.backbones.bottleneck import Bottleneck, fit
 from reid_dcs.models.backbones.fbnetv2 import FBNetV2
+from reid_dcs.models.heads.classifier import ClassificationNetwork
 from reid_dcs.models.heads.reid import ReIDNetwork
 from reid_dcs.models.registry import attention_factory
 from reid_dcs.models.space import SPACES, Space
@@ -83,27 +84,31 @@ def masked_attention(attention: nn.Module, x: Tensor, width: Width) -> Tensor:
     return x + added * width.mask.to(added.dtype)[:, None, None]
 
 
-class Supergraph(ReIDNetwork):
-    """All networks of a space as one, with the Re-ID head.
+class Supergraph(nn.Module):
+    """All networks of a space as one, with a head.
 
-    Each forward pass in training samples masks; evaluation runs the most probable subgraph.
+    Each forward pass in training samples masks; evaluation runs the most probable subgraph. A
+    subclass also inherits from the network of its task, which the first arguments build, and builds
+    that of the derived backbone.
 
     Args:
         space: of ``SPACES``, or any other.
         attention: a kind of ``reid_dcs.attention.ATTENTIONS``, or ``"base"`` for none.
-        num_classes, loss: see :class:`ReIDNetwork`.
+        head: arguments of the task's network after the trunk.
         options: options of the attention.
     """
 
     trunk: MaskedFBNetV2
 
-    def __init__(
-        self, space: Space, attention: str, num_classes: int, loss: str = "triplet", **options
-    ) -> None:
+    def __init__(self, space: Space, attention: str, *head: Any, **options: Any) -> None:
         self.space, self.attention = space, attention
         self.options = options
         trunk = MaskedFBNetV2(attention_factory(attention, **options), space)
-        super().__init__(trunk, num_classes, loss)
+        super().__init__(trunk, *head)
+
+    def with_head(self, trunk: FBNetV2) -> nn.Module:
+        """A plain network of the task, with this head's shape, on another trunk."""
+        raise NotImplementedError
 
     @property
     def temperature(self) -> float:
@@ -131,6 +136,34 @@ class Supergraph(ReIDNetwork):
         )
 
 
+class ReIDSupergraph(Supergraph, ReIDNetwork):
+    """A supergraph with the Re-ID head; see :class:`Supergraph` and :class:`ReIDNetwork`."""
+
+    trunk: MaskedFBNetV2
+
+    def __init__(
+        self, space: Space, attention: str, num_classes: int, loss: str = "triplet", **options
+    ) -> None:
+        super().__init__(space, attention, num_classes, loss, **options)
+
+    def with_head(self, trunk: FBNetV2) -> ReIDNetwork:
+        """A plain Re-ID network on another trunk."""
+        return ReIDNetwork(trunk, self.classifier.out_features, self.loss)
+
+
+class ClassificationSupergraph(Supergraph, ClassificationNetwork):
+    """A supergraph with the head of image classification; see :class:`ClassificationNetwork`."""
+
+    trunk: MaskedFBNetV2
+
+    def __init__(self, space: Space, attention: str, num_classes: int, **options) -> None:
+        super().__init__(space, attention, num_classes, **options)
+
+    def with_head(self, trunk: FBNetV2) -> ClassificationNetwork:
+        """A plain classification network on another trunk."""
+        return ClassificationNetwork(trunk, self.classifier.out_features)
+
+
 _NAMES = {f"{space}_{kind}": (space, kind) for space in SPACES for kind in ("base", *ATTENTIONS)}
 
 
@@ -139,13 +172,16 @@ def is_space(name: str) -> bool:
     return name in _NAMES
 
 
-def build_supergraph(name: str, num_classes: int, loss: str = "triplet", **options) -> Supergraph:
+def build_supergraph(
+    name: str, num_classes: int, loss: str = "triplet", task: str = "reid", **options
+) -> Supergraph:
     """Build the supergraph of a name.
 
     Args:
         name: such as ``"fbnetv2_dcs"``: a key of ``SPACES`` and a kind of attention or ``base``.
-        num_classes: number of identities in training.
-        loss: ``"softmax"`` or ``"triplet"``.
+        num_classes: number of identities or classes in training.
+        loss: ``"softmax"`` or ``"triplet"``; of re-identification.
+        task: ``"reid"`` or ``"classification"``, which decides the head.
         options: options of the attention, such as ``windows=1``.
 
     Raises:
@@ -157,6 +193,8 @@ def build_supergraph(name: str, num_classes: int, loss: str = "triplet", **optio
         raise InputError(f"there is no supergraph of {name!r}: {hint}")
     space, kind = _NAMES[name]
     try:
-        return Supergraph(SPACES[space], kind, num_classes, loss, **options)
+        if task == "classification":
+            return ClassificationSupergraph(SPACES[space], kind, num_classes, **options)
+        return ReIDSupergraph(SPACES[space], kind, num_classes, loss, **options)
     except (TypeError, ValueError) as error:
         raise InputError(f"supergraph of {name}: {error}") from error

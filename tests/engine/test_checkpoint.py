@@ -12,7 +12,7 @@ from reid_dcs import InputError
 from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.engine import check_same_run, read_checkpoint, read_last_checkpoint
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS, save_checkpoint
-from reid_dcs.runs.build import check_resumable
+from reid_dcs.jobs.resume import check_resumable
 
 STATE = {"w": torch.arange(4.0)}
 

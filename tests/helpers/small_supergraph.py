@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention import ATTENTIONS
 from reid_dcs.models.space import Row, Space
-from reid_dcs.search import Supergraph, search_parameters
+from reid_dcs.search import ReIDSupergraph, search_parameters
 
 KINDS = ("base", *ATTENTIONS)
 CLASSES = 5
@@ -26,11 +26,11 @@ def images(count: int = 4, height: int = 64, width: int = 32) -> Tensor:
     return torch.randn(count, 3, height, width, generator=torch.Generator().manual_seed(0))
 
 
-def random_supergraph(kind: str, seed: int = 0, space: Space = SMALL, **options) -> Supergraph:
+def random_supergraph(kind: str, seed: int = 0, space: Space = SMALL, **options) -> ReIDSupergraph:
     """In evaluation, its logits, windows and BN drawn, its statistics those of a batch."""
     torch.manual_seed(seed)
     options = {} if kind == "base" else {"zero_init": False} | options
-    network = Supergraph(space, kind, CLASSES, **options)
+    network = ReIDSupergraph(space, kind, CLASSES, **options)
     _, windows, logits = search_parameters(network)
     for parameter in windows + logits:
         nn.init.normal_(parameter)
@@ -47,7 +47,7 @@ def random_supergraph(kind: str, seed: int = 0, space: Space = SMALL, **options)
 
 
 @torch.no_grad()
-def make_certain(network: Supergraph) -> None:
+def make_certain(network: ReIDSupergraph) -> None:
     """Leave no doubt about the likeliest option of every choice."""
     for logits in search_parameters(network).logits:
         likeliest = logits.argmax()

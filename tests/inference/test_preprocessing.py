@@ -20,8 +20,8 @@ from reid_dcs.data.datasets import load_dataset
 from reid_dcs.inference import export
 from reid_dcs.inference.load import load_trained, read_trained
 from reid_dcs.report import Evaluation
-from reid_dcs.runs.build import build_card
 from reid_dcs.runs.evaluate import _fingerprint
+from reid_dcs.runs.network import build_card
 from reid_dcs.visual import affinity, compare
 from reid_dcs.visual import windows as window_pictures
 from reid_dcs.visual.gradcam import identity_maps

@@ -8,7 +8,8 @@ from helpers.commands import assert_refused
 
 from reid_dcs import InputError, runs
 from reid_dcs.config.settings import ImagesConfig
-from reid_dcs.runs.output import TRAINING_FILES, OutputFolder, check_outside_data
+from reid_dcs.jobs.output import TRAINING_FILES, OutputFolder
+from reid_dcs.runs.outside import check_outside_data
 
 FILES = ("checkpoint.pt", "metrics.json", "config.yaml")
 OF_THE_USER = {

@@ -75,7 +75,8 @@ def test_a_variable_in_a_file_is_a_plain_text(tmp_path, monkeypatch):
 @pytest.mark.parametrize("stored", ["the name", "the content"])
 def test_a_run_is_resumed_from_a_checkpoint_with_either(stored):
     from reid_dcs.config import to_layer
-    from reid_dcs.runs.build import build_card, check_resumable
+    from reid_dcs.jobs.resume import check_resumable
+    from reid_dcs.runs.network import build_card
 
     options = {"architecture": "synthetic_11m"}
     config = compose(TrainRun, {"model": {"name": "fbnetv2_dcs", "options": options}})
@@ -90,7 +91,7 @@ def test_a_run_is_resumed_from_a_checkpoint_with_either(stored):
 
 
 def test_weights_are_written_with_the_content_of_their_architecture():
-    from reid_dcs.runs.build import build_card
+    from reid_dcs.runs.network import build_card
 
     config = compose(TrainRun, {"model": {
         "name": "fbnetv2_dcs", "options": {"architecture": "synthetic_11m"}

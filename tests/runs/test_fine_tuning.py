@@ -8,7 +8,9 @@ import torch
 from reid_dcs import InputError, build_model, runs
 from reid_dcs.config import TrainRun, compose
 from reid_dcs.engine.reid import ReIDEngine
-from reid_dcs.runs import build
+from reid_dcs.jobs.networks import initial_weights
+from reid_dcs.runs import data
+from reid_dcs.runs.network import build_network, training_preprocessing
 from reid_dcs.search.engine import SearchEngine
 from reid_dcs.weights import ModelCard
 
@@ -109,17 +111,17 @@ def test_imagenet_weights_are_not_needed(file, tmp_path, monkeypatch):
     model = {"name": name, "pretrained": str(tmp_path / "absent.pth")}
     train = {"init": str(tmp_path / "initial.pt")}
     config, cpu = compose(TrainRun, {"model": model, "train": train}), torch.device("cpu")
-    weights = build.initial_weights(config)
-    found = build.build_network(config, 8, cpu, weights).state_dict()
+    weights = initial_weights(config.train.init, training_preprocessing(config))
+    found = build_network(config, 8, cpu, weights).state_dict()
     assert_same(found, state, ignore=["classifier"])
-    build.build_network(config, 8, cpu)  # of a resumed run
+    build_network(config, 8, cpu)  # of a resumed run
 
     def loaded(*_):
         raise Stopped
 
-    monkeypatch.setattr(build, "load_dataset", loaded)
+    monkeypatch.setattr(data, "load_dataset", loaded)
     with pytest.raises(Stopped):
-        build.load_data(config, cpu, weights)
+        data.load_data(config, cpu, weights)
 
 
 @pytest.mark.parametrize("ema", [0.0, 0.9])
@@ -150,7 +152,7 @@ def test_another_file_is_another_run(file, run, tmp_path):
 def test_wrong_weights_are_refused_before_anything_is_read_or_written(
     run, tmp_path, monkeypatch, name, said, command
 ):
-    monkeypatch.setattr(build, "load_dataset", lambda *_: pytest.fail("data were read"))
+    monkeypatch.setattr(data, "load_dataset", lambda *_: pytest.fail("data were read"))
     with pytest.raises(InputError, match=said):
         run(name, command, init="mobilenetv2_dcs_synthetic")
     with pytest.raises(InputError, match="no weights at"):

@@ -10,7 +10,7 @@ from helpers.paths import REPOSITORY
 from reid_dcs import InputError, runs
 from reid_dcs.config import TrainRun, compose, read_config
 from reid_dcs.engine.reid import ReIDEngine
-from reid_dcs.runs.build import check_phases
+from reid_dcs.runs.data import check_phases
 from reid_dcs.runtime.signals import Interrupted
 
 BATCHES = [3, 6, 6]  # of each epoch: 96 images

@@ -258,7 +258,7 @@ def test_a_checkpoint_remembers_its_data_sets_options(monkeypatch, trained, tmp_
         loaded.append((name, options))
         raise InputError("seen")
 
-    monkeypatch.setattr(sys.modules["reid_dcs.runs.build"], "load_dataset", load)
+    monkeypatch.setattr(sys.modules["reid_dcs.runs.data"], "load_dataset", load)
     weights = {"eval": {"weights": str(tmp_path / "checkpoint.pt")}}
     for data in ({}, {"name": "market1501"}, {"options": {"split_id": 3}}):
         with pytest.raises(InputError, match="seen"):

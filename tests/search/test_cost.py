@@ -13,7 +13,7 @@ from reid_dcs.models.complexity import complexity
 from reid_dcs.models.registry import attention_factory
 from reid_dcs.models.space import Row, Space
 from reid_dcs.search import (
-    Supergraph,
+    ReIDSupergraph,
     build_supergraph,
     derive,
     expected_macs,
@@ -74,7 +74,7 @@ ENUMERABLE = Space(
 def test_the_expectation_is_the_sum_over_all_subgraphs(kind):
     """32 networks, each counted, each with the product of its options' probabilities."""
     torch.manual_seed(0)
-    network = Supergraph(ENUMERABLE, kind, 2)
+    network = ReIDSupergraph(ENUMERABLE, kind, 2)
     for logits in search_parameters(network).logits:
         torch.nn.init.normal_(logits)
     choices = []  # (option, probability) of each width and each expansion

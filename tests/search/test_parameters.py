@@ -4,7 +4,7 @@ import pytest
 from helpers.small_supergraph import KINDS, SMALL
 
 import reid_dcs
-from reid_dcs.search import Supergraph, search_parameters
+from reid_dcs.search import ReIDSupergraph, search_parameters
 
 WINDOWS = {
     "base": set(),
@@ -27,7 +27,7 @@ def names_of(network, parameters) -> list[str]:
 @pytest.mark.parametrize("searched", [True, False], ids=["supergraph", "fixed backbone"])
 def test_every_parameter_is_in_one_list(kind, searched):
     if searched:
-        network = Supergraph(SMALL, kind, 2)
+        network = ReIDSupergraph(SMALL, kind, 2)
     else:
         network = reid_dcs.build_model(f"mobilenetv2_{kind}", 2)
     weights, windows, logits = (names_of(network, p) for p in search_parameters(network))

@@ -13,7 +13,7 @@ from reid_dcs.models.backbones.bottleneck import Bottleneck
 from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.registry import attention_factory
 from reid_dcs.models.space import Space
-from reid_dcs.search import Supergraph, build_supergraph, expected_macs, search_parameters
+from reid_dcs.search import ReIDSupergraph, build_supergraph, expected_macs, search_parameters
 from reid_dcs.search.masks import Choice
 from reid_dcs.search.supergraph import masked_bottleneck
 
@@ -23,12 +23,12 @@ kinds = pytest.mark.parametrize("kind", KINDS)
 @kinds
 def test_the_contract_of_models(kind):
     x = images()
-    network = Supergraph(SMALL, kind, CLASSES).train()
+    network = ReIDSupergraph(SMALL, kind, CLASSES).train()
     logits, features = network(x)
     assert (logits.shape, features.shape) == ((4, CLASSES), (4, 64))
     assert network.eval()(x).shape == (4, 64)
     assert network(x, return_featuremaps=True).shape == (4, 64, 4, 2)
-    assert Supergraph(SMALL, kind, CLASSES, loss="softmax").train()(x).shape == (4, CLASSES)
+    assert ReIDSupergraph(SMALL, kind, CLASSES, loss="softmax").train()(x).shape == (4, CLASSES)
 
 
 @kinds
@@ -89,7 +89,7 @@ def test_dropped_channels_are_zero_in_every_map(kind):
 
 
 def test_one_temperature_for_all_draws():
-    network = Supergraph(SMALL, "gsa", CLASSES)
+    network = ReIDSupergraph(SMALL, "gsa", CLASSES)
     network.temperature = 0.25
     drawn = [m for m in network.modules() if isinstance(m, Choice | GSA)]
     assert len(drawn) == 3 + 1 + 2 * 9

@@ -2,26 +2,18 @@
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any
 
 import torch
-from torch import nn
 
-from reid_dcs.config import Run, to_yaml
-from reid_dcs.config.settings import ImagesConfig
-from reid_dcs.data.datasets.joint import JointDataset
-from reid_dcs.data.datasets.listed import ListedDataset
+from reid_dcs.config import TaskRun, to_yaml
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS
 from reid_dcs.engine.events import SUFFIX
-from reid_dcs.engine.reid import mean_metrics
 from reid_dcs.errors import InputError
-from reid_dcs.evaluation import RankResult
 from reid_dcs.files import exclusive, remove_leftovers, write_json, written_whole
-from reid_dcs.models.complexity import complexity
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import environment
 
@@ -182,89 +174,10 @@ def is_in(path: str, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def check_outside_data(output: str | Path, data: ImagesConfig, dataset: ListedDataset) -> None:
-    """Check that an output folder is not in a folder of the data set.
-
-    These are the folder below ``data.root`` that holds all images, or ``data.root`` itself; of a
-    data set whose images are elsewhere, the folders of the images; and the root of a ``folder``.
-
-    Raises:
-        InputError: it is.
-    """
-    items = [*dataset.train, *dataset.query, *dataset.gallery]
-    parents = {os.path.realpath(parent) for parent in {os.path.dirname(item[0]) for item in items}}
-    root = Path(os.path.realpath(data.root))
-    common = Path(os.path.commonpath(parents)) if parents else root
-    if common.is_relative_to(root):
-        folders = {root.joinpath(*common.relative_to(root).parts[:1])}
-    else:
-        folders = {*map(Path, parents)}
-    if data.name == "folder":
-        folders.add(root)
-    for folder in sorted(folders):
-        if is_in(str(output), folder):
-            raise InputError(
-                f"output_dir={output} is in {folder}, a folder of the data set: choose another one "
-                "with --output-dir"
-            )
-
-
-def write_settings(output: Path, config: Run, device: torch.device) -> None:
+def write_settings(output: Path, config: TaskRun, device: torch.device) -> None:
     """Write ``config.yaml`` (all settings) and ``environment.json`` (versions and device)."""
     if not distributed.is_main():
         return
     with written_whole(output / "config.yaml") as file:
         file.write(to_yaml(config).encode())
     write_json(output / "environment.json", environment(device))
-
-
-def metrics_of(
-    config: Run, dataset: ListedDataset | JointDataset, model: nn.Module, result: RankResult
-) -> dict[str, Any]:
-    """Content of ``metrics.json``: metrics as fractions, counts, model and data set."""
-    cost = complexity(model, (3, config.data.height, config.data.width))
-    return {
-        **result.metrics(),
-        "num_query": len(dataset.query),
-        "num_gallery": len(dataset.gallery),
-        "num_valid": result.num_valid,
-        "dataset": config.data.name,
-        "official_split": not dataset.unofficial,
-        "trained_on_test_images": dataset.trained_on_test,
-        "same_camera_excluded": dataset.cameras_known,
-        "model": config.model.name,
-        "params": cost.params,
-        "total_macs": cost.total_macs,
-        "height": config.data.height,
-        "width": config.data.width,
-        "metric": config.eval.metric,
-    }
-
-
-def metrics_of_parts(dataset: JointDataset, results: Mapping[str, RankResult]) -> dict[str, Any]:
-    """Entries of ``metrics.json`` of several test sets: the mean of the metrics, and each."""
-    return mean_metrics(results) | {
-        "num_valid": sum(result.num_valid for result in results.values()),
-        "datasets": {
-            name: {
-                **results[name].metrics(),
-                "num_query": len(part.query),
-                "num_gallery": len(part.gallery),
-                "num_valid": results[name].num_valid,
-                "official_split": not part.unofficial,
-                "trained_on_test_images": part.trained_on_test,
-                "same_camera_excluded": part.cameras_known,
-            }
-            for name, part in dataset.parts.items()
-        },
-    }
-
-
-def table(metrics: dict[str, Any]) -> str:
-    """Format mAP, rank-1, -5 and -10, and mINP as a table, in per cent."""
-    names = ("mAP", "rank1", "rank5", "rank10", "mINP")
-    lines = ["  ".join(f"{name:>6}" for name in names)]
-    rows = {"": metrics} if "datasets" not in metrics else metrics["datasets"] | {"mean": metrics}
-    for title, row in rows.items():
-        lines.append("  ".join(f"{row[name]:6.1%}" for name in names) + f"  {title}".rstrip())
-    return "\n" + "\n".join(lines)

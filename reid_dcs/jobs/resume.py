@@ -1,0 +1,94 @@
+"""Resume a run: read the checkpoint, check that it belongs to the run, restore its state."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from reid_dcs.attention.options import options_of_file
+from reid_dcs.config import to_layer
+from reid_dcs.engine import (
+    Trainer,
+    check_parts,
+    check_same_run,
+    read_checkpoint,
+    read_last_checkpoint,
+)
+from reid_dcs.errors import InputError
+from reid_dcs.jobs.networks import written_options
+from reid_dcs.jobs.output import is_in
+from reid_dcs.runtime import distributed
+
+
+def checkpoint_to_resume(config: Any, folder: Path) -> dict[str, Any] | None:
+    """Read the checkpoint of ``config.resume``; None if the run starts from scratch.
+
+    Raises:
+        InputError: the checkpoint is damaged or belongs to another run.
+    """
+    if config.resume == "none":
+        return None
+    if config.resume == "auto":
+        source = folder
+        content = read_last_checkpoint(source)
+    else:
+        source = Path(config.resume)
+        content = read_checkpoint(source)
+    if content:
+        check_parts(content, source)
+        with _readable(source):
+            check_resumable(content, config, source)
+    return content
+
+
+def restore(trainer: Trainer, content: dict[str, Any], source: object) -> None:
+    """Let a trainer continue from a checkpoint.
+
+    Raises:
+        InputError: a part of the checkpoint does not fit the network or its optimizers.
+    """
+    with _readable(source):
+        trainer.load_state_dict(content)
+
+
+@contextmanager
+def _readable(source: object) -> Iterator[None]:
+    """Turn whatever goes wrong with a part of a checkpoint into an InputError."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:  # parts of other types and shapes raise many types of errors
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise InputError(
+            f"{source} cannot be resumed: a part of the checkpoint is missing or does not fit "
+            f"({reason}); use another checkpoint, or start over with resume=none"
+        ) from error
+
+
+def continues_in(config: Any, folder: Path, resumed: object) -> bool:
+    """Whether a run continues from a checkpoint in its output folder, not from one elsewhere."""
+    return bool(resumed) and (config.resume == "auto" or is_in(config.resume, folder))
+
+
+def check_resumable(content: dict[str, Any], config: Any, source: Path) -> None:
+    """Check that a checkpoint belongs to a run, and that the run would continue the same network.
+
+    The options of the attention are compared with their defaults spelled out, so that a default
+    that has changed since the checkpoint was written does not change the network.
+
+    Raises:
+        InputError: the checkpoint belongs to another run.
+    """
+    stored, now = content["config"], to_layer(config)
+    if "model" in content:
+        model = content["model"]
+        options = options_of_file(model["name"], model["options"])
+        stored = stored | {"model": stored["model"] | {"options": options}}
+    written = written_options(config.model)
+    if isinstance(stored["model"]["options"].get("architecture"), str):  # written before
+        written["architecture"] = config.model.options.get("architecture")
+    now = now | {"model": now["model"] | {"options": written}}
+    check_same_run(
+        content | {"config": stored}, now, distributed.world_size(), source, type(config)
+    )

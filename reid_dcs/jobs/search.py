@@ -1,0 +1,141 @@
+"""Search channels or a backbone, train the result and evaluate it, as one job of any task."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from reid_dcs.config import compose, to_layer
+from reid_dcs.errors import InputError
+from reid_dcs.jobs.job import Job
+from reid_dcs.jobs.output import CHECKPOINTS, TRAINING_FILES, OutputFolder, write_settings
+from reid_dcs.jobs.resume import checkpoint_to_resume, continues_in, restore
+from reid_dcs.jobs.train import fit
+from reid_dcs.jobs.trainer import is_warm
+from reid_dcs.models.complexity import complexity
+from reid_dcs.models.initial import InitialWeights
+from reid_dcs.runtime import distributed
+from reid_dcs.runtime.randomness import seeded
+from reid_dcs.search.result import SearchResult, search_result
+from reid_dcs.search.supergraph import is_space
+from reid_dcs.search.transfer import load_search_result, training_weights
+from reid_dcs.visual.curves import draw_curves
+
+SEARCH_FILES = (*TRAINING_FILES, "windows.json", "architecture.json")
+
+
+def search(job: Job) -> dict[str, Any]:
+    """Search with Algorithm 1, train the resulting network and evaluate it.
+
+    ``output_dir`` receives the files of a training, ``windows.json``, ``architecture.json`` if a
+    backbone was searched, and in ``search/`` the checkpoints and curves of the search.
+
+    Returns:
+        the content of ``metrics.json``.
+
+    Raises:
+        InputError: invalid setting, path or file.
+        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
+    """
+    job.check_searchable()
+    output = Path(job.config.output_dir)
+    with OutputFolder(output) as whole, OutputFolder(output / "search") as first:
+        return _search_and_train(job, whole, first)
+
+
+def _search_and_train(job: Job, whole: OutputFolder, first: OutputFolder) -> dict[str, Any]:
+    config, output, folder = job.config, whole.path, first.path
+    resumed = checkpoint_to_resume(config, folder)
+    searching = {"windows", "starts", "logits"}
+    if resumed and not searching & set(resumed["optimizer"]) and not is_warm(config):
+        raise InputError(
+            f"resume={config.resume}: not a checkpoint of a search: pass OUTPUT_DIR/search/"
+            "checkpoint.pt of a search job, or use resume=auto"
+        )
+    finished = resumed is not None and _is_finished(config, resumed)
+    goes_on = continues_in(config, folder, resumed)
+    whole.check(SEARCH_FILES, resumed=goes_on)
+    initial = None if resumed else job.read_initial()
+    job.load_data(initial, resumed)
+
+    # Phase 1: search, in search/
+    with seeded(config.seed):
+        searched = build_searched(job, initial)
+    trainer = None if finished else job.build_search_trainer(searched)
+    whole.open(SEARCH_FILES, fresh=not finished, resumed=goes_on)
+    first.open((*CHECKPOINTS, "curves.png"), fresh=not goes_on, resumed=goes_on)
+    write_settings(output, config, job.device)
+    job.announce(searched)
+    if resumed and finished:
+        searched.load_state_dict(resumed["state_dict"])
+        history = resumed["history"]
+    elif trainer is not None:
+        if resumed:
+            restore(trainer, resumed, f"resume={config.resume}")
+        print("search", flush=True)
+        with job.searching():
+            trainer.run(folder, config.search.epochs, eval_freq=config.eval.every)
+        history = trainer.history
+    if distributed.is_main():
+        draw_curves(history, f"search of {config.model.name}", folder / "curves.png")
+    result = search_result(searched, job.calibration_images())
+
+    # Phase 2: train the result
+    training = training_config(job, result)
+    auto = replace(training, resume="auto")  # resume=FILE is the search's
+    resumed = checkpoint_to_resume(auto, output) if finished else None
+    begins_anew = training_weights(searched, config.search.retrain) == "rebuild" and not resumed
+    if begins_anew and initial is None:  # the search was resumed
+        initial = job.read_initial()
+    with seeded(config.seed):
+        network = job.build_network(training, initial if begins_anew else None)
+    load_search_result(network, result.state, config.search.retrain)
+    trainer = job.build_trainer(training, network)
+    if resumed:
+        restore(trainer, resumed, f"resume={config.resume}")
+    print("\ntraining", flush=True)
+    metrics = fit(job, training, trainer, output)
+    if distributed.is_main():
+        job.write_windows(network, output)
+    return metrics
+
+
+def build_searched(job: Job, initial: InitialWeights | None = None) -> nn.Module:
+    """Build the network to search: the supergraph of a search space, or the network itself."""
+    if not is_space(job.config.model.name):
+        return job.build_network(job.config, initial)
+    if job.config.model.pretrained:
+        raise InputError(
+            "model.pretrained: a backbone search starts from scratch; set model.pretrained=false"
+        )
+    return job.build_supergraph()
+
+
+def training_config(job: Job, result: SearchResult) -> Any:
+    """Settings of the training that follows: with the derived architecture, if there is one."""
+    config = job.config
+    if result.architecture is None:
+        return config
+    size = (3, job.preprocessing.height, job.preprocessing.width)
+    architecture = json.loads(
+        json.dumps(asdict(result.architecture))
+    )  # plain lists, as in the file
+    options = dict(config.model.options) | {"architecture": architecture}
+    derived = compose(type(config), to_layer(config), {"model": {"options": options}})
+    cost = complexity(job.build_untrained(derived), size)
+    print(
+        f"found: {cost.params / 1e6:.2f} M parameters, {cost.total_macs / 1e9:.4f} G multiply-adds "
+        f"at {size[1]}x{size[2]}"
+    )
+    if distributed.is_main():
+        result.architecture.write(Path(config.output_dir) / "architecture.json")
+    return derived
+
+
+def _is_finished(config: Any, content: Mapping[str, Any]) -> bool:
+    """Whether a checkpoint is that of a whole search, after its evaluation."""
+    epochs = config.search.epochs
+    return content["epoch"] == content.get("evaluated", epochs) == epochs

@@ -1,0 +1,57 @@
+"""Train a network and evaluate it, as a job of any task."""
+
+from pathlib import Path
+from typing import Any
+
+from reid_dcs.engine import Trainer
+from reid_dcs.files import write_json
+from reid_dcs.jobs.job import Job
+from reid_dcs.jobs.output import TRAINING_FILES, OutputFolder, write_settings
+from reid_dcs.jobs.resume import checkpoint_to_resume, continues_in, restore
+from reid_dcs.runtime import distributed
+from reid_dcs.runtime.randomness import seeded
+from reid_dcs.visual.curves import draw_curves
+
+
+def train(job: Job) -> dict[str, Any]:
+    """Train and evaluate; write everything to ``output_dir``.
+
+    Returns:
+        the content of ``metrics.json``.
+
+    Raises:
+        InputError: invalid setting, path or file; raised before training, nothing is written.
+        Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
+    """
+    config = job.config
+    with OutputFolder(Path(config.output_dir)) as output:
+        resumed = checkpoint_to_resume(config, output.path)
+        goes_on = continues_in(config, output.path, resumed)
+        output.check(TRAINING_FILES, resumed=goes_on)
+        initial = None if resumed else job.read_initial()
+        job.load_data(initial, resumed)
+        with seeded(config.seed):
+            network = job.build_network(config, initial)
+        trainer = job.build_trainer(config, network)
+        if resumed:
+            restore(trainer, resumed, f"resume={config.resume}")
+        output.open(TRAINING_FILES, fresh=not goes_on, resumed=goes_on)
+        write_settings(output.path, config, job.device)
+        job.announce(network)
+        return fit(job, config, trainer, output.path)
+
+
+def fit(job: Job, config: Any, trainer: Trainer, output: Path) -> dict[str, Any]:
+    """Train to the last epoch, evaluate, and write metrics, curves and the checkpoint."""
+    trainer.run(output, config.train.epochs, eval_freq=config.eval.every)
+    metrics = job.metrics(config, trainer)
+    seconds = sum(entry["seconds"] for entry in trainer.history)
+    metrics["train_seconds"] = round(seconds, 1)
+    trainer.description["metrics"] = metrics
+    trainer.save(evaluated=True)
+    if distributed.is_main():
+        title = f"{config.model.name} on {job.data_name}"
+        draw_curves(trainer.history, title, output / "curves.png")
+        write_json(output / "metrics.json", metrics)
+    print(f"{job.table(metrics)}\n\nwritten to {output}/")
+    return metrics
