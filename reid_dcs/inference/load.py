@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,7 +14,7 @@ from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.models import build_model
 from reid_dcs.models.architecture import options_of_card
-from reid_dcs.weights import ModelCard, count_classes, load_exactly
+from reid_dcs.weights import ModelCard, check_fits, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
 
 TASK = "reid"
@@ -90,7 +91,12 @@ def load_trained(weights: TrainedWeights, device: torch.device) -> nn.Module:
     Raises:
         InputError: the weights belong to another architecture.
     """
-    card = weights.card
-    model = build_model(card.model, card.num_classes or 1, **card.options)
-    load_exactly(model, weights.content["state_dict"], weights.source, ignore="classifier")
+    card, state = weights.card, weights.content["state_dict"]
+    build = partial(
+        build_model, card.model, count_classes(state) or card.num_classes or 1, **card.options
+    )
+    with torch.device("meta"):  # options of a stranger's card may ask for any amount of memory
+        check_fits(build(), state, weights.source, ignore="classifier")
+    model = build()
+    load_exactly(model, state, weights.source, ignore="classifier")
     return model.to(device).to(memory_format=torch.channels_last).eval()
