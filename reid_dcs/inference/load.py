@@ -83,8 +83,9 @@ def check_task(card: ModelCard, tasks: Collection[str], source: object) -> None:
     if card.task not in tasks:
         command = COMMANDS.get(card.task)
         raise InputError(
-            f"{source} was trained for the task {card.task!r}, not {' or '.join(map(repr, tasks))}: use other "
-            + (f"weights, or reid-dcs {command}" if command else "weights")
+            f"{source} was trained for the task {card.task!r}, not "
+            f"{' or '.join(map(repr, tasks))}: use other weights"
+            + (f", or reid-dcs {command}" if command else "")
         )
 
 
