@@ -10,6 +10,7 @@ COMMANDS = {
     "train": ("reid_dcs.cli.runs:train", "train a network and evaluate it"),
     "search": ("reid_dcs.cli.runs:search", "search a network's channels, train and evaluate it"),
     "eval": ("reid_dcs.cli.runs:evaluate", "evaluate trained weights"),
+    "classify": ("reid_dcs.cli.classify:classify", "classify images: train, search, eval"),
     "detect": ("reid_dcs.cli.detection:detect", "detect objects: train, search, eval, predict"),
     "data": ("reid_dcs.cli.data:data", "check a data set, or store it decoded"),
     "zoo": ("reid_dcs.cli.weights:zoo", "list, download and verify trained weights"),
@@ -19,7 +20,7 @@ COMMANDS = {
 }
 """Sub-commands: the function that takes their arguments, and a line of help."""
 
-LONG = ("train", "search", "eval")  # their results are files
+LONG = ("train", "search", "eval", "classify")  # their results are files
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -24,7 +24,7 @@ def data(arguments: Sequence[str]) -> None:
 
 def _prepare(layer: dict[str, Any], action: str) -> None:
     from reid_dcs.data.check import inspect_dataset
-    from reid_dcs.data.store import write_stores
+    from reid_dcs.data.write_stores import write_stores
 
     images = compose(PrepareData, layer).data
     if action == "store":

@@ -20,7 +20,7 @@ Flag = tuple[str, str, str]
 _FLAGS: Sequence[Flag] = (
     ("--model", "model.name", "network, such as mobilenetv2_dcs or torchreid's osnet_x1_0"),
     ("--dataset", "data.name", "data set, such as synthetic or market1501"),
-    ("--root", "data.root", "folder that contains the data set"),
+    ("--root", "data.root", "folder of the data set, or the one that contains it"),
     ("--output-dir", "output_dir", "folder for the results"),
 )
 

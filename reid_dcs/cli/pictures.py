@@ -19,7 +19,11 @@ def gradcam(arguments: Sequence[str]) -> None:
         "reid-dcs gradcam", "Grad-CAM: the image regions that networks recognize a person by."
     )
     parser.add_argument(
-        "--identity", type=int, help="training label to explain; by default the predicted one"
+        "--identity",
+        "--class",
+        dest="identity",
+        type=int,
+        help="training label, or index of a class, to explain; by default the predicted one",
     )
     parser.add_argument(
         "--pair", type=file_or_folder, metavar="IMAGE", help="explain the similarity to this image"

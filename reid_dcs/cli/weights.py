@@ -38,13 +38,17 @@ def _list(_: argparse.Namespace) -> None:
     for name, entry in read_manifest().items():
         size = f"{entry.preprocessing.height}x{entry.preprocessing.width}"
         on, star = entry.evaluated_on or entry.trained_on, "*" if entry.stated_by else " "
-        metrics = " ".join(f"{entry.metrics[key]:6.1%}" for key in ("mAP", "rank1"))
+        shown = [entry.metrics[key] for key in ("mAP", "rank1") if key in entry.metrics]
+        if "top1" in entry.metrics:  # of an image classification network
+            shown = [entry.metrics["top1"], entry.metrics["top5"]]
+        metrics = " ".join(f"{value:6.1%}" for value in shown)
         print(f"{name:30} {size:>8} {on:>12} {metrics}{star} {entry.licence}")
     try:
         cache = str(cache_folder())
     except InputError as error:
         cache = str(error)
-    print(f"\n* as their authors state, not measured here\ncache: {cache}")
+    print("\nof image classification networks, top-1 and top-5 in the place of mAP and rank1")
+    print(f"* as their authors state, not measured here\ncache: {cache}")
 
 
 def _download(given: argparse.Namespace) -> None:

@@ -13,21 +13,21 @@ from typing import Any, Literal
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
-def _number(default: float | None, **bounds: float) -> Any:
+def number(default: float | None, **bounds: float) -> Any:
     """A number with bounds: ``at_least``, ``at_most``, ``above`` or ``below``."""
     return field(default=default, metadata={"bounds": bounds})
 
 
-def _probability(default: float) -> Any:
-    return _number(default, at_least=0, at_most=1)
+def probability(default: float) -> Any:
+    return number(default, at_least=0, at_most=1)
 
 
-def _path(default: Any) -> Any:
+def path(default: Any) -> Any:
     """A path; a leading ``~`` is expanded to the home folder."""
     return field(default=default, metadata={"path": True})
 
 
-def _options() -> Any:
+def options() -> Any:
     """Keyword arguments; text that begins with ``~/`` is expanded as a path."""
     return field(default_factory=dict, metadata={"path": True})
 
@@ -43,14 +43,14 @@ class ModelConfig:
     """The network."""
 
     name: str = "mobilenetv2_dcs"  # one of reid_dcs.list_models() or of torchreid's models
-    options: dict[str, Any] = _options()  # of attention and backbone, such as {windows: 1}
+    options: dict[str, Any] = options()  # of attention and backbone, such as {windows: 1}
 
 
 @dataclass
 class TrainModelConfig(ModelConfig):
     """The network, and the weights that training starts from."""
 
-    pretrained: bool | str = _path(False)  # true: download ImageNet weights; or a file
+    pretrained: bool | str = path(False)  # true: download ImageNet weights; or a file
 
 
 @dataclass
@@ -58,10 +58,10 @@ class ImagesConfig:
     """The data set, and the size that its images are resized to."""
 
     name: str = "synthetic"  # or several to train on: [market1501,msmt17]
-    root: str = _path("datasets")  # folder of the data set, or the one that contains it
-    options: dict[str, Any] = _options()  # of the data set, such as split_id: 3
-    height: int = _number(64, at_least=16, at_most=10_000)  # pixels
-    width: int = _number(32, at_least=16, at_most=10_000)
+    root: str = path("datasets")  # folder of the data set, or the one that contains it
+    options: dict[str, Any] = options()  # of the data set, such as split_id: 3
+    height: int = number(64, at_least=16, at_most=10_000)  # pixels
+    width: int = number(32, at_least=16, at_most=10_000)
 
 
 @dataclass
@@ -78,25 +78,25 @@ class PhaseConfig:
     epochs: int = field(metadata={"bounds": {"at_least": 1}})
     height: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})  # pixels
     width: int = field(metadata={"bounds": {"at_least": 16, "at_most": 10_000}})
-    batch_size: int | None = _number(None, at_least=1)  # null: that of data
-    padding: int | None = _number(None, at_least=0, at_most=1024)  # null: that of data
+    batch_size: int | None = number(None, at_least=1)  # null: that of data
+    padding: int | None = number(None, at_least=0, at_most=1024)  # null: that of data
 
 
 @dataclass
 class TrainDataConfig(EvaluateDataConfig):
     """The data set, and the sampling and augmentation of training batches."""
 
-    batch_size: int = _number(32, at_least=1)  # P identities x num_instances images
-    num_instances: int = _number(2, at_least=1)  # images of each identity in a batch
-    flip: float = _probability(0.5)  # probability of a horizontal flip
-    padding: int = _number(
+    batch_size: int = number(32, at_least=1)  # P identities x num_instances images
+    num_instances: int = number(2, at_least=1)  # images of each identity in a batch
+    flip: float = probability(0.5)  # probability of a horizontal flip
+    padding: int = number(
         2, at_least=0, at_most=1024
     )  # pixels added on each side before a random crop
-    erasing: float = _probability(0.0)  # probability of random erasing
-    brightness: float = _probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
-    contrast: float = _probability(0.0)  # likewise
+    erasing: float = probability(0.0)  # probability of random erasing
+    brightness: float = probability(0.0)  # jitter by a factor in 1 - value .. 1 + value
+    contrast: float = probability(0.0)  # likewise
     # alpha of the Beta distribution; 0: no mixup. Of the training: a search mixes no images
-    mixup: float = _number(0.0, at_least=0)
+    mixup: float = number(0.0, at_least=0)
     # the first epochs at other input sizes, in order; the remaining ones are at height x width
     phases: list[PhaseConfig] = field(default_factory=list)
 
@@ -106,15 +106,15 @@ class OptimizerConfig:
     """An optimizer and its learning rate schedule."""
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    learning_rate: float = _number(2e-3, at_least=0)
-    momentum: float = _number(0.9, at_least=0, below=1)  # SGD only
-    weight_decay: float = _number(1e-4, at_least=0)
+    learning_rate: float = number(2e-3, at_least=0)
+    momentum: float = number(0.9, at_least=0, below=1)  # SGD only
+    weight_decay: float = number(1e-4, at_least=0)
     schedule: Literal["cosine", "step"] = "cosine"  # cosine decay to zero, or steps
     milestones: list[int] = field(  # steps: epochs after which lr_decay is applied
         default_factory=list, metadata={"bounds": {"at_least": 1}}
     )
-    lr_decay: float = _number(0.1, above=0, at_most=1)  # factor of the learning rate
-    warmup_epochs: float = _number(2, at_least=0)  # linear, from 1 % of the rate
+    lr_decay: float = number(0.1, above=0, at_most=1)  # factor of the learning rate
+    warmup_epochs: float = number(2, at_least=0)  # linear, from 1 % of the rate
 
 
 @dataclass
@@ -122,12 +122,12 @@ class RecipeConfig(OptimizerConfig):
     """The training recipe of any task; a task adds its losses."""
 
     # a file of weights or a name of the model zoo, to start from instead of model.pretrained
-    init: str = _path("")
-    epochs: int = _number(18, at_least=1, at_most=1_000_000)
-    frozen_epochs: int = _number(0, at_least=0)  # first epochs, which train only the head
-    accumulate: int = _number(1, at_least=1)  # batches per optimizer step
-    clip_norm: float = _number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
-    ema: float = _number(0.0, at_least=0, below=1)  # decay of averaged weights; 0: no average
+    init: str = path("")
+    epochs: int = number(18, at_least=1, at_most=1_000_000)
+    frozen_epochs: int = number(0, at_least=0)  # first epochs, which train only the head
+    accumulate: int = number(1, at_least=1)  # batches per optimizer step
+    clip_norm: float = number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
+    ema: float = number(0.0, at_least=0, below=1)  # decay of averaged weights; 0: no average
     precision: Precision = "auto"
     compile: bool | None = None  # torch.compile; null: on accelerators only
     sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
@@ -137,11 +137,11 @@ class RecipeConfig(OptimizerConfig):
 class TrainConfig(RecipeConfig):
     """The training recipe of re-identification."""
 
-    label_smoothing: float = _number(0.1, at_least=0, below=1)
-    margin: float = _number(0.3, at_least=0)  # triplet loss
+    label_smoothing: float = number(0.1, at_least=0, below=1)
+    margin: float = number(0.3, at_least=0)  # triplet loss
     soft_margin: bool = False  # triplet loss: log(1 + exp(.)) instead of the margin
-    triplet_weight: float = _number(1.0, at_least=0)  # weight in the total loss
-    ib_weight: float = _number(0.0, at_least=0)  # weight of the information bottleneck term
+    triplet_weight: float = number(1.0, at_least=0)  # weight in the total loss
+    ib_weight: float = number(0.0, at_least=0)  # weight of the information bottleneck term
 
 
 def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_decay: float) -> Any:
@@ -156,9 +156,9 @@ def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_dec
 class ChannelSearchConfig:
     """The search of channels (Algorithm 1) that precedes the training."""
 
-    epochs: int = _number(10, at_least=1, at_most=1_000_000)
+    epochs: int = number(10, at_least=1, at_most=1_000_000)
     # p, the fraction of each epoch's batches (the last ones) that update the windows
-    window_share: float = _number(0.2, above=0, below=1)
+    window_share: float = number(0.2, above=0, below=1)
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network
     window_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.3, 0.0)  # of the windows
     # unit of window_optimizer's learning rate: channels, or the number of channels of a block, so
@@ -168,20 +168,20 @@ class ChannelSearchConfig:
     # joint: start and length move in one step. separate: Algorithm 1 as printed; a batch moves the
     # starts by its loss, then the lengths by a fresh one
     window_steps: Literal["joint", "separate"] = "joint"
-    temperature: float = _number(5.0, at_least=1e-6)  # Gumbel softmax, first epoch
-    temperature_decay: float = _number(0.956, above=0, at_most=1)  # factor per epoch
-    temperature_floor: float = _number(0.1, at_least=1e-6)  # minimum
+    temperature: float = number(5.0, at_least=1e-6)  # Gumbel softmax, first epoch
+    temperature_decay: float = number(0.956, above=0, at_most=1)  # factor per epoch
+    temperature_floor: float = number(0.1, at_least=1e-6)  # minimum
     # scale of the windows' edges in the first batch, as a fraction of the channels; it decays
     # exponentially, and edges are hard from the last batch on. 0: hard edges throughout
-    window_softness: float = _number(0.0, at_least=0, at_most=1)
+    window_softness: float = number(0.0, at_least=0, at_most=1)
     # target of the mean fraction of the channels that windows select; 0: no target
-    target_share: float = _number(0.0, at_least=0, at_most=1)
+    target_share: float = number(0.0, at_least=0, at_most=1)
     share_scope: Literal["network", "block"] = "network"  # mean over all blocks, or each block
-    share_weight: float = _number(1.0, at_least=0)  # weight of the share penalty in the loss
+    share_weight: float = number(1.0, at_least=0)  # weight of the share penalty in the loss
     # what the training starts from: docs/search.md
     retrain: Literal["auto", "rebuild", "warm_frozen", "warm_joint"] = "auto"
     # training images that windows.json and the batch norms of a derived network are measured on
-    calibration: int = _number(256, at_least=2)
+    calibration: int = number(256, at_least=2)
 
 
 @dataclass
@@ -189,8 +189,8 @@ class SearchConfig(ChannelSearchConfig):
     """The search of channels, of a backbone, or of both."""
 
     # target of a backbone search: 10^9 multiply-adds of the derived network; 0: no target
-    target_gmacs: float = _number(0.0, at_least=0)
-    cost_weight: float = _number(1.0, at_least=0)  # weight of the cost penalty in the loss
+    target_gmacs: float = number(0.0, at_least=0)
+    cost_weight: float = number(1.0, at_least=0)  # weight of the cost penalty in the loss
 
 
 @dataclass
@@ -208,29 +208,29 @@ class EvalConfig:
     """The comparison of query and gallery."""
 
     metric: Literal["cosine", "euclidean"] = "cosine"
-    batch_size: int = _number(128, at_least=1)
+    batch_size: int = number(128, at_least=1)
 
 
 @dataclass
 class TrainEvalConfig(EvalConfig):
     """The evaluations of a training run."""
 
-    every: int = _number(0, at_least=0)  # epochs between evaluations; 0: only after the last
+    every: int = number(0, at_least=0)  # epochs between evaluations; 0: only after the last
 
 
 @dataclass
 class ProtocolConfig(EvalConfig):
     """The weights to evaluate, and the protocol."""
 
-    weights: str = _path("")  # checkpoint, or a name of the model zoo
+    weights: str = path("")  # checkpoint, or a name of the model zoo
     flip: bool = False  # average the features of an image and its mirror image
     precision: Precision = "float32"
     average_precision: Literal["rectangle", "trapezoid"] = "rectangle"  # trapezoid: Market-1501's
     single_shot: bool = False  # CUHK03's classic CMC: one random gallery image per identity
     rerank: bool = False  # k-reciprocal re-ranking; not comparable with single-query results
-    k1: int = _number(20, at_least=1)  # neighbors in re-ranking
-    k2: int = _number(6, at_least=1)  # neighbors for query expansion in re-ranking
-    rerank_weight: float = _probability(0.3)  # of the original distance in re-ranking
+    k1: int = number(20, at_least=1)  # neighbors in re-ranking
+    k2: int = number(6, at_least=1)  # neighbors for query expansion in re-ranking
+    rerank_weight: float = probability(0.3)  # of the original distance in re-ranking
 
 
 @dataclass
@@ -238,7 +238,7 @@ class FullEvalConfig(ProtocolConfig):
     """The evaluation of trained weights, and what it writes."""
 
     keep_features: bool = True  # cache features in output_dir, or beside the weights
-    ranks: int = _number(0, at_least=0)  # length of the ranked lists in ranks.png; 0: no picture
+    ranks: int = number(0, at_least=0)  # length of the ranked lists in ranks.png; 0: no picture
     rank_queries: Literal["random", "worst", "best"] = "random"  # queries in ranks.png, by AP
     report: bool = False  # write report.html
     worth: bool = False  # in the report: evaluations with other windows (docs/visual.md)
@@ -248,9 +248,9 @@ class FullEvalConfig(ProtocolConfig):
 class TaskRun:
     """Settings that the commands of all tasks share."""
 
-    seed: int = _number(1, **_SEEDS)
+    seed: int = number(1, **_SEEDS)
     device: str = "auto"  # auto, cpu, cuda, cuda:1 (the second GPU) or mps
-    output_dir: str = _path("")  # empty: outputs/<data set>/<model.name>
+    output_dir: str = path("")  # empty: outputs/<data set>/<model.name>
     model: ModelConfig = field(default_factory=ModelConfig)
 
 
@@ -273,7 +273,7 @@ class TrainRun(Run):
     model: TrainModelConfig = field(default_factory=TrainModelConfig)
     data: TrainDataConfig = field(default_factory=TrainDataConfig)
     eval: TrainEvalConfig = field(default_factory=TrainEvalConfig)
-    resume: str = _path("none")  # none, auto (output_dir's last checkpoint, if any) or a file
+    resume: str = path("none")  # none, auto (output_dir's last checkpoint, if any) or a file
     train: TrainConfig = field(default_factory=TrainConfig)
     ablation: AblationConfig = field(default_factory=AblationConfig)
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -18,7 +19,7 @@ from reid_dcs.weights.card import Interpolation
 _WINDOW = 256  # images decoded ahead, which bounds their memory
 
 
-def read_rgb(path: str | Path) -> Image.Image:
+def read_rgb(path: str | Path | IO[bytes]) -> Image.Image:
     """Decode an image file of any mode: RGB, upright; see :func:`reid_dcs.data.rgb.to_rgb`.
 
     Raises:
@@ -42,19 +43,50 @@ def read_pixels(path: str | Path) -> np.ndarray:
 
 
 def resize(
-    image: Image.Image, height: int, width: int, interpolation: Interpolation = "bilinear"
+    image: Image.Image,
+    height: int,
+    width: int,
+    interpolation: Interpolation = "bilinear",
+    crop: float = 0.0,
 ) -> np.ndarray:
-    """Resize an RGB image as torchreid's test transform does: (height, width, 3) uint8."""
-    if image.size != (width, height):
+    """Resize an RGB image: (height, width, 3) uint8.
+
+    Args:
+        crop: 0 resizes the whole image, as torchreid's test transform does. Otherwise its aspect
+            ratio is kept, and this fraction of it is cut out of its center, as torchvision's
+            ``Resize`` and ``CenterCrop`` do.
+    """
+    if crop:
+        image = _center_crop(image, height, width, interpolation, crop)
+    elif image.size != (width, height):
         image = image.resize((width, height), Image.Resampling[interpolation.upper()])
     return np.asarray(image)
 
 
+def _center_crop(
+    image: Image.Image, height: int, width: int, interpolation: Interpolation, crop: float
+) -> Image.Image:
+    """Resize until the image covers (height, width) / crop, and cut out its center."""
+    high, wide = round(height / crop), round(width / crop)
+    if image.width * high < image.height * wide:  # the width decides
+        high = int(wide * image.height / image.width)
+    else:
+        wide = int(high * image.width / image.height)
+    if image.size != (wide, high):
+        image = image.resize((wide, high), Image.Resampling[interpolation.upper()])
+    left, top = round((wide - width) / 2), round((high - height) / 2)
+    return image.crop((left, top, left + width, top + height))
+
+
 def read_image(
-    path: str, height: int, width: int, interpolation: Interpolation = "bilinear"
+    path: str,
+    height: int,
+    width: int,
+    interpolation: Interpolation = "bilinear",
+    crop: float = 0.0,
 ) -> np.ndarray:
-    """Decode an image and resize it: (height, width, 3) uint8. Raises as :func:`read_rgb`."""
-    return resize(read_rgb(path), height, width, interpolation)
+    """Decode an image and :func:`resize` it. Raises as :func:`read_rgb`."""
+    return resize(read_rgb(path), height, width, interpolation, crop)
 
 
 def read_images(
@@ -63,6 +95,7 @@ def read_images(
     width: int,
     name: str,
     interpolation: Interpolation = "bilinear",
+    crop: float = 0.0,
 ) -> Iterator[np.ndarray]:
     """Decode and resize images, in order, on all cores; see :func:`read_image`.
 
@@ -78,7 +111,7 @@ def read_images(
 
     def read(path: str) -> np.ndarray:
         try:
-            return read_image(path, height, width, interpolation)
+            return read_image(path, height, width, interpolation, crop)
         except ImageRefused as reason:
             unreadable.append(f"{path} ({reason})")
             return blank

@@ -7,6 +7,7 @@ name, and one of them starts Ghostscript.
 import os
 import warnings
 from pathlib import Path
+from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -28,15 +29,19 @@ class ImageRefused(OSError):
     """An image file that is not decoded; the message is the reason."""
 
 
-def open_image(path: str | Path) -> Image.Image:
+def open_image(path: str | Path | IO[bytes]) -> Image.Image:
     """Open an image file; its pixels are not decoded yet.
+
+    Args:
+        path: of the file; or a stream with its content, such as a member of an archive.
 
     Raises:
         ImageRefused: not a regular file, another format, or too many pixels.
         OSError: there is no such file, or it is damaged.
     """
     try:
-        regular(path)
+        if isinstance(path, str | Path):
+            regular(path)
     except FileNotFoundError:
         raise
     except OSError as error:

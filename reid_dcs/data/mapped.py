@@ -27,7 +27,11 @@ _BLOCK = 2**24  # bytes read at once for the checksum
 
 
 def fingerprint(
-    paths: Sequence[str], height: int, width: int, interpolation: Interpolation = "bilinear"
+    paths: Sequence[str],
+    height: int,
+    width: int,
+    interpolation: Interpolation = "bilinear",
+    crop: float = 0.0,
 ) -> str:
     """Fingerprint of everything that determines the decoded pixels.
 
@@ -39,6 +43,8 @@ def fingerprint(
     """
     digest = hashlib.blake2b(digest_size=16)
     digest.update(f"{FORMAT} {height} {width} {interpolation} {PIL.__version__}".encode())
+    if crop:
+        digest.update(f" {crop}".encode())
     folder = os.path.dirname(os.path.commonprefix(paths))
     for path in paths:
         state = os.stat(path)
@@ -55,6 +61,7 @@ def mapped_images(
     height: int,
     width: int,
     interpolation: Interpolation = "bilinear",
+    crop: float = 0.0,
 ) -> np.ndarray:
     """Map the decoded images ``sources`` in ``path``, which is written first if it is not valid.
 
@@ -66,13 +73,13 @@ def mapped_images(
     """
     try:
         # taken before decoding, so that files modified meanwhile invalidate the store
-        expected = fingerprint(sources, height, width, interpolation)
+        expected = fingerprint(sources, height, width, interpolation, crop)
     except OSError:
         expected = "a source is missing"  # decoding names it
     shape = (len(sources), height, width, 3)
     images = _open(path, expected, shape)
     if images is None:
-        _write(path, sources, shape, expected, interpolation)
+        _write(path, sources, shape, expected, interpolation, crop)
         images = _open(path, expected, shape)
     if images is None:
         raise OSError(f"{path} does not read back as it was written: check the disk")
@@ -85,12 +92,13 @@ def _write(
     shape: tuple[int, ...],
     expected: str,
     interpolation: Interpolation,
+    crop: float,
 ) -> None:
     checksum = 0
     _, height, width, _ = shape
     with written_whole(path) as file:
         file.write(_header(shape))
-        for pixels in read_images(sources, height, width, path.stem, interpolation):
+        for pixels in read_images(sources, height, width, path.stem, interpolation, crop):
             block = pixels.tobytes()
             checksum = zlib.crc32(block, checksum)
             file.write(block)

@@ -9,8 +9,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from reid_dcs.data.datasets import find_dataset, load_dataset
-from reid_dcs.data.datasets.listing import SPLITS
 from reid_dcs.data.decode import read_images
 from reid_dcs.data.mapped import mapped_images
 from reid_dcs.errors import InputError
@@ -44,6 +42,7 @@ class ImageStore:
         width: int,
         name: str,
         interpolation: Interpolation = "bilinear",
+        crop: float = 0.0,
     ) -> "ImageStore":
         """Decode a split into memory at ``height`` x ``width``.
 
@@ -51,13 +50,14 @@ class ImageStore:
             items: ``(path, pid, camid, dsetid)``, as in ``ImageDataset.query``.
             name: shown in the progress bar and in the error.
             interpolation: resampling filter of the resize.
+            crop: see :func:`reid_dcs.data.decode.resize`.
 
         Raises:
             InputError: unreadable or truncated images.
         """
         paths, pids, camids, dsetids = zip(*items, strict=True) if items else ((), (), (), ())
         images = torch.empty(len(paths), height, width, 3, dtype=torch.uint8)
-        for i, pixels in enumerate(read_images(paths, height, width, name, interpolation)):
+        for i, pixels in enumerate(read_images(paths, height, width, name, interpolation, crop)):
             images.numpy()[i] = pixels
         return cls(images, _numbers(pids), _numbers(camids), _numbers(dsetids), paths)
 
@@ -69,6 +69,7 @@ class ImageStore:
         width: int,
         file: Path,
         interpolation: Interpolation = "bilinear",
+        crop: float = 0.0,
     ) -> "ImageStore":
         """Map ``file``, which is written first if it is missing, damaged or out of date.
 
@@ -82,7 +83,7 @@ class ImageStore:
             file.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
-        images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation))
+        images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation, crop))
         return cls(images, _numbers(pids), _numbers(camids), _numbers(dsetids), paths)
 
     def part(self, rows: slice) -> "ImageStore":
@@ -99,28 +100,6 @@ class ImageStore:
 
 def _numbers(labels: Sequence[int]) -> Tensor:
     return torch.tensor(labels, dtype=torch.int64)
-
-
-def write_stores(
-    name: str, root: str, options: Mapping[str, Any], height: int, width: int
-) -> list[Path]:
-    """Write the memory-mapped stores of a data set that are missing, damaged or out of date.
-
-    Returns:
-        the files of the training, query and gallery split; none of a split without images.
-
-    Raises:
-        InputError: the data set is missing or has unreadable images, or a file cannot be written.
-    """
-    required = () if find_dataset(name, options).may_lack_splits else SPLITS
-    dataset = load_dataset(name, root, options, required)
-    files = []
-    for split in SPLITS:
-        if items := getattr(dataset, split):
-            file = store_file(store_prefix(root, name, options), split, height, width)
-            ImageStore.mapped(items, height, width, file)
-            files.append(file)
-    return files
 
 
 def store_prefix(root: str, name: str, options: Mapping[str, Any]) -> Path:

@@ -41,7 +41,16 @@ _PARTS: dict[str, type] = {
 """The parts of a checkpoint besides its weights and its description, and their types."""
 
 # Settings that may differ when a run is resumed: where and how it runs, not what it computes.
-_FREE = ("resume", "output_dir", "device", "data.root", "data.mapped", "eval", "train.compile")
+_FREE = (
+    "resume",
+    "output_dir",
+    "device",
+    "data.root",
+    "data.mapped",
+    "eval",
+    "train.compile",
+    "data.workers",
+)
 
 
 def save_checkpoint(folder: Path, content: Mapping[str, Any], is_best: bool = False) -> None:

@@ -15,7 +15,7 @@ from reid_dcs.data.image_files import images_in
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
-from reid_dcs.inference.load import load_trained, read_trained
+from reid_dcs.inference.load import BUILDERS, REID, load_trained, read_trained
 from reid_dcs.inference.onnx import Normalized, OnnxNetwork, extra, onnx_graph
 from reid_dcs.weights import ModelCard, Preprocessing, save_safetensors
 
@@ -38,7 +38,8 @@ def export(
     """Write a trained network to ``output``, in the format of its suffix.
 
     ``.onnx``: a graph from normalized images (B, 3, H, W), or with ``preprocess`` from (B, H, W, 3)
-    uint8, RGB, to features (B, D). It is written only if its features and rankings match PyTorch's.
+    uint8, RGB, to features (B, D), or to the logits of an image classification network. It is
+    written only if its features and rankings match PyTorch's.
     ``.safetensors``: the weights; see :mod:`reid_dcs.weights.safetensors`. Both include the card.
 
     Args:
@@ -55,7 +56,7 @@ def export(
         InputError: missing weights, images or package, an unknown suffix, or different features
             or rankings; nothing is written.
     """
-    trained = read_trained(weights, {"model": {"name": model} if model else {}})
+    trained = read_trained(weights, {"model": {"name": model} if model else {}}, BUILDERS)
     network, card = load_trained(trained, torch.device("cpu")), trained.card
     path = _output_file(output, card.model)
     if path.suffix == ".safetensors":
@@ -74,7 +75,8 @@ def export(
     extra("onnx").helper.set_model_props(graph, onnx_metadata(card, preprocess))
     with written_whole(path) as file:
         file.write(graph.SerializeToString())
-    how = f"features of length 1 differ from PyTorch's by {difference:.1e} at most"
+    outputs = "features" if card.task == REID else "logits"
+    how = f"{outputs} of length 1 differ from PyTorch's by {difference:.1e} at most"
     return path, f"{how}, and rank {len(pixels)} images alike"
 
 
@@ -142,5 +144,7 @@ def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
     if len(files) < 2 or not all(path.is_file() for path in files):
         raise InputError(f"--images {images}: pass a folder with at least two images")
     paths = [str(file) for file in files]
-    decoded = read_images(paths, height, width, "images", preprocessing.interpolation)
+    decoded = read_images(
+        paths, height, width, "images", preprocessing.interpolation, preprocessing.crop
+    )
     return torch.from_numpy(np.stack([*decoded]))

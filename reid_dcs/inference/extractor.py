@@ -1,7 +1,7 @@
 """FeatureExtractor: features of images given as files, Pillow images, arrays or tensors."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from reid_dcs.data.image_files import images_in
 from reid_dcs.data.rgb import array_to_rgb, to_rgb
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import embed
-from reid_dcs.inference.load import load_trained, read_trained
+from reid_dcs.inference.load import REID, load_trained, read_trained
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
 
@@ -49,6 +49,8 @@ class FeatureExtractor:
         precision: ``float32``, ``bfloat16``, ``float16``, or ``auto``, the lowest that the device
             supports in hardware.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps``.
+        tasks: tasks of the weights that are accepted; the features of an image classification
+            network are its logits.
 
     Attributes:
         model: the network, in evaluation mode.
@@ -72,6 +74,7 @@ class FeatureExtractor:
         bgr: bool = False,
         precision: str = "float32",
         device: str = "auto",
+        tasks: Collection[str] = (REID,),
     ) -> None:
         sizes = {"height": height, "width": width}
         given: dict[str, Any] = {
@@ -82,7 +85,7 @@ class FeatureExtractor:
         }
         if options:
             given["model"]["options"] = dict(options)
-        trained = read_trained(weights, given)
+        trained = read_trained(weights, given, tasks)
         config, self.card = trained.config, trained.card
         self.height, self.width = config.data.height, config.data.width
         self.batch_size, self.flip, self.bgr = batch_size, flip, bgr
@@ -116,7 +119,11 @@ class FeatureExtractor:
         preprocessing = self.card.preprocessing
         files = [str(image) for image in images if isinstance(image, str | os.PathLike)]
         size = (self.height, self.width)
-        decoded = iter(list(read_images(files, *size, "images", preprocessing.interpolation)))
+        decoded = iter(
+            list(
+                read_images(files, *size, "images", preprocessing.interpolation, preprocessing.crop)
+            )
+        )
         inputs = []
         for image in images:
             if isinstance(image, Tensor) and image.is_floating_point():
@@ -158,7 +165,8 @@ class FeatureExtractor:
             if isinstance(image, Tensor):
                 image = (image.movedim(0, -1) if image.ndim == 3 else image).cpu().numpy()
             picture = Image.fromarray(array_to_rgb(image, bgr))
-        return resize(picture, self.height, self.width, self.card.preprocessing.interpolation)
+        pixels = self.card.preprocessing
+        return resize(picture, self.height, self.width, pixels.interpolation, pixels.crop)
 
 
 def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:

@@ -1,7 +1,8 @@
 """Load a trained network from its file of weights."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +12,19 @@ from torch import nn
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
 from reid_dcs.errors import InputError
-from reid_dcs.models import build_model
+from reid_dcs.models import build_classifier, build_model
 from reid_dcs.models.architecture import options_of_card
-from reid_dcs.weights import ModelCard, count_classes, load_exactly
+from reid_dcs.weights import ModelCard, check_fits, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
 
-TASK = "reid"
+REID, CLASSIFICATION = "reid", "classification"
+BUILDERS: dict[str, Callable[..., nn.Module]] = {
+    REID: build_model,
+    CLASSIFICATION: build_classifier,
+}
+"""Functions that build the networks of the tasks whose weights can be loaded here."""
+COMMANDS = {REID: "eval", CLASSIFICATION: "classify eval", "detection": "detect eval"}
+"""The evaluation commands of the tasks, for errors."""
 
 
 class TrainedWeights(NamedTuple):
@@ -34,12 +42,15 @@ class TrainedWeights(NamedTuple):
     """The user's settings; the others are those that the card implies."""
 
 
-def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
+def read_trained(
+    source: str | Path, given: Layer, tasks: Collection[str] = (REID,)
+) -> TrainedWeights:
     """Read weights and their card, and compose the settings of the network.
 
     Args:
         source: a file, or a name of the model zoo.
         given: the user's settings, which override those of the card.
+        tasks: keys of :data:`BUILDERS` that the caller can use.
 
     Raises:
         InputError: missing weights, an unknown architecture or another than ``model.name`` in
@@ -52,11 +63,7 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
         if not named:
             raise InputError(f"{source} does not name its model: pass --model NAME")
         card = ModelCard(named, num_classes=count_classes(content["state_dict"]))
-    if card.task != TASK:
-        raise InputError(
-            f"{source} was trained for the task {card.task!r}, not {TASK!r}: use other weights, "
-            "or the command of that task"
-        )
+    check_task(card, tasks, source)
     user_options = layer.get("model", {}).get("options", {})
     card = replace(card, options=options_of_card(card.options, user_options, source))
     if named and named != card.model:
@@ -65,6 +72,21 @@ def read_trained(source: str | Path, given: Layer) -> TrainedWeights:
     pixels = replace(card.preprocessing, height=config.data.height, width=config.data.width)
     card = replace(card, options=dict(config.model.options), preprocessing=pixels)
     return TrainedWeights(str(source), path, content, card, config)
+
+
+def check_task(card: ModelCard, tasks: Collection[str], source: object) -> None:
+    """Check that weights are of one of some tasks.
+
+    Raises:
+        InputError: they are of another.
+    """
+    if card.task not in tasks:
+        command = COMMANDS.get(card.task)
+        raise InputError(
+            f"{source} was trained for the task {card.task!r}, not "
+            f"{' or '.join(map(repr, tasks))}: use other weights"
+            + (f", or reid-dcs {command}" if command else "")
+        )
 
 
 def settings_of_card(card: ModelCard, given: Mapping[str, Any]) -> Layer:
@@ -90,7 +112,11 @@ def load_trained(weights: TrainedWeights, device: torch.device) -> nn.Module:
     Raises:
         InputError: the weights belong to another architecture.
     """
-    card = weights.card
-    model = build_model(card.model, card.num_classes or 1, **card.options)
-    load_exactly(model, weights.content["state_dict"], weights.source, ignore="classifier")
+    card, state = weights.card, weights.content["state_dict"]
+    classes = count_classes(state) or card.num_classes or 1
+    build = partial(BUILDERS[card.task], card.model, classes, **card.options)
+    with torch.device("meta"):  # options of a stranger's card may ask for any amount of memory
+        check_fits(build(), state, weights.source, ignore="classifier")
+    model = build()
+    load_exactly(model, state, weights.source, ignore="classifier")
     return model.to(device).to(memory_format=torch.channels_last).eval()

@@ -1,6 +1,7 @@
 """Networks: backbone x attention x head. Importing the package registers them with torchreid."""
 
 from reid_dcs.models.backbones.base import Backbone
+from reid_dcs.models.classification import build_classifier
 from reid_dcs.models.heads.classifier import ClassificationNetwork
 from reid_dcs.models.heads.reid import ReIDNetwork
 from reid_dcs.models.insertion import with_attention
@@ -11,6 +12,7 @@ __all__ = [
     "ClassificationNetwork",
     "ReIDNetwork",
     "build_backbone",
+    "build_classifier",
     "build_model",
     "list_models",
     "register_backbone",

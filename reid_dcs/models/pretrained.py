@@ -3,7 +3,6 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,7 +42,7 @@ class Donor:
         weights = WeightsFile(file=file, sources=[official.url], sha256=sha256_prefix)
         return cls(f"torchvision's {official}", weights, backbone, **prefixes)
 
-    def load(self, source: Literal[True] | str | Path) -> nn.Module:
+    def load(self, source: bool | str | Path) -> tuple[nn.Module, dict[str, Tensor]]:
         """Build the network without its classifier and load its weights.
 
         Args:
@@ -51,16 +50,26 @@ class Donor:
                 file or a name of the model zoo, with the weights of the whole network or of the
                 backbone alone.
 
+        Returns:
+            the network, and the state dict of its linear classifier; empty if the file has none.
+
         Raises:
             InputError: nothing to download or read, or weights of another architecture.
         """
-        path = self.fetch() if source is True else find_weights(source)
-        state = self._without_classifier(read_weights(path)["state_dict"])
+        path = self.fetch() if source is True else find_weights(str(source))
+        whole = read_weights(path)["state_dict"]
+        state = self._without_classifier(whole)
         backbone = self.backbone()
         # old files lack the batch counters, which evaluation does not use
         counters = {k: v for k, v in backbone.state_dict().items() if "num_batches_tracked" in k}
         load_exactly(backbone, counters | state, path)
-        return backbone
+        # MobileNetV2's classifier is a sequence of dropout and the linear layer
+        linear = {
+            key.rpartition(".")[2]: value
+            for key, value in whole.items()
+            if key.startswith(self.classifier)
+        }
+        return backbone, linear
 
     def fetch(self) -> Path:
         """Path of the official file in the cache, downloaded if missing, its hash verified.

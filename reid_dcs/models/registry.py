@@ -27,6 +27,7 @@ KINDS = ("base", *ATTENTIONS)
 _TORCHREID_ZOO: dict[str, Callable[..., nn.Module]] = vars(torchreid_models)["__model_factory"]
 _BACKBONES: dict[str, BackboneFunction] = {}
 _MODELS: dict[str, Callable[..., ReIDNetwork]] = {}
+_PARTS: dict[str, tuple[str, str]] = {}
 
 
 def register_backbone(function: BackboneFunction) -> BackboneFunction:
@@ -45,6 +46,7 @@ def register_backbone(function: BackboneFunction) -> BackboneFunction:
     _BACKBONES[function.__name__] = function
     for kind, name in names.items():
         _MODELS[name] = _TORCHREID_ZOO[name] = partial(_build_reid, name, function, kind)
+        _PARTS[name] = (function.__name__, kind)
     return function
 
 
@@ -73,19 +75,6 @@ def build_backbone(
         options["last_stride"] = last_stride
     with _input_errors(f"backbone {name} with attention {attention}"):
         return _build(_BACKBONES[name], attention, options)
-
-
-def split_name(name: str) -> tuple[str, str]:
-    """Backbone and attention of a model's name: ``mobilenetv2_dcs_sw`` -> mobilenetv2, dcs_sw.
-
-    Raises:
-        InputError: an unknown name.
-    """
-    if name not in _MODELS:
-        suggestion = _suggestion(name, _MODELS, "see reid_dcs.list_models()")
-        raise InputError(f"unknown model {name!r}: {suggestion}")
-    _, function, attention = _MODELS[name].args
-    return function.__name__, attention
 
 
 def build_model(
@@ -118,6 +107,24 @@ def build_model(
 def list_models(pattern: str = "*") -> list[str]:
     """Names of this package's Re-ID networks that match a glob, sorted."""
     return sorted(name for name in _MODELS if fnmatch(name, pattern))
+
+
+def name_parts(name: str) -> tuple[str, str]:
+    """Backbone and kind of attention of a name: ``mobilenetv2_dcs`` -> ``mobilenetv2``, ``dcs``.
+
+    Raises:
+        InputError: not one of :func:`list_models`.
+    """
+    if name not in _PARTS:
+        raise InputError(
+            f"unknown model {name!r}: {_suggestion(name, _PARTS, 'see reid_dcs.list_models()')}"
+        )
+    return _PARTS[name]
+
+
+def backbone_options(name: str) -> frozenset[str]:
+    """Names of a backbone's own options, such as ``last_stride``."""
+    return frozenset(_BACKBONES[name].__kwdefaults__ or ())
 
 
 def attention_factory(kind: str, **options) -> AttentionFactory:

@@ -1,6 +1,7 @@
 """Report sections with numbers: results, training, cameras, worth, cost and reproducibility."""
 
 import shlex
+from typing import Any
 
 import torch
 
@@ -119,8 +120,8 @@ def worth(evaluation: Evaluation) -> Section | None:
     )
 
 
-def cost(evaluation: Evaluation) -> Section:
-    """Parameters, multiply-adds and measured speed."""
+def cost(evaluation: Any) -> Section:
+    """Parameters, multiply-adds and measured speed, of an evaluation of any task."""
     cost, device = complexity(evaluation.model, evaluation.input_size), evaluation.device
     dtype = Precision(evaluation.config.eval.precision, device).dtype
     speed = images_per_second(evaluation.model, evaluation.input_size, BATCH, dtype)
@@ -146,8 +147,8 @@ def cost(evaluation: Evaluation) -> Section:
     return Section("Cost", [Table(caption, columns, rows)])
 
 
-def reproducibility(evaluation: Evaluation) -> Section:
-    """Command, versions and the full configuration."""
+def reproducibility(evaluation: Any) -> Section:
+    """Command, versions and the full configuration, of an evaluation of any task."""
     facts = environment(evaluation.device)
     versions = {"reid_dcs": facts["reid_dcs"], "python": facts["python"], **facts["packages"]}
     return Section(

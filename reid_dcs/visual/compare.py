@@ -16,7 +16,9 @@ from reid_dcs.data.image_files import images_in
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
+from reid_dcs.inference.load import BUILDERS, REID
 from reid_dcs.visual.text import plain_text
+from reid_dcs.weights import ModelCard
 
 ROWS = 8  # images per page of Grad-CAM
 BATCH = 64  # images per forward pass
@@ -41,7 +43,8 @@ def gradcam(
         output: folder for ``gradcam-PAGE.png``, and ``maps/IMAGE.NETWORK.npy`` for each image and
             network: the raw map (h, w) at the layer's resolution.
         model: name of the architecture, if the weights do not name it.
-        identity: training label to explain; by default the one that each network predicts.
+        identity: training label, or index of a class, to explain; by default the one that each
+            network predicts.
         pair: an image; the similarity to it is explained instead of an identity.
         layer: name of a module; by default the last one with a spatial output.
 
@@ -61,19 +64,23 @@ def gradcam(
                 raise InputError(f"{name} holds no classifier: pass a second image with --pair")
             if identity is not None and not 0 <= identity < classes:
                 raise InputError(f"--identity {identity}: {name} has identities 0 to {classes - 1}")
+    elif others := [w for n, w in zip(networks, weights, strict=True) if n.card.task != REID]:
+        raise InputError(
+            f"--pair: {others[0]} classifies images and has no similarity: leave it out"
+        )
     elif identity is not None:
         raise InputError("--pair and --identity exclude each other: pass one of them")
-    others = None if pair is None else [_feature(network, pair) for network in networks]
+    features = None if pair is None else [_feature(network, pair) for network in networks]
 
     def heat_maps(number: int, batch: list[str]) -> tuple[np.ndarray, list[str]]:
         """Maps (B, h, w) of a network, and a caption for each."""
         network = networks[number]
         inputs = network.inputs(batch)
-        if others is not None:
-            maps, cosines = similarity_maps(network.model, inputs, others[number], layer)
+        if features is not None:
+            maps, cosines = similarity_maps(network.model, inputs, features[number], layer)
             return maps, [f"similarity {cosine:.2f}" for cosine in cosines]
         maps, labels = identity_maps(network.model, inputs, identity, layer)
-        return maps, [f"identity {label}" for label in labels]
+        return maps, [_label(network.card, label) for label in labels]
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for first in range(0, len(files), ROWS):
@@ -222,12 +229,19 @@ def _networks(
     weights: Sequence[str], model: str | None
 ) -> tuple[list[FeatureExtractor], list[str]]:
     """The networks and their titles; the end of the file's path tells equal titles apart."""
-    networks = [FeatureExtractor(source, model) for source in weights]
+    networks = [FeatureExtractor(source, model, tasks=BUILDERS) for source in weights]
     titles = [network.card.title for network in networks]
     return networks, [
         title if titles.count(title) == 1 else f"{title}\n{Path(*Path(source).parts[-3:])}"
         for title, source in zip(titles, weights, strict=True)
     ]
+
+
+def _label(card: ModelCard, label: int) -> str:
+    """Caption of a predicted class."""
+    if card.task == REID:
+        return f"identity {label}"
+    return card.classes[label] if card.classes else f"class {label}"
 
 
 def _feature(network: FeatureExtractor, image: str) -> torch.Tensor:

@@ -18,12 +18,13 @@ SCORES = {
     "accuracy": "accuracy in training",
     "rank1": "rank-1 in test",
     "mAP": "mAP in test",
+    "top1": "top-1 in test",
     "box_AP": "box AP in test",
     "mask_AP": "mask AP in test",
 }
 """Fractions that are drawn in per cent, and their labels."""
 
-_NOT_LOSSES = {*SCORES, "rank5", "rank10", "mINP", "seconds", "images_s", "lr"}
+_NOT_LOSSES = {*SCORES, "rank5", "rank10", "mINP", "top5", "seconds", "images_s", "lr"}
 
 
 def draw_curves(history: History, title: str, path: Path) -> None:

@@ -17,6 +17,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
+from reid_dcs.models import ClassificationNetwork
 from reid_dcs.runtime.hooks import probe
 from reid_dcs.visual.heat import show_heat
 from reid_dcs.visual.text import plain_text
@@ -26,7 +27,7 @@ Target = Callable[[Tensor], Tensor]
 
 
 class IdentityLogits(nn.Module):
-    """Wrapper that returns logits in evaluation mode, where the network returns features."""
+    """Wrapper that returns logits in evaluation mode, where a Re-ID network returns features."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
@@ -34,7 +35,10 @@ class IdentityLogits(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) -> (B, num_classes)."""
-        return self.network.get_submodule("classifier")(self.network(images))
+        outputs = self.network(images)
+        if isinstance(self.network, ClassificationNetwork):
+            return outputs
+        return self.network.get_submodule("classifier")(outputs)
 
 
 class SimilarityTo:

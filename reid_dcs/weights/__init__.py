@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from reid_dcs.weights.card import ModelCard, Preprocessing, count_classes, read_card
-    from reid_dcs.weights.files import load_exactly, read_weights
+    from reid_dcs.weights.files import check_fits, load_exactly, read_weights
     from reid_dcs.weights.safetensors import save_safetensors
 
 __all__ = [
     "ModelCard",
     "Preprocessing",
     "count_classes",
+    "check_fits",
     "load_exactly",
     "read_card",
     "read_weights",
@@ -25,6 +26,7 @@ _MODULES = {
     "ModelCard": "card",
     "Preprocessing": "card",
     "count_classes": "card",
+    "check_fits": "files",
     "load_exactly": "files",
     "read_card": "card",
     "read_weights": "files",

@@ -28,6 +28,8 @@ class Preprocessing:
         height, width: input size of the network, in pixels.
         mean, std: channel statistics, for pixels in [0, 1].
         interpolation: resampling filter of the resize.
+        crop: 0 if the whole image is resized to height x width; otherwise the fraction of the
+            resized image, of unchanged aspect ratio, that a center crop keeps.
     """
 
     height: int = 256
@@ -35,6 +37,7 @@ class Preprocessing:
     mean: list[float] = field(default_factory=lambda: list(IMAGENET_MEAN))
     std: list[float] = field(default_factory=lambda: list(IMAGENET_STD))
     interpolation: Interpolation = "bilinear"
+    crop: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,9 @@ class ModelCard:
         options: options of ``build_model`` for it.
         num_classes: outputs of the classifier; 0 if the file has no classifier.
         preprocessing: preprocessing of the images.
-        task: ``reid``.
+        task: ``reid``, ``classification`` or ``detection``.
+        classes: names of the classes in the order of the outputs; empty for identities, and if
+            unknown.
         trained_on: name of the training data set; empty if unknown.
         trained_on_options: options of that data set, such as its split.
         epoch: number of finished epochs; 0 if unknown.
@@ -59,6 +64,7 @@ class ModelCard:
     num_classes: int = 0
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
     task: str = "reid"
+    classes: list[str] = field(default_factory=list)
     trained_on: str = ""
     trained_on_options: dict[str, Any] = field(default_factory=dict)
     epoch: int = 0
@@ -72,8 +78,11 @@ class ModelCard:
         return f"{self.model}\n{', '.join(filter(None, (self.trained_on, epoch)))}".strip()
 
     def to_dict(self) -> dict[str, Any]:
-        """The card in plain types, with the keys :data:`CARD_KEYS`; ``epoch`` only if known."""
-        content = {
+        """The card in plain types, with the keys :data:`CARD_KEYS`.
+
+        ``epoch`` and ``classes`` only if known, and ``crop`` only if there is one.
+        """
+        content: dict[str, Any] = {
             "model": {
                 "name": self.model,
                 "options": self.options,
@@ -85,7 +94,10 @@ class ModelCard:
             "metrics": self.metrics,
             "command": self.command,
         }
-        return _plain(content | ({"epoch": self.epoch} if self.epoch else {}))
+        if not self.preprocessing.crop:
+            del content["preprocessing"]["crop"]
+        known = {"epoch": self.epoch, "classes": self.classes}
+        return _plain(content | {key: value for key, value in known.items() if value})
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: object) -> "ModelCard":
@@ -116,7 +128,11 @@ class ModelCard:
             preprocessing=Preprocessing(**card.get("preprocessing", {})),
             trained_on=trained_on.get("name", ""),
             trained_on_options=trained_on.get("options", {}),
-            **{key: card[key] for key in ("task", "epoch", "metrics", "command") if key in card},
+            **{
+                key: card[key]
+                for key in ("task", "classes", "epoch", "metrics", "command")
+                if key in card
+            },
         )
 
 
@@ -157,6 +173,10 @@ def _are_numbers(value: object, above: float = -math.inf) -> bool:
     return all(type(v) in (int, float) and math.isfinite(v) and v > above for v in value)
 
 
+def _are_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
 def _is_plain(value: object, levels: int = _MAX_DEPTH) -> bool:
     if isinstance(value, Mapping):
         return all(isinstance(key, str) for key in value) and _is_plain([*value.values()], levels)
@@ -188,8 +208,10 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
         "mean": ("three numbers", _are_numbers),
         "std": ("three numbers above 0", lambda v: _are_numbers(v, above=0.0)),
         "interpolation": _FILTER,
+        "crop": ("a number from 0 to 1", lambda v: type(v) in (int, float) and 0 <= v <= 1),
     },
     "task": _NAME,
+    "classes": ("a list of names", _are_names),
     "trained_on": {"name": _TEXT, "options": _PLAIN},
     "epoch": _COUNT,
     "metrics": _PLAIN,

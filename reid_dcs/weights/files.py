@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from reid_dcs.errors import InputError
 from reid_dcs.weights.foreign import STATE_KEYS, names_of, with_state_dict
 from reid_dcs.weights.kinds import mistaken_for_weights
-from reid_dcs.weights.pickles import Code, Foreign
+from reid_dcs.weights.pickle_objects import Code, Foreign
 from reid_dcs.weights.safetensors import is_safetensors, load_safetensors
 from reid_dcs.weights.torch_files import read_torch_file
 
@@ -72,6 +72,28 @@ def load_exactly(
     Raises:
         InputError: other names or shapes differ, or a weight is not finite.
     """
+    check_fits(module, state, source, ignore)
+    current = module.state_dict()
+    matching = {k: v for k, v in state.items() if k in current and current[k].shape == v.shape}
+    for name, tensor in matching.items():
+        if not tensor.is_meta and not tensor.isfinite().all():
+            raise InputError(
+                f"{source} holds a number that is not finite in {name}: the model has diverged; "
+                "use an earlier checkpoint"
+            )
+    module.load_state_dict(matching, strict=ignore is None)
+
+
+def check_fits(
+    module: nn.Module, state: Mapping[str, Tensor], source: object, ignore: str | None = None
+) -> None:
+    """Check that names and shapes are those of a module, which may be on the device ``meta``.
+
+    The arguments are those of :func:`load_exactly`.
+
+    Raises:
+        InputError: they are not.
+    """
     current = module.state_dict()
     wrong = {
         "missing": [k for k in current if k not in state],
@@ -90,14 +112,6 @@ def load_exactly(
             f"{source} holds the weights of another architecture ({found}): name the model that it "
             "was trained as"
         )
-    matching = {k: v for k, v in state.items() if k in current and current[k].shape == v.shape}
-    for name, tensor in matching.items():
-        if not tensor.is_meta and not tensor.isfinite().all():
-            raise InputError(
-                f"{source} holds a number that is not finite in {name}: the model has diverged; "
-                "use an earlier checkpoint"
-            )
-    module.load_state_dict(matching, strict=ignore is None)
 
 
 def _refuse_objects(content: Any, path: Path) -> None:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from reid_dcs.files import check_zip
-from reid_dcs.weights.pickles import Foreign, Storage, TensorView, read_pickle
+from reid_dcs.weights.pickle_objects import Foreign, Storage, TensorView
+from reid_dcs.weights.pickles import read_pickle
 
 _MAGIC = 0x1950A86A20F9469CFC6C  # first pickle of a file in the old format
 _MOST_VALUES = 10**6  # in a file; lists that hold each other may be endless

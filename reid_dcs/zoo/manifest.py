@@ -42,6 +42,7 @@ class ZooEntry(WeightsFile):
         model, options, num_classes: arguments of ``build_model``.
         trained_on: data set.
         preprocessing: of the network's input.
+        task: ``reid`` or ``classification``.
         evaluated_on: data set of the metrics; empty: the one trained on.
         metrics: ``mAP``, ``rank1`` and so on, as fractions.
         measured_by: the command that measured the metrics; or empty.
@@ -57,6 +58,7 @@ class ZooEntry(WeightsFile):
     metrics: dict[str, float] = MISSING
     options: dict[str, Any] = field(default_factory=dict)
     preprocessing: Preprocessing = field(default_factory=Preprocessing)
+    task: str = "reid"
     evaluated_on: str = ""
     measured_by: str = ""
     stated_by: str = ""
@@ -68,6 +70,7 @@ class ZooEntry(WeightsFile):
             options=dict(self.options),
             num_classes=self.num_classes,
             preprocessing=self.preprocessing,
+            task=self.task,
             trained_on=self.trained_on,
             metrics=dict(self.metrics),
             command=self.measured_by,

@@ -72,15 +72,16 @@ def default(kind: str, options: dict[str, str]) -> bool:
     return kind == "dcs_mask" or options["mode"] == DEFAULT_MODE
 
 
+def marks_of(is_dcs: bool, is_default: bool) -> tuple[pytest.MarkDecorator, ...]:
+    return {2: (), 1: (slow,), 0: at_release}[is_dcs + is_default]
+
+
 default_readings_first = pytest.mark.parametrize(
     ("kind", "options"),
-    [
-        pytest.param(k, o, marks=() if default(k, o) else slow if k == "dcs" else at_release)
-        for k, o in READINGS
-    ],
+    [pytest.param(k, o, marks=marks_of(k == "dcs", default(k, o))) for k, o in READINGS],
     ids=reading_id,
 )
-"""Of each kind the default reading; the others of dcs are slow, all others for a release."""
+"""The default reading of dcs; other kinds and other readings are slow, both for a release."""
 
 
 @default_readings_first

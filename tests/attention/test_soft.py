@@ -167,6 +167,7 @@ def test_soft_static_windows_read_every_channel():
     assert weight == pytest.approx(1 / (1 + math.exp(15.25 / 4)), rel=0.01)
 
 
+@pytest.mark.slow
 def test_a_soft_block_is_one_graph():
     block = build_attention("dcs", 12, zero_init=False)
     block.softness = 1.5

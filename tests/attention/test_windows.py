@@ -12,6 +12,7 @@ from reid_dcs.attention import squash_window
 from reid_dcs.attention.bounds import BOUNDS
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None, derandomize=True, database=None)
 @given(
     start_logit=st.floats(allow_nan=False, width=32),

@@ -25,6 +25,7 @@ def test_the_recipes_are_the_papers(table9):
     assert (fixed.train.epochs, learned.train.epochs) == (600, 400)
 
 
+@pytest.mark.slow
 def test_hours_follow_from_the_steps(table9, monkeypatch):
     """With steps that take 2 s in the weights' turn, 3 in the windows', 1 in the training."""
     row = table9["ROWS"][2]

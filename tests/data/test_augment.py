@@ -111,6 +111,7 @@ def test_flips_are_as_frequent_as_in_torchreids_pil_transforms():
     assert abs((ours[:, 0, 0, 0] == 0).float().mean() - theirs) < 0.05
 
 
+@pytest.mark.slow
 def test_crop_offsets_are_distributed_as_torchvisions_and_over_torchreids_range():
     height, width, p, n = 128, 64, 8, 3000
     torch.manual_seed(0), pyrandom.seed(0)

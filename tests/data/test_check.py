@@ -129,6 +129,7 @@ def test_mistakes_are_one_line(tool, tmp_path, arguments, message):
     assert len(result.stderr.splitlines()) == 1 and list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_training_reads_a_written_store(tool, root, monkeypatch):
     size = ["data.height=48", "data.width=24"]
     result = tool("prepare_data.py", "store", "folder", "--root", root, *size)

@@ -165,6 +165,7 @@ ImageStore.mapped(items, 48, 24, Path(sys.argv[1]))
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
 def test_a_killed_writer_leaves_nothing_that_is_trusted(items, file, writes, how):
     command = [sys.executable, "-c", SLOW_WRITER, str(file), *(item[0] for item in items)]

@@ -160,6 +160,7 @@ def test_a_changed_default_of_the_windows_is_another_run():
     check_resumable(before | {"model": model | {"options": written}}, config, "run")
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_what_was_there(tmp_path, said_on_a_full_disk):
     said = said_on_a_full_disk(save_small_then_large, tmp_path)
     assert said.startswith("cannot write") and said.endswith("checkpoint.pt: File too large")

@@ -46,9 +46,6 @@ def _rest(name: str) -> tuple[pytest.MarkDecorator, ...]:
 
 
 every_model = over(reid_dcs.list_models(), representative, _rest)
-every_model_one_quick = over(
-    reid_dcs.list_models(), lambda name: name == "mobilenetv2_dcs", lambda name: RELEASE
-)
 one_model_slow = over(
     reid_dcs.list_models(),
     lambda name: False,

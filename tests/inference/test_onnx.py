@@ -5,8 +5,8 @@ import torch
 from helpers.networks import (
     active_model,
     assert_same_features,
-    every_model_one_quick,
     images,
+    one_model_slow,
     settle,
 )
 from torch import nn
@@ -18,7 +18,7 @@ pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")
 
 
 @pytest.mark.slow
-@every_model_one_quick
+@one_model_slow
 def test_parity(name):
     model = settle(active_model(name))
     graph = onnx_graph(model, images(2))

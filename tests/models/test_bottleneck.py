@@ -36,6 +36,7 @@ def test_a_residual_is_cut_or_zero_padded(outputs):
     torch.testing.assert_close(added, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("outputs", [5, 12])
 def test_onnx_cuts_and_pads_too(outputs):
     pytest.importorskip("onnxruntime", reason="the extra [export] is not installed")

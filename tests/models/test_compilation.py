@@ -6,7 +6,6 @@ from helpers.networks import (
     CLASSES,
     active_model,
     assert_same_features,
-    every_model_one_quick,
     images,
     one_model_slow,
     settle,
@@ -21,7 +20,7 @@ def forget_compilations():
     torch.compiler.reset()
 
 
-@every_model_one_quick
+@one_model_slow
 def test_in_evaluation(name):
     """Traced as one graph, without breaks."""
     model = settle(active_model(name))

@@ -51,6 +51,7 @@ def test_hidden_channels_are_whole_for_every_pair_of_options(space):
         inputs = block.widths
 
 
+@pytest.mark.slow
 def test_the_bound_on_parameters_holds_and_is_tight():
     """most_params of benchmarks/studies/spaces.py, against all networks of a small space."""
     bound = runpy.run_path(str(REPOSITORY / "benchmarks/studies/spaces.py"))["most_params"]

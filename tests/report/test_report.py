@@ -66,6 +66,7 @@ def test_a_report_has_every_section(page):
         assert word in text
 
 
+@pytest.mark.slow
 def test_names_that_are_not_utf8_are_shown_escaped(tiny_root, tmp_path):
     home = tmp_path / "dollar$sign_{$/synthetic"
     shutil.copytree(tiny_root / "synthetic", home)

@@ -131,6 +131,7 @@ def test_an_interrupted_drawing_leaves_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_store_that_is_damaged_anywhere_is_decoded_anew(tmp_path):
     random = np.random.default_rng(0)
     paths = [str(tmp_path / f"{i}.png") for i in range(3)]

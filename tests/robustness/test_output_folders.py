@@ -152,6 +152,7 @@ def job(small_network, tiny_root):
     }
 
 
+@pytest.mark.slow
 def test_runs_in_a_folder_of_the_user(job, folder, tmp_path):
     """Train, evaluate beside a writer, resume from elsewhere, and into the data set."""
     metrics = runs.train(job | {"output_dir": str(folder)})

@@ -57,6 +57,21 @@ def test_a_packaged_architecture_is_that_of_the_package(tmp_path, monkeypatch):
     assert found == read_architecture(PACKAGED / "synthetic_11m.json")
 
 
+def test_options_that_the_weights_do_not_have_take_no_memory(tmp_path):
+    path = weights("x.pt", windows=10**9)  # a convolution of 190 GB
+    with pytest.raises(InputError, match="weights of another architecture"):
+        FeatureExtractor(path, device="cpu")
+
+
+def test_the_number_of_identities_is_that_of_the_weights(tmp_path):
+    path = tmp_path / "x.pt"
+    model = {"name": "mobilenetv2_base", "options": {}, "num_classes": 10**9}
+    torch.save(
+        {"model": model, "state_dict": build_model("mobilenetv2_base", 2).state_dict()}, path
+    )
+    assert FeatureExtractor(path, device="cpu").model.classifier.out_features == 2
+
+
 @pytest.mark.parametrize("option", ["pretrained", "num_classes", "loss", "name", "use_gpu"])
 def test_arguments_of_the_builder_are_no_options(option, tmp_path):
     path = weights(tmp_path / "x.pt", **{option: "/dev/zero"})

@@ -58,6 +58,7 @@ SCRIPT = """
 """
 
 
+@pytest.mark.slow
 def test_nobody_waits_for_what_is_no_file(tmp_path):
     folders = [tmp_path / kind for kind in SPECIAL]
     for folder in folders:

@@ -143,6 +143,7 @@ ATTACKS = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_attacks_are_refused_or_without_effect(tmp_path):
     folder = tmp_path / "files"
     folder.mkdir()

@@ -91,7 +91,10 @@ def test_a_row_is_the_evaluation_of_another_network_of_the_same_weights(
     assert found[kind]["rows"][row] == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("row", ["as_trained", "shuffled", "random"])
+@pytest.mark.parametrize(
+    "row",
+    ["shuffled", *(pytest.param(r, marks=pytest.mark.slow) for r in ("as_trained", "random"))],
+)
 def test_a_row_is_that_of_torchreids_evaluation_of_pixels_read_here(
     found, networks, tiny_root, row
 ):
@@ -119,6 +122,7 @@ def test_a_row_is_that_of_torchreids_evaluation_of_pixels_read_here(
     assert found["dcs"]["rows"][row]["rank1"] == pytest.approx(cmc[0], abs=0.03)
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_rows_and_another_seed_others(found, weights, tiny_root):
     again = runs.worth(settings(tiny_root, weights["dcs"], seed=5))
     assert again == found["dcs"]
@@ -143,6 +147,7 @@ def test_the_command_prints_a_table_and_writes_files(tool, found, weights, tiny_
         assert numbers[: len(expected)] == pytest.approx([100 * v for v in expected], abs=6e-3)
 
 
+@pytest.mark.slow
 def test_json_without_a_file_is_all_of_the_standard_output(tool, found, weights, tiny_root):
     given = ("worth", "--weights", weights["sa"], "--root", tiny_root, "seed=5", "device=cpu")
     result = tool("channels.py", *given, "--json")

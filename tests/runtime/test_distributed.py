@@ -186,6 +186,7 @@ def test_ranks_end_with_the_same_weights_and_only_rank_0_writes(on_two_ranks, tm
     assert not torch.equal(content["rng"][0]["torch"], content["rng"][1]["torch"])
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_rank_stops_all_and_loses_nothing(on_two_ranks, tmp_path):
     recipe = replace(RECIPE, accumulate=1)
     whole = on_two_ranks(train, None, recipe)

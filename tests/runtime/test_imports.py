@@ -62,6 +62,7 @@ BUILT = [
 ]
 
 
+@pytest.mark.slow
 def test_models_and_data_sets_are_registered_where_torchreid_came_first():
     run("import sys", "import torchreid", "import reid_dcs", *BUILT)
 

@@ -34,6 +34,7 @@ def test_statistics_are_the_means_over_the_batches(kind):
     assert all(map(torch.equal, parameters, network.parameters()))
 
 
+@pytest.mark.slow
 def test_a_derived_network_classifies_better_with_statistics_of_its_own():
     """A supergraph trained for some steps at a high temperature: before and after."""
     network = random_supergraph("dcs").train()

@@ -77,6 +77,7 @@ def test_a_pair_explains_an_unknown_person(tool, folder, weights, tmp_path):
     assert (tmp_path / "out/gradcam-001.png").stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_affinity_and_windows(tool, folder, weights, tmp_path):
     image = next(folder.glob("*.jpg"))
     both = ("--weights", weights["sa"], "--weights", weights["dcs"])

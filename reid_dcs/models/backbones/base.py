@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Literal
 
 from torch import Tensor, nn
 
@@ -73,11 +72,14 @@ class Backbone(nn.Module):
         """Copy the weights of the donor's backbone, as :meth:`Donor.load` returns it."""
         raise NotImplementedError
 
-    def load_pretrained(self, source: Literal[True] | str | Path) -> None:
+    def load_pretrained(self, source: bool | str | Path) -> dict[str, Tensor]:
         """Start from ImageNet weights.
 
         Args:
             source: True for the official weights, or a file; see :meth:`Donor.load`.
+
+        Returns:
+            state dict of the file's linear classifier; empty if the file has none.
 
         Raises:
             ValueError: there are no official weights of this network.
@@ -88,7 +90,9 @@ class Backbone(nn.Module):
                 "there are no official ImageNet weights of this backbone; "
                 "train it from scratch with model.pretrained=false"
             )
-        self.inherit(self.donor.load(source))
+        donor, classifier = self.donor.load(source)
+        self.inherit(donor)
+        return classifier
 
 
 def check_last_stride(last_stride: int) -> None:

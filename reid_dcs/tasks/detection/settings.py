@@ -5,10 +5,7 @@ from pathlib import Path
 from typing import Literal
 
 from reid_dcs.config import SETTINGS, ChannelSearchConfig, RecipeConfig, TaskRun
-from reid_dcs.config.settings import Precision, TrainModelConfig
-from reid_dcs.config.settings import _number as number
-from reid_dcs.config.settings import _path as path
-from reid_dcs.config.settings import _probability as probability
+from reid_dcs.config.settings import Precision, TrainModelConfig, number, path, probability
 
 Split = Literal["train", "val"]
 

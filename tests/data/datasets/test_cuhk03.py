@@ -201,6 +201,7 @@ def test_what_is_missing_or_damaged_is_named(raw, tmp_path):
         CUHK03(str(root), cuhk03_labeled=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["detected", "labeled"])
 def test_the_official_lists_have_the_official_counts(shared, tmp_path, kind):
     protocol = shared / f"data/splits/cuhk03/cuhk03_new_protocol_config_{kind}.mat"

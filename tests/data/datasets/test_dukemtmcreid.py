@@ -59,6 +59,7 @@ def test_an_absent_set_says_that_it_was_withdrawn(tmp_path):
         DukeMTMCreID(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_official_names_have_the_official_counts(shared, tmp_path):
     names = []
     for split in ("train", "query", "test"):

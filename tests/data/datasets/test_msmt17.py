@@ -88,6 +88,7 @@ def test_a_malformed_line_is_named(tmp_path):
         MSMT17(str(tmp_path))
 
 
+@pytest.mark.slow
 def test_the_official_lists_have_the_official_counts(shared, tmp_path, monkeypatch):
     for name in LISTS:
         shutil.copy(shared / "data/splits/msmt17" / name, tmp_path / name)

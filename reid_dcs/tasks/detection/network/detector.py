@@ -9,7 +9,7 @@ from torchvision.models.detection.transform import GeneralizedRCNNTransform
 
 from reid_dcs.errors import InputError
 from reid_dcs.models import Backbone, build_backbone
-from reid_dcs.models.registry import split_name
+from reid_dcs.models.registry import name_parts
 from reid_dcs.tasks.detection.network.cascade import Cascade
 from reid_dcs.tasks.detection.network.pyramid import Pyramid
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
@@ -95,7 +95,7 @@ def build_detector(
     """
     if type(num_classes) is not int or num_classes < 1:
         raise InputError(f"num_classes must be a whole number of at least 1, not {num_classes!r}")
-    backbone, attention = split_name(name)
+    backbone, attention = name_parts(name)
     stride = {} if "last_stride" in options else {"last_stride": 2}
     try:
         trunk = build_backbone(backbone, attention, **stride, **options)

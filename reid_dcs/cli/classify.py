@@ -1,0 +1,49 @@
+"""The command ``classify``."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from reid_dcs.cli.parsers import Parser, SettingsParser
+
+Layer = dict[str, Any]
+ACTIONS = {
+    "train": "train an image classification network and evaluate it",
+    "search": "search its channels or its backbone, train the result and evaluate it",
+    "eval": "evaluate trained weights",
+}
+
+
+def classify(arguments: Sequence[str]) -> None:
+    parser = Parser(
+        "reid-dcs classify",
+        "Image classification on the backbones of re-identification (Section 3.3 of the paper).",
+        epilog="\n".join(
+            [
+                "actions:",
+                *(f"  {name:8} {text}" for name, text in ACTIONS.items()),
+                "\nreid-dcs classify ACTION --help describes an action.",
+            ]
+        ),
+    )
+    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="listed above")
+    action = parser.parse_args(arguments[:1]).action
+    from reid_dcs.tasks.classification.settings import COMMANDS
+
+    flags, switches = [], []
+    if action == "eval":
+        flags = [("--weights", "eval.weights", "checkpoint, or name of the model zoo")]
+        switches = [("--report", "eval.report", "write a page of results, OUTPUT_DIR/report.html")]
+
+    def run(layer: Layer) -> None:
+        from reid_dcs.tasks.classification import runs
+
+        actions = {"train": runs.train, "search": runs.search, "eval": runs.evaluate}
+        actions[action](layer)
+
+    SettingsParser(
+        f"reid-dcs classify {action}",
+        f"{ACTIONS[action].capitalize()}.",
+        COMMANDS[f"classify {action}"],
+        flags=flags,
+        switches=switches,
+    ).run(arguments[1:], run)

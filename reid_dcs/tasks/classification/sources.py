@@ -1,0 +1,195 @@
+"""Labelled images of a split: files in folders by class, or decoded images in a store."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torchvision.datasets.folder import make_dataset
+
+from reid_dcs.data.decode import read_rgb
+from reid_dcs.data.image_files import IMAGE_SUFFIXES
+from reid_dcs.data.store import ImageStore
+from reid_dcs.errors import InputError
+from reid_dcs.files import read_text
+
+VALIDATION = ("val", "test")
+"""Names of the folder of the evaluation's images, in this order."""
+
+
+class LabelledImages(Protocol):
+    """Images with labels, read one at a time by the workers of a loader.
+
+    Attributes:
+        classes: names of the classes; a label is an index of it.
+        labels: (N,) int64.
+        names: N names of images, such as paths.
+    """
+
+    classes: Sequence[str]
+    labels: Tensor
+    names: Sequence[str]
+
+    def read(self, index: int) -> Image.Image:
+        """The image, RGB.
+
+        Raises:
+            OSError: unreadable or truncated, or not decoded; the message is the reason.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class FolderImages:
+    """Image files in folders by class, as torchvision's ``ImageFolder``: see LabelledImages."""
+
+    classes: Sequence[str]
+    labels: Tensor
+    names: Sequence[str]
+
+    def read(self, index: int) -> Image.Image:
+        """Decode a file."""
+        return read_rgb(self.names[index])
+
+
+@dataclass(frozen=True)
+class StoredImages:
+    """Decoded images of one size, in memory or mapped: see LabelledImages."""
+
+    classes: Sequence[str]
+    store: ImageStore
+
+    @property
+    def labels(self) -> Tensor:
+        return self.store.pids
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self.store.paths
+
+    def read(self, index: int) -> Image.Image:
+        """The decoded image."""
+        return Image.fromarray(self.store.images[index].numpy())
+
+
+def split_folder(root: str | Path, split: str) -> Path:
+    """Folder of a split, ``train`` or ``val``; the latter may be named ``test``.
+
+    Raises:
+        InputError: there is none.
+    """
+    names = ("train",) if split == "train" else VALIDATION
+    for name in names:
+        if (folder := Path(root, name)).is_dir():
+            return folder
+    raise InputError(
+        f"data.root={root}: no folder {' or '.join(names)} in it: expected train/CLASS/*.jpg and "
+        "val/CLASS/*.jpg"
+    )
+
+
+def class_names(folder: Path) -> list[str]:
+    """Names of the folders of the classes, sorted.
+
+    Raises:
+        InputError: fewer than two, or the folder cannot be read.
+    """
+    try:
+        found = sorted(
+            entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[:1] != "."
+        )
+    except OSError as error:
+        raise InputError(f"cannot read {folder}: {error.strerror}") from error
+    if len(found) < 2:
+        what = f"only the class {found[0]}" if found else "no folder of a class"
+        raise InputError(f"{folder}: {what}: a classification needs two classes or more")
+    return found
+
+
+def chosen_classes(names: Sequence[str], count: int, seed: int) -> list[str]:
+    """A subset of the classes, drawn by a seed, in the order of ``names``; all if ``count`` is 0.
+
+    Raises:
+        InputError: there are not as many, or one is asked for.
+    """
+    if not count:
+        return list(names)
+    if not 2 <= count <= len(names):
+        raise InputError(
+            f"data.classes={count}: the data set has {len(names)}; use a number from 2 to that, "
+            "or 0 for all"
+        )
+    drawn = torch.randperm(len(names), generator=torch.Generator().manual_seed(seed))[:count]
+    return [names[i] for i in sorted(drawn.tolist())]
+
+
+def list_folder(folder: Path, classes: Sequence[str]) -> FolderImages:
+    """List the images of some classes, each class sorted by path.
+
+    Raises:
+        InputError: a class has no folder, or no images.
+    """
+    _check_present(folder, classes)
+    items = make_dataset(
+        str(folder),
+        {name: label for label, name in enumerate(classes)},
+        extensions=tuple(sorted(IMAGE_SUFFIXES)),
+        allow_empty=True,
+    )
+    items = [item for item in items if not Path(item[0]).name.startswith(".")]
+    labels = torch.tensor([label for _, label in items], dtype=torch.int64)
+    counts = labels.bincount(minlength=len(classes))
+    for label in (counts == 0).nonzero().flatten().tolist():
+        raise InputError(
+            f"{folder / classes[label]}: the class has no images: add some, or remove it"
+        )
+    order = sorted(range(len(items)), key=lambda i: (items[i][1], items[i][0]))
+    return FolderImages(list(classes), labels[order], [items[i][0] for i in order])
+
+
+def check_same_classes(folder: Path, trained: Collection[str], found: Collection[str]) -> None:
+    """Check that the folder of the evaluation has the classes of the training and no others.
+
+    Raises:
+        InputError: it has not; the message names the first difference.
+    """
+    _check_present(folder, [name for name in trained if name not in found])
+    unknown = sorted(set(found) - set(trained))
+    if unknown:
+        raise InputError(
+            f"{folder / unknown[0]}: the training images have no class {unknown[0]!r}: rename or "
+            "remove it"
+        )
+
+
+def _check_present(folder: Path, classes: Sequence[str]) -> None:
+    missing = [name for name in classes if not (folder / name).is_dir()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise InputError(f"{folder}: no folder of the class {missing[0]!r}{more}: add it")
+
+
+def read_label_map(path: str, classes: int | None = None) -> list[str]:
+    """Read names of classes, one a line, in the order of the outputs.
+
+    Args:
+        path: a text file.
+        classes: number of outputs of the weights, if known.
+
+    Raises:
+        InputError: the file is missing, has a name twice, or does not fit the weights.
+    """
+    try:
+        names = [line.strip() for line in read_text(path).splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"data.label_map={path} cannot be read: {error}") from error
+    repeated = sorted({name for name in names if names.count(name) > 1}) if names else []
+    if repeated:
+        raise InputError(f"data.label_map={path}: {repeated[0]!r} stands there twice")
+    if len(names) < 2 or classes not in (None, len(names)):
+        outputs = f"the weights have {classes} outputs" if classes else "two or more are needed"
+        raise InputError(f"data.label_map={path} has {len(names)} names: {outputs}")
+    return names
