@@ -20,7 +20,7 @@ COMMANDS = {
 }
 """Sub-commands: the function that takes their arguments, and a line of help."""
 
-LONG = ("train", "search", "eval", "classify")  # their results are files
+LONG = ("train", "search", "eval", "classify", "detect")  # their results are files
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -23,7 +23,7 @@ def documented(page: Path) -> Iterator[tuple[str, list[str]]]:
         if script in SCRIPTS and (not line or line.startswith((" --", " check", " store"))):
             yield SCRIPTS[script], shlex.split(line)
     for command, line in re.findall(
-        r"reid-dcs ((?:classify|detect) (?:train|search|eval))((?: --[^\n`]*)?)", text
+        r"reid-dcs ((?:classify|detect) (?:train|search|eval))((?: +--[^\n`]*)?)", text
     ):
         yield command, shlex.split(line.split("#")[0].split(" ...")[0].rstrip(" ,.);"))
 

@@ -32,7 +32,7 @@ def test_a_backbones_line_is_fresh():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("table", ["table1", "spaces"])
+@pytest.mark.parametrize("table", ["table1", "table2", "spaces"])
 def test_a_table_of_counts_is_fresh(table):
     script = runpy.run_path(str(REPOSITORY / f"benchmarks/studies/{table}.py"))
     written = (REPOSITORY / f"benchmarks/studies/results/{table}.md").read_text()
