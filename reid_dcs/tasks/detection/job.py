@@ -76,6 +76,8 @@ class DetectionJob(Job):
             )
         if not self.train.images:
             raise InputError(f"{self.train.file} lists no images")
+        if all(thing.crowd for image in self.val.images for thing in image.things):
+            raise InputError(f"{self.val.file} has no objects to evaluate on: annotate some")
         self.fingerprints = {
             split: fingerprint(annotations)
             for split, annotations in (("train", self.train), ("val", self.val))

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
 from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.generalized_rcnn import GeneralizedRCNN
 from torchvision.models.detection.rpn import RegionProposalNetwork, RPNHead
@@ -16,6 +17,15 @@ from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 
 ANCHOR_STRIDES = 8  # side of a square anchor, in strides of its map
 RATIOS = (0.5, 1.0, 2.0)
+
+
+class ProposalHead(RPNHead):
+    """torchvision's, with outputs in float32: bfloat16 has 4 pixels between coordinates of 800."""
+
+    def forward(self, x: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """Maps of the pyramid -> objectness (B, A, h, w) and box codes (B, 4 A, h, w) of each."""
+        logits, codes = super().forward(x)
+        return [each.float() for each in logits], [each.float() for each in codes]
 
 
 class CascadeMaskRCNN(GeneralizedRCNN):
@@ -52,7 +62,7 @@ class CascadeMaskRCNN(GeneralizedRCNN):
         anchors = AnchorGenerator(sizes, (RATIOS,) * len(sizes))
         proposals = RegionProposalNetwork(
             anchors,
-            RPNHead(channels, len(RATIOS)),
+            ProposalHead(channels, len(RATIOS)),
             fg_iou_thresh=0.7,
             bg_iou_thresh=0.3,
             batch_size_per_image=256,
