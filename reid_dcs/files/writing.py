@@ -117,7 +117,7 @@ def check_writable(path: Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
+def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Write ``content`` as indented JSON, atomically."""
     with written_whole(path) as file:
         file.write((json.dumps(content, indent=2) + "\n").encode())

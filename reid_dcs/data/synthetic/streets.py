@@ -41,7 +41,7 @@ class Thing(NamedTuple):
     @property
     def box(self) -> tuple[int, int, int, int]:
         """Left, top, right and bottom of the mask; right and bottom are outside."""
-        rows, columns = self.mask.any(1).nonzero()[0], self.mask.any(0).nonzero()[0]
+        rows, columns = (np.flatnonzero(self.mask.any(axis)) for axis in (1, 0))
         return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
@@ -63,7 +63,7 @@ def draw_street(
     """
     size = (height * SUPERSAMPLING, width * SUPERSAMPLING)
     canvas = np.empty((*size, 3), np.uint8)
-    rng.choice(BACKGROUNDS)(Stage(canvas, rng))
+    BACKGROUNDS[rng.integers(len(BACKGROUNDS))](Stage(canvas, rng))
     count = int(rng.integers(0, most + 1))
     feet = np.sort(rng.uniform(0.5, 1.08, count))  # the nearer, the lower in the image
     kinds = rng.choice(KINDS, count, p=(0.75, 0.25))

@@ -1,6 +1,7 @@
 """ConvNeXt (Liu et al., 2022) with attention after each of its four stages."""
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,6 +36,7 @@ class ConvNeXt(Backbone, TorchvisionConvNeXt):
     """
 
     features: nn.Sequential
+    classifier: nn.Sequential
     after_stages = ("norm",)
 
     def __init__(
@@ -49,10 +51,11 @@ class ConvNeXt(Backbone, TorchvisionConvNeXt):
         if not isinstance(drop_path, int | float) or not 0 <= drop_path < 1:
             raise ValueError(f"drop_path must be at least 0 and below 1, not {drop_path!r}")
         super().__init__(_block_settings(depths, widths), stochastic_depth_prob=drop_path)
-        self.norm = self.classifier[0]
+        self.norm = cast(nn.LayerNorm, self.classifier[0])
         del self.avgpool, self.classifier
         if last_stride == 1:
-            self.features[-2][1] = _without_stride(self.features[-2][1])
+            reduce = cast(nn.Sequential, self.features[-2])
+            reduce[1] = _without_stride(cast(nn.Conv2d, reduce[1]))
         self.out_channels = widths[-1]
         self.stage_channels = list(widths)
         self.stage_strides = [4, 8, 16, 16 * last_stride]
@@ -75,7 +78,7 @@ class ConvNeXt(Backbone, TorchvisionConvNeXt):
         norm = self.norm
         return F.layer_norm(pooled, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
-    def inherit(self, donor: nn.Module) -> None:
+    def inherit(self, donor: TorchvisionConvNeXt) -> None:
         """Copy the weights of torchvision's backbone, including the norm of its classifier."""
         self.features.load_state_dict(donor.features.state_dict())
         self.norm.load_state_dict(donor.classifier[0].state_dict())
@@ -95,7 +98,7 @@ class _DenseConv(nn.Conv2d):
 
 
 def _without_stride(conv: nn.Conv2d) -> _DenseConv:
-    dense = _DenseConv(conv.in_channels, conv.out_channels, conv.kernel_size)
+    dense = _DenseConv(conv.in_channels, conv.out_channels, kernel_size=2)
     dense.weight, dense.bias = conv.weight, conv.bias
     return dense
 

@@ -153,9 +153,9 @@ def _content(annotations: Annotations, name: str) -> dict[str, list]:
     listed = []
     for image in annotations.images:
         for thing in image.things:
-            known = thing.segmentation is not None
             x1, y1, x2, y2 = thing.box
-            outline = thing.segmentation if known else [[x1, y1, x2, y1, x2, y2, x1, y2]]
+            known = thing.segmentation is not None
+            outline = thing.segmentation or [[x1, y1, x2, y1, x2, y2, x1, y2]]
             listed.append(
                 {
                     "id": thing.id,

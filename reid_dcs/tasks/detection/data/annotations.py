@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import regular
@@ -180,11 +180,11 @@ def _read_images(
     images: dict[int, AnnotatedImage] = {}
     folder: Path | None = None
     for place, entry in _entries(entries, "image", findings):
-        name, sides = entry.get("file_name"), [entry.get("height"), entry.get("width")]
-        if not _is_inside(name):
+        name, height, width = (entry.get(key) for key in ("file_name", "height", "width"))
+        if not isinstance(name, str) or not _is_inside(name):
             findings["malformed"].append(f"{place} (file_name)")
             continue
-        if not all(type(side) is int and 0 < side < 2**20 for side in sides):
+        if not (_is_side(height) and _is_side(width)):
             findings["malformed"].append(f"{place} (height, width)")
             continue
         if entry["id"] in images:
@@ -195,13 +195,17 @@ def _read_images(
         path = folder / name
         if not path.is_file():
             findings["missing"].append(str(path))
-        images[entry["id"]] = AnnotatedImage(entry["id"], path, *sides)
+        images[entry["id"]] = AnnotatedImage(entry["id"], path, height, width)
     return images
 
 
-def _is_inside(name: object) -> bool:
+def _is_side(value: object) -> TypeGuard[int]:
+    return type(value) is int and 0 < value < 2**20
+
+
+def _is_inside(name: str) -> bool:
     """Whether a name is a path that stays below the folder it is read from."""
-    if not isinstance(name, str) or not name or "\0" in name or len(name) > 1000:
+    if not name or "\0" in name or len(name) > 1000:
         return False
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts
@@ -214,7 +218,8 @@ def _read_thing(
     labels: Mapping[int, int],
     findings: dict[str, list[str]],
 ) -> Thing | None:
-    image = images.get(entry.get("image_id")) if type(entry.get("image_id")) is int else None
+    image_id = entry.get("image_id")
+    image = images.get(image_id) if type(image_id) is int else None
     if image is None:
         findings["unknown_image"].append(place)
         return None
@@ -247,5 +252,7 @@ def _read_thing(
     return Thing(entry["id"], label, cut, segmentation, float(area), crowd)
 
 
-def _is_number(value: object) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and abs(value) < 2**30
+def _is_number(value: object) -> TypeGuard[float]:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    return math.isfinite(value) and abs(value) < 2**30

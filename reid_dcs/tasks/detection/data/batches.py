@@ -1,7 +1,7 @@
 """Training batches: images decoded ahead, flipped and cropped, with their boxes and masks."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from typing import NamedTuple
@@ -144,7 +144,7 @@ def flipped(image: Tensor, target: dict[str, Tensor]) -> tuple[Tensor, dict[str,
     return image.flip(2), target | {"boxes": boxes, "masks": target["masks"].flip(2)}
 
 
-def crop_of(size: tuple[int, int], rng: np.random.Generator) -> tuple[int, int, int, int]:
+def crop_of(size: Sequence[int], rng: np.random.Generator) -> tuple[int, int, int, int]:
     """A random crop as in ConvNeXt's recipe: top, left, height and width in pixels."""
     scale = min(size) / rng.choice(CROP_SCALES)
     height, width = (

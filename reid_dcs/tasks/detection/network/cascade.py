@@ -1,7 +1,7 @@
 """The cascade: three stages, each trained on the boxes that the one before has refined."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -51,10 +51,11 @@ class Cascade(nn.Module):
         max_detections: int = 100,
     ) -> None:
         super().__init__()
-        self.stages = nn.ModuleList(
+        stages = nn.ModuleList(
             CascadeStage(channels, num_classes, each.iou, each.coder_weights, hidden, samples)
             for each in STAGES
         )
+        self.stages = cast(Sequence[CascadeStage], stages)
         self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
         self.max_detections = max_detections
 
