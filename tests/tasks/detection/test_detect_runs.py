@@ -1,19 +1,27 @@
 """Whole runs of detection: train, resume, search, evaluate, predict, and their command line."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 import torch
 from helpers.detection import small_detector
 from helpers.detection_run import settings, tiny_scenes
+from helpers.paths import REPOSITORY
 from PIL import Image
 
+import reid_dcs
 from reid_dcs import InputError
 from reid_dcs.cli import main
-from reid_dcs.config import compose
+from reid_dcs.config import compose, read_config
 from reid_dcs.data.datasets.folder import Folder
+from reid_dcs.engine import Trainer
+from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime.signals import Interrupted
 from reid_dcs.tasks.detection import evaluate, predict, search, train
+from reid_dcs.tasks.detection.initial import load_initial_detector
+from reid_dcs.tasks.detection.job import DetectionJob
 from reid_dcs.tasks.detection.settings import DetectSearchRun, DetectTrainRun
 from reid_dcs.tasks.detection.task import parameter_groups
 
@@ -110,8 +118,6 @@ def test_an_interrupted_training_resumes_bit_for_bit(root, tmp_path, monkeypatch
     train(whole)
     expected = checkpoint(tmp_path / "whole")
 
-    from reid_dcs.engine import Trainer
-
     forward_backward, calls = Trainer.forward_backward, []
 
     def stop_in_the_second_epoch(self, data):
@@ -167,8 +173,6 @@ def test_a_tiny_detector_learns_a_few_scenes_by_heart(root, tmp_path, kind):
 
 
 def test_frozen_stages_and_their_statistics_do_not_change(root, tmp_path):
-    from reid_dcs.tasks.detection.job import DetectionJob
-
     config = compose(DetectTrainRun, settings(root, tmp_path, {"train": {"frozen_stages": 2}}))
     job = DetectionJob(config, torch.device("cpu"))
     job.load_data(None, None)
@@ -210,10 +214,6 @@ def test_layer_wise_decay_slows_early_stages_and_norms_do_not_decay():
 
 
 def test_initial_weights_of_a_classifier_or_re_id_network_go_to_the_trunk(trained, root, tmp_path):
-    import reid_dcs
-    from reid_dcs.models.initial import InitialWeights
-    from reid_dcs.tasks.detection.initial import load_initial_detector
-
     torch.manual_seed(5)
     model = reid_dcs.build_model("mobilenetv2_base", 7)
     detector = small_detector()
@@ -247,10 +247,6 @@ def test_wrong_settings_are_named(root, tmp_path, changes, message):
 
 
 def test_the_search_has_the_papers_settings_in_its_configuration():
-    from helpers.paths import REPOSITORY
-
-    from reid_dcs.config import read_config
-
     folder = REPOSITORY / "configs/detection"
     config = compose(DetectSearchRun, read_config(folder / "search.yaml"))
     assert (config.search.epochs, config.search.window_share) == (50, 0.5)
@@ -302,3 +298,29 @@ def test_the_commands_answer_in_one_line_and_check_counts(root, tmp_path, capsys
     assert [*tmp_path.iterdir()] == []
     status, out, _ = run(capsys, "--help")
     assert status == 0 and "predict" in out
+
+
+PROCESS = """
+import json, sys
+from reid_dcs.tasks.detection import train
+train(json.loads(sys.argv[1]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.release
+def test_two_processes_train_on_halves_of_a_batch_and_evaluate_all_images(root, tmp_path):
+    script = tmp_path / "train.py"
+    script.write_text(PROCESS)
+    given = settings(root, tmp_path / "out", {"data": {"batch_size": 1}})
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*launch, "--standalone", script, json.dumps(given)],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["num_images"] == 3 and 0 <= metrics["box_AP"] <= 1
+    assert len(checkpoint(tmp_path / "out")["rng"]) == 2
