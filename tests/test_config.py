@@ -342,7 +342,7 @@ def test_every_documented_command_has_valid_settings(page, monkeypatch, capsys):
 
     monkeypatch.chdir(REPOSITORY)
     for command, arguments in documented(page):
-        main([command, *arguments, "--settings"])
+        main([*command.split(), *arguments, "--settings"])
         compose(SETTINGS[command], yaml.safe_load(capsys.readouterr().out))
 
 

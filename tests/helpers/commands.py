@@ -22,6 +22,10 @@ def documented(page: Path) -> Iterator[tuple[str, list[str]]]:
             continue  # a mention, not a command: it needs arguments
         if script in SCRIPTS and (not line or line.startswith((" --", " check", " store"))):
             yield SCRIPTS[script], shlex.split(line)
+    for command, line in re.findall(
+        r"reid-dcs (classify (?:train|search|eval))((?: --[^\n`]*)?)", text
+    ):
+        yield command, shlex.split(line.split("#")[0].split(" ...")[0].rstrip(" ,.);"))
 
 
 def assert_refused(result, *said):

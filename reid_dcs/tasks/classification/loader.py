@@ -147,6 +147,7 @@ def _loader(samples: Samples, batches: Any, workers: int | None) -> DataLoader:
         collate_fn=_collate,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # each iteration draws from it, not from the run's
     )
 
 
