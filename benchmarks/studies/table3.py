@@ -2,10 +2,10 @@
 
     python benchmarks/studies/table3.py > benchmarks/studies/results/table3.md
 
-Networks of `build_classifier` with 1000 classes at 224x224, with the stride of 2 that Table 4 prints
-for the 160-channel stage, and one window per position as in the paper's counts, all with their
-classifier. The FLOPs of Table 3 are the multiply-adds of convolutions and of the classifier plus 2
-operations for each element of a batch norm; total_macs counts affinity products instead of these.
+Networks of `build_classifier` with 1000 classes at 224x224, with their classifier, the stride of 2
+that Table 4 prints for the 160-channel stage, and one window per position as in the paper's counts.
+The FLOPs of Table 3 are the multiply-adds of convolutions and of the classifier plus 2 operations
+for each element of a batch norm; total_macs counts affinity products instead of these.
 """
 
 from typing import NamedTuple
@@ -93,7 +93,7 @@ def page() -> str:
             f"| {row.method} | {row.flops} | {row.params} | {figures} | {verdict(row, cost)} |\n"
         )
     note = (
-        "The counts in the rows of FBNetV2 are of the largest network of Table 5 (FBNetV2-L: of its "
+        "The counts in the rows of FBNetV2 are of the largest network of Table 5 (FBNetV2-L: of "
         "FBNetV2-Large), not of the searched ones, whose architectures are not published.\n"
     )
     return f"# {__doc__}{HEADER}{''.join(lines)}\n{note}"
