@@ -77,7 +77,7 @@ def stop_at(monkeypatch, steps):
     monkeypatch.setattr(Trainer, "take_turn", turn)
 
 
-@pytest.mark.parametrize("steps", [4, 6])
+@pytest.mark.parametrize("steps", [6, pytest.param(4, marks=pytest.mark.slow)])
 def test_an_interrupted_run_goes_on_bit_for_bit(job, tmp_path, monkeypatch, steps):
     job = job | {"resume": "auto", "train": job["train"] | {"ema": 0.5, "epochs": 2}}
     classify.train(job | {"output_dir": str(tmp_path / "whole")})
@@ -101,7 +101,7 @@ def test_a_run_whose_images_have_changed_is_not_resumed(job, pictures, tmp_path)
         classify.train(run | {"train": job["train"] | {"epochs": 1}, "resume": "auto"})
 
 
-@pytest.mark.parametrize("name", ["tiny_dcs", "tiny_dcs_sw"])
+@pytest.mark.parametrize("name", ["tiny_dcs_sw", pytest.param("tiny_dcs", marks=pytest.mark.slow)])
 def test_channels_are_searched_and_the_result_is_trained(job, tmp_path, name, capsys):
     search = {"epochs": 2, "calibration": 6, "window_share": 0.25}
     run = job | {"model": {"name": name}, "search": search, "output_dir": str(tmp_path)}
