@@ -89,9 +89,7 @@ class YoloX:
         kept = np.flatnonzero(scores >= self.confidence)
         corners = (center - extent / 2)[kept] / scale  # (K, 2), left and top
         boxes = np.concatenate([corners, extent[kept] / scale], 1)
-        chosen = cv2.dnn.NMSBoxes(
-            boxes.tolist(), scores[kept].tolist(), self.confidence, OVERLAP
-        )
+        chosen = cv2.dnn.NMSBoxes(boxes.tolist(), scores[kept].tolist(), self.confidence, OVERLAP)
         found = [
             Detection(_inside(boxes[i], width, height), float(scores[kept][i]))
             for i in np.asarray(chosen, dtype=int).ravel()

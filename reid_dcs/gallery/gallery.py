@@ -258,7 +258,7 @@ class Gallery:
             for i in order[:top]
         ]
 
-    # --- threshold ---------------------------------------------------------------------------------
+    # --- threshold -------------------------------------------------------------------------------
 
     def threshold(self) -> dict[str, Any] | None:
         """The distance below which a hit counts as the same person, and where it is from."""

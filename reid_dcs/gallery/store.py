@@ -149,7 +149,9 @@ class Store:
         return self._retrying(lambda: self._files(folder))
 
     def _files(self, folder: str) -> dict[str, dict[str, FileState]]:
-        below, after = (json.dumps(folder + end, ensure_ascii=False) for end in "/0")  # "0": "/" + 1
+        below, after = (
+            json.dumps(folder + end, ensure_ascii=False) for end in "/0"
+        )  # "0": "/" + 1
         iterator = self._client.query_iterator(
             self.collection,
             filter=f"{equals('path', folder)} or (path > {below} and path < {after})",
