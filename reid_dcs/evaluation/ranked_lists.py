@@ -90,8 +90,8 @@ def write_ranked_lists(
 ) -> None:
     """Write ranked lists as CSV, atomically: a row per query and gallery image.
 
-    The columns are ``query`` and ``gallery`` (files; bytes that are not UTF-8 are escaped), ``rank``
-    from 1, ``distance`` with all its digits, and ``match``, 0 or 1.
+    The columns are ``query`` and ``gallery`` (files, of which bytes that are not UTF-8 are
+    escaped), ``rank`` from 1, ``distance`` with all its digits, and ``match``, 0 or 1.
 
     Args:
         lists: ranked lists.
@@ -100,15 +100,19 @@ def write_ranked_lists(
     Raises:
         InputError: the file cannot be written.
     """
-    with (
-        written_whole(path) as file,
-        io.TextIOWrapper(file, "utf-8", "backslashreplace", newline="") as text,
-    ):
-        writer = csv.writer(text)
-        writer.writerow(RANKS_HEADER)
+    with written_whole(path) as file:
+        file.write(_csv([RANKS_HEADER]))
         for ranked in lists:
-            rows = zip(ranked.gallery, ranked.distances, ranked.matches, strict=True)
-            for rank, (image, distance, match) in enumerate(rows, 1):
-                names = queries[ranked.query], gallery[image]
-                writer.writerow((names[0], rank, names[1], repr(float(distance)), int(match)))
-        text.detach()
+            columns = zip(ranked.gallery, ranked.distances, ranked.matches, strict=True)
+            file.write(
+                _csv(
+                    (queries[ranked.query], rank, gallery[image], repr(float(distance)), int(match))
+                    for rank, (image, distance, match) in enumerate(columns, 1)
+                )
+            )
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")

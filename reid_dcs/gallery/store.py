@@ -149,9 +149,8 @@ class Store:
         return self._retrying(lambda: self._files(folder))
 
     def _files(self, folder: str) -> dict[str, dict[str, FileState]]:
-        below, after = (
-            json.dumps(folder + end, ensure_ascii=False) for end in "/0"
-        )  # "0": "/" + 1
+        ends = "/", chr(ord("/") + 1)  # everything below the folder sorts between them
+        below, after = (json.dumps(folder + end, ensure_ascii=False) for end in ends)
         iterator = self._client.query_iterator(
             self.collection,
             filter=f"{equals('path', folder)} or (path > {below} and path < {after})",
