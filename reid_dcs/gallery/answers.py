@@ -10,7 +10,7 @@ from PIL import Image
 
 from reid_dcs.evaluation import RankedList
 from reid_dcs.gallery.crops import read_crop
-from reid_dcs.gallery.pictures import Hit
+from reid_dcs.gallery.pictures import Hit, printable
 from reid_dcs.gallery.times import UNKNOWN, format_time
 from reid_dcs.visual.ranked_lists import draw_ranked_lists
 
@@ -62,11 +62,6 @@ def draw_answer(question: str | Image.Image, hits: Sequence[Hit], path: Path) ->
         read_crop(hit.picture) if hit.picture.box else hit.path for hit in hits
     ]
     draw_ranked_lists([ranked], [question], crops, path)
-
-
-def printable(text: str) -> str:
-    """Text without control characters, which a terminal would obey."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _plain(rank: int, hit: Hit) -> dict[str, Any]:

@@ -83,8 +83,7 @@ class Embedded:
     def _open(self) -> bool:
         """Open the gallery if no other process has; False if one has."""
         if self._key in _opened:  # by this process, which may have several connections
-            self.client = _connect(_opened[self._key])
-            return True
+            return self._join()
         try:
             descriptor = os.open(self.path / _ENDPOINT, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
@@ -135,6 +134,12 @@ class Embedded:
         return os.path.realpath(self.path)
 
 
+GRPC_OPTIONS = {
+    "grpc.keepalive_time_ms": 2**31 - 1,
+    "grpc.keepalive_permit_without_calls": False,
+}
+"""No pings: Milvus Lite disconnects a client that pings as pymilvus does by default."""
+
 _opened: dict[str, str] = {}
 """Address of each gallery that this process has opened."""
 
@@ -161,4 +166,4 @@ def _start(path: Path) -> str:
 def _connect(address: str) -> Any:
     from pymilvus import MilvusClient
 
-    return MilvusClient(address, timeout=10)
+    return MilvusClient(address, timeout=10, grpc_options=GRPC_OPTIONS)

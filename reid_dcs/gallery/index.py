@@ -13,7 +13,7 @@ from tqdm import tqdm
 from reid_dcs.data.decode import resize
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.crops import Crop, whole
-from reid_dcs.gallery.pictures import TEXT_LENGTHS, Picture
+from reid_dcs.gallery.pictures import TEXT_LENGTHS, Picture, printable
 from reid_dcs.gallery.sources import is_video
 from reid_dcs.gallery.store import FileState, Store
 from reid_dcs.inference.extractor import FeatureExtractor
@@ -101,7 +101,7 @@ class Indexer:
         self.store.settle()
         self.store.choose_index()
         for text in self.failed[:_SHOWN]:
-            print(f"warning: not indexed: {text}", file=sys.stderr)
+            print(f"warning: not indexed: {printable(text)}", file=sys.stderr)
         if len(self.failed) > _SHOWN:
             print(f"warning: and {len(self.failed) - _SHOWN:,} more", file=sys.stderr)
 

@@ -89,3 +89,8 @@ class Hit:
     @property
     def camera(self) -> str:
         return self.picture.camera
+
+
+def printable(text: str) -> str:
+    """Text without control characters, which a terminal would obey, and without half characters."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

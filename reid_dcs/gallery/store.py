@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from reid_dcs.errors import InputError
-from reid_dcs.gallery.embedded import Embedded, damaged
+from reid_dcs.gallery.embedded import GRPC_OPTIONS, Embedded, damaged
 from reid_dcs.gallery.pictures import FIELDS, TEXT_LENGTHS, Picture
 from reid_dcs.inference.onnx import extra
 
@@ -167,6 +167,11 @@ class Store:
             iterator.close()
         return found
 
+    def some(self, number: int) -> list[Picture]:
+        """Any pictures, at most ``number``."""
+        rows = self._call("query", filter='id > ""', output_fields=list(FIELDS), limit=number)
+        return [Picture.from_row(row) for row in rows]
+
     def values(self, field: str, most: int = 1000) -> list[str]:
         """The different texts of a field, sorted, of at most :data:`MOST` pictures."""
         rows = self._call("query", filter='id > ""', output_fields=[field], limit=MOST)
@@ -289,7 +294,8 @@ def _server(address: str) -> Any:
     from pymilvus import MilvusClient
 
     try:
-        return MilvusClient(address, token=os.environ.get("MILVUS_TOKEN", ""), timeout=10)
+        token = os.environ.get("MILVUS_TOKEN", "")
+        return MilvusClient(address, token=token, timeout=10, grpc_options=GRPC_OPTIONS)
     except Exception as error:  # of pymilvus and of gRPC
         reason = " ".join(str(error).split())[:200]
         raise InputError(f"no Milvus server at {address} ({reason}): check the address") from error

@@ -56,7 +56,7 @@ def _opened(path: Path) -> Iterator[tuple[Any, float]]:
     """The video, and its frames per second (25 if it does not say)."""
     import cv2
 
-    cv2.setLogLevel(0)  # what it prints about a damaged file
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # of damaged files
     video = cv2.VideoCapture(str(regular(path)), cv2.CAP_FFMPEG)
     try:
         if not video.isOpened():
