@@ -23,6 +23,7 @@ WEIGHTS = "mobilenetv2_dcs_synthetic"
 SERVE = "from reid_dcs.cli import main; main()"
 WIDTH, HEIGHT = 1000, 900
 QUALITY = 82
+COMPLETE = "return [...document.images].slice(0, 10).every(image => image.complete)"
 
 
 def main() -> None:
@@ -64,8 +65,7 @@ def photograph(address: str, profile: Path) -> bytes:
         click(driver, "a[id^=other-]", 7)
         wait.until(lambda driver: driver.find_elements("css selector", ".card.other"))
         driver.execute_script("document.activeElement.blur(); scrollTo(0, 0)")
-        pictures = "return [...document.images].slice(0, 10).every(image => image.complete)"
-        wait.until(lambda driver: driver.execute_script(pictures))
+        wait.until(lambda driver: driver.execute_script(COMPLETE))
         size = {"width": WIDTH, "height": HEIGHT, "deviceScaleFactor": 1, "mobile": False}
         driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
         return driver.get_screenshot_as_png()

@@ -150,7 +150,7 @@ class Store:
 
     def _files(self, folder: str) -> dict[str, dict[str, FileState]]:
         ends = "/", chr(ord("/") + 1)  # everything below the folder sorts between them
-        below, after = (json.dumps(folder + end, ensure_ascii=False) for end in ends)
+        below, after = (json.dumps(folder.rstrip("/") + end, ensure_ascii=False) for end in ends)
         iterator = self._client.query_iterator(
             self.collection,
             filter=f"{equals('path', folder)} or (path > {below} and path < {after})",

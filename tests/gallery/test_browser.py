@@ -130,9 +130,7 @@ def test_the_keyboard_reaches_everything_and_keeps_its_place(page):
     assert focused() == f"same-{first}"
     ActionChains(page.driver).send_keys(Keys.TAB, Keys.ENTER).perform()
     page.wait(lambda: page.pressed() == [f"other-{first}"])
-    ring = page.driver.execute_script(
-        "return getComputedStyle(document.activeElement).outlineStyle"
-    )
+    style = "return getComputedStyle(document.activeElement).outlineStyle"
     assert page.driver.execute_script(style) == "solid"
 
 

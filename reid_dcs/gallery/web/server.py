@@ -6,6 +6,8 @@ from reid_dcs.errors import InputError
 from reid_dcs.gallery.gallery import Gallery
 from reid_dcs.inference.onnx import extra
 
+_BACKLOG = 512
+
 
 def serve(gallery: Gallery, host: str, port: int) -> None:
     """Serve the page until a signal ends it; prints its address.
@@ -31,6 +33,7 @@ def serve(gallery: Gallery, host: str, port: int) -> None:
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
+        listening.listen(_BACKLOG)  # who reads the address below can connect at once
     except OSError as error:
         raise InputError(
             f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
