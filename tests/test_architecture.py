@@ -76,6 +76,23 @@ def test_no_room_of_reid_knows_a_guest(guest):
             assert guest not in {room(name) for name in ours(path)}, path
 
 
+@pytest.mark.parametrize("shared", ["jobs", "tasks"])
+def test_what_tasks_share_imports_neither_torchreid_nor_its_data(shared):
+    """Apart from the models, which are entered in torchreid's, and of which one has its layers."""
+    reached = {name for name in MODULES if room(name) == shared}
+    left = list(reached)
+    while left:
+        name = left.pop()
+        others = {*imported(MODULES[name])}
+        outside = {other.split(".")[0] for other in others}
+        assert "torchreid" not in outside or room(name) == "models", name
+        # a package's face gathers its files; what is asked for is imported from them
+        new = {each for each in others if each in MODULES and each not in reached}
+        new = {each for each in new if MODULES[each].name != "__init__.py"}
+        reached |= new
+        left += new
+
+
 def test_there_is_no_circle():
     """Files in the order of their imports: what is left over in the end imports itself."""
     needs = {

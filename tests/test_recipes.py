@@ -33,7 +33,7 @@ def composed(monkeypatch, capsys):
         return COMPOSED[file]
 
     def compose_command(command: str, arguments: list[str]) -> tuple[list[str], dict]:
-        main([command, *arguments, "--settings"])
+        main([*command.split(), *arguments, "--settings"])
         kind = SETTINGS[command]
         config = compose(kind, yaml.safe_load(capsys.readouterr().out))
         if not config.ablation.rows:

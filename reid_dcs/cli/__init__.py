@@ -14,6 +14,7 @@ COMMANDS = {
     "detect": ("reid_dcs.cli.detection:detect", "detect objects: train, search, eval, predict"),
     "data": ("reid_dcs.cli.data:data", "check a data set, or store it decoded"),
     "zoo": ("reid_dcs.cli.weights:zoo", "list, download and verify trained weights"),
+    "gallery": ("reid_dcs.cli.gallery:gallery", "find people in a collection of pictures"),
     "export": ("reid_dcs.cli.weights:export", "write a network as ONNX or safetensors"),
     "gradcam": ("reid_dcs.cli.pictures:gradcam", "draw Grad-CAM of networks side by side"),
     "channels": ("reid_dcs.cli.pictures:channels", "draw affinities or channel windows"),

@@ -41,7 +41,7 @@ def evaluate(arguments: Sequence[str]) -> None:
         EvaluateRun,
         flags=[
             ("--weights", "eval.weights", "checkpoint, or name of the model zoo"),
-            ("--ranks", "eval.ranks", "length of the ranked lists in OUTPUT_DIR/ranks.png"),
+            ("--ranks", "eval.ranks", "length of the ranked lists in OUTPUT_DIR/ranks.png, .csv"),
         ],
         switches=[("--report", "eval.report", "write a page of results, OUTPUT_DIR/report.html")],
     ).run(arguments, action)

@@ -238,7 +238,8 @@ class FullEvalConfig(ProtocolConfig):
     """The evaluation of trained weights, and what it writes."""
 
     keep_features: bool = True  # cache features in output_dir, or beside the weights
-    ranks: int = number(0, at_least=0)  # length of the ranked lists in ranks.png; 0: no picture
+    ranks: int = number(0, at_least=0)  # length of the lists in ranks.png and .csv; 0: none
+    open_set: float = probability(0.0)  # false-accept rate of open-set rank-1; 0: not computed
     rank_queries: Literal["random", "worst", "best"] = "random"  # queries in ranks.png, by AP
     report: bool = False  # write report.html
     worth: bool = False  # in the report: evaluations with other windows (docs/visual.md)

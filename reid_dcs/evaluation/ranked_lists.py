@@ -1,5 +1,9 @@
-"""Selection of queries, and the top of their ranked lists, for figures and reports."""
+"""Selection of queries, and the top of their ranked lists, for figures, reports and tables."""
 
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -8,6 +12,9 @@ import torch
 from reid_dcs.evaluation.distances import Rows
 from reid_dcs.evaluation.matches import Labels
 from reid_dcs.evaluation.metrics import Ranking
+from reid_dcs.files import written_whole
+
+RANKS_HEADER = ("query", "rank", "gallery", "distance", "match")
 
 
 class RankedList(NamedTuple):
@@ -76,3 +83,36 @@ def ranked_list(
     nearest = order[~junk[order]][:length]
     average_precision = float(ranking.average_precision[query])
     return RankedList(query, nearest, row[nearest], same_pid[nearest], average_precision)
+
+
+def write_ranked_lists(
+    lists: Iterable[RankedList], queries: Sequence[str], gallery: Sequence[str], path: Path
+) -> None:
+    """Write ranked lists as CSV, atomically: a row per query and gallery image.
+
+    The columns are ``query`` and ``gallery`` (files, of which bytes that are not UTF-8 are
+    escaped), ``rank`` from 1, ``distance`` with all its digits, and ``match``, 0 or 1.
+
+    Args:
+        lists: ranked lists.
+        queries, gallery: paths of all query and gallery images, indexed by the lists.
+
+    Raises:
+        InputError: the file cannot be written.
+    """
+    with written_whole(path) as file:
+        file.write(_csv([RANKS_HEADER]))
+        for ranked in lists:
+            columns = zip(ranked.gallery, ranked.distances, ranked.matches, strict=True)
+            file.write(
+                _csv(
+                    (queries[ranked.query], rank, gallery[image], repr(float(distance)), int(match))
+                    for rank, (image, distance, match) in enumerate(columns, 1)
+                )
+            )
+
+
+def _csv(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode("utf-8", "backslashreplace")

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from PIL import Image
-from torch import Tensor
+from torch import Tensor, nn
 
 from reid_dcs.data.augment import normalize
 from reid_dcs.data.decode import read_images, resize
@@ -18,7 +18,8 @@ from reid_dcs.data.image_files import images_in
 from reid_dcs.data.rgb import array_to_rgb, to_rgb
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import embed
-from reid_dcs.inference.load import REID, load_trained, read_trained
+from reid_dcs.inference.load import REID, check_task, load_trained, read_trained
+from reid_dcs.inference.onnx_file import OnnxModel
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
 
@@ -38,8 +39,9 @@ class FeatureExtractor:
     network's input size.
 
     Args:
-        weights: a checkpoint, a name of the model zoo, or a torchreid checkpoint together with
-            ``model``.
+        weights: a checkpoint, a name of the model zoo, a torchreid checkpoint together with
+            ``model``, or a graph of :mod:`reid_dcs.inference.export` (``.onnx``), which runs on
+            the CPU at the size it was exported for.
         model: name of the architecture, if the file does not name it.
         options: options of the architecture.
         height, width: input size of the network; by default that of its training.
@@ -55,6 +57,7 @@ class FeatureExtractor:
     Attributes:
         model: the network, in evaluation mode.
         card: the :class:`reid_dcs.weights.ModelCard` of the weights.
+        path: file of the weights.
         height, width: input size of the network.
 
     Raises:
@@ -76,6 +79,11 @@ class FeatureExtractor:
         device: str = "auto",
         tasks: Collection[str] = (REID,),
     ) -> None:
+        self.batch_size, self.flip, self.bgr = batch_size, flip, bgr
+        if Path(weights).suffix == ".onnx":
+            self._load_graph(Path(weights).expanduser(), model, options, height, width, precision)
+            check_task(self.card, tasks, weights)
+            return
         sizes = {"height": height, "width": width}
         given: dict[str, Any] = {
             "model": {"name": model} if model else {},
@@ -86,12 +94,22 @@ class FeatureExtractor:
         if options:
             given["model"]["options"] = dict(options)
         trained = read_trained(weights, given, tasks)
-        config, self.card = trained.config, trained.card
+        config, self.card, self.path = trained.config, trained.card, trained.path
         self.height, self.width = config.data.height, config.data.width
-        self.batch_size, self.flip, self.bgr = batch_size, flip, bgr
         self.device = choose_device(config.device)
         self.dtype = Precision(config.eval.precision, self.device).dtype
-        self.model = load_trained(trained, self.device)
+        self.model: nn.Module = load_trained(trained, self.device)
+
+    def _load_graph(self, path: Path, *given: object) -> None:
+        *settings, precision = given
+        self.model = network = OnnxModel(path)
+        self.card, self.path = network.card, path
+        self.height, self.width = self.card.preprocessing.height, self.card.preprocessing.width
+        self.device, self.dtype = torch.device("cpu"), torch.float32
+        if any(settings) or precision not in ("float32", "auto"):
+            raise InputError(
+                f"{path} is exported: its model, options, size and precision cannot be chosen"
+            )
 
     def __call__(self, images: ImageLike | Iterable[ImageLike], bgr: bool | None = None) -> Tensor:
         """L2-normalized features (N, D) of N images, float32 on the CPU; (0, D) without images.

@@ -81,10 +81,9 @@ def check_task(card: ModelCard, tasks: Collection[str], source: object) -> None:
         InputError: they are of another.
     """
     if card.task not in tasks:
-        command = COMMANDS.get(card.task)
+        command, wanted = COMMANDS.get(card.task), " or ".join(map(repr, tasks))
         raise InputError(
-            f"{source} was trained for the task {card.task!r}, not "
-            f"{' or '.join(map(repr, tasks))}: use other weights"
+            f"{source} was trained for the task {card.task!r}, not {wanted}: use other weights"
             + (f", or reid-dcs {command}" if command else "")
         )
 

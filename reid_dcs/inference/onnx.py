@@ -83,8 +83,12 @@ class OnnxNetwork:
         return torch.from_numpy(features)
 
 
-def extra(package: str) -> ModuleType:
-    """Import a package of the extra ``[export]``.
+def extra(package: str, name: str = "export") -> ModuleType:
+    """Import a package of an extra of this package.
+
+    Args:
+        package: module to import.
+        name: name of the extra, as in ``pip install -e ".[export]"``.
 
     Raises:
         InputError: the package is not installed.
@@ -92,4 +96,4 @@ def extra(package: str) -> ModuleType:
     try:
         return __import__(package)
     except ImportError as error:
-        raise InputError(f'{package} is not installed: pip install -e ".[export]"') from error
+        raise InputError(f'{package} is not installed: pip install -e ".[{name}]"') from error

@@ -8,6 +8,7 @@ from reid_dcs.models.registry import backbone_options, build_backbone, name_part
 from reid_dcs.weights import load_exactly
 
 LAST_STRIDE = 2  # Table 4 as printed, and torchvision
+STRIDE_OF_ITS_OWN = ("osnet_x1_0",)  # published without a stride in its last stage
 
 
 def build_classifier(
@@ -21,13 +22,13 @@ def build_classifier(
         pretrained: True to download torchvision's ImageNet weights, or a local file of them. The
             classifier is loaded too if the file has one for ``num_classes`` classes.
         options: those of :func:`reid_dcs.models.build_backbone`; ``last_stride`` is 2 by default,
-            where the backbone has the option.
+            for all but OSNet.
 
     Raises:
         InputError: an unknown name or option, a bad value, weights that cannot be loaded.
     """
     backbone, kind = name_parts(name)
-    if "last_stride" in backbone_options(backbone):
+    if "last_stride" in backbone_options(backbone) and backbone not in STRIDE_OF_ITS_OWN:
         options = {"last_stride": LAST_STRIDE} | options
     trunk = build_backbone(backbone, kind, **options)
     network = ClassificationNetwork(trunk, num_classes)

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from reid_dcs.evaluation.protocol import protocol_warnings
-from reid_dcs.report import metric_sections, query_sections
+from reid_dcs.report import metric_sections, query_sections, run_sections
 from reid_dcs.report.evaluation import Evaluation
 from reid_dcs.report.page import Paragraph, Report, write_report
 
@@ -26,8 +26,8 @@ def report_evaluation(evaluation: Evaluation, output: Path) -> None:
         query_sections.similarity(evaluation),
         query_sections.channels(evaluation),
         metric_sections.worth(evaluation),
-        metric_sections.cost(evaluation),
-        metric_sections.reproducibility(evaluation),
+        run_sections.cost(evaluation),
+        run_sections.reproducibility(evaluation),
     ]
     title = f"{evaluation.config.model.name} on {_dataset_title(evaluation)}"
     report = Report(title, _summary(evaluation), [section for section in sections if section])

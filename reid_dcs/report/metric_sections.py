@@ -1,24 +1,11 @@
-"""Report sections with numbers: results, training, cameras, worth, cost and reproducibility."""
-
-import shlex
-from typing import Any
-
-import torch
+"""Report sections with the numbers of Re-ID: results, training, cameras, worth."""
 
 from reid_dcs.attention import SUBSTITUTIONS
-from reid_dcs.config import to_yaml
 from reid_dcs.evaluation import camera_pairs
-from reid_dcs.models.complexity import complexity
-from reid_dcs.models.speed import images_per_second
 from reid_dcs.report.evaluation import Evaluation
-from reid_dcs.report.page import Column, Paragraph, Section, Table, VectorFigure, Verbatim
-from reid_dcs.runtime.device import device_name
-from reid_dcs.runtime.environment import environment
-from reid_dcs.runtime.precision import Precision
+from reid_dcs.report.page import Column, Paragraph, Section, Table, VectorFigure
 from reid_dcs.visual.cmc import cmc_figure
 from reid_dcs.visual.curves import curve_figures
-
-BATCH = 32  # batch size of the speed measurement
 
 _METRICS = {
     "mAP": "mean average precision over the queries",
@@ -117,45 +104,4 @@ def worth(evaluation: Evaluation) -> Section | None:
     )
     return Section(
         "What the windows are worth", [Paragraph(reading), Table(caption, columns, rows)]
-    )
-
-
-def cost(evaluation: Any) -> Section:
-    """Parameters, multiply-adds and measured speed, of an evaluation of any task."""
-    cost, device = complexity(evaluation.model, evaluation.input_size), evaluation.device
-    dtype = Precision(evaluation.config.eval.precision, device).dtype
-    speed = images_per_second(evaluation.model, evaluation.input_size, BATCH, dtype)
-    dtype_name = str(dtype).removeprefix("torch.")
-    columns = [Column("quantity"), Column("value", ",.4g"), Column("unit"), Column("description")]
-    rows = [
-        ("parameters", cost.params / 1e6, "M", "backbone and attention, without the classifier"),
-        ("convolutions", cost.conv_macs / 1e9, "G", "multiply-adds of the convolutions"),
-        (
-            "multiply-adds",
-            cost.total_macs / 1e9,
-            "G",
-            "convolutions, linear layers and affinity products",
-        ),
-        ("paper_flops", cost.paper_flops / 1e9, "G", "FLOPs as counted in the paper's Table 1"),
-        ("speed", speed, "images/s", f"batches of {BATCH} decoded images, {dtype_name}"),
-    ]
-    hardware = device_name(device)
-    if device.type == "cpu":
-        hardware += f", {torch.get_num_threads()} thread(s)"
-    height, width = evaluation.input_size[1:]
-    caption = f"Cost of the feature of one image at {height} × {width}; speed on {hardware}."
-    return Section("Cost", [Table(caption, columns, rows)])
-
-
-def reproducibility(evaluation: Any) -> Section:
-    """Command, versions and the full configuration, of an evaluation of any task."""
-    facts = environment(evaluation.device)
-    versions = {"reid_dcs": facts["reid_dcs"], "python": facts["python"], **facts["packages"]}
-    return Section(
-        "Reproducibility",
-        [
-            Verbatim("Command:", shlex.join(["python", *facts["command"]])),
-            Table("Versions.", [Column("package"), Column("version")], list(versions.items())),
-            Verbatim("Configuration:", to_yaml(evaluation.config).strip()),
-        ],
     )

@@ -15,7 +15,15 @@ from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
 from reid_dcs.engine import CHECKPOINT
 from reid_dcs.errors import InputError
-from reid_dcs.evaluation import Features, Labels, Ranking, choose_queries, ranked_list
+from reid_dcs.evaluation import (
+    Features,
+    Labels,
+    Ranking,
+    choose_queries,
+    open_set,
+    ranked_list,
+    write_ranked_lists,
+)
 from reid_dcs.evaluation.distances import Rows
 from reid_dcs.evaluation.feature_cache import (
     features_file,
@@ -65,7 +73,8 @@ def evaluate(config: Layer) -> dict[str, Any]:
 
     Returns:
         the content of ``metrics.json``. If ``output_dir`` is given, it is written there with
-        ``cmc.png``; ``eval.ranks`` adds ``ranks.png``, ``eval.report`` adds ``report.html``.
+        ``cmc.png``; ``eval.ranks`` adds ``ranks.png`` and ``ranks.csv``, ``eval.report`` adds
+        ``report.html``.
 
     Raises:
         InputError: invalid setting, path or file.
@@ -117,6 +126,9 @@ def run_evaluation(
     trained_on = card.trained_on or None
     protocol = describe_protocol(config.eval, trained_on)
     metrics = metrics_of(config, dataset, model, result) | protocol
+    if config.eval.open_set:
+        found = open_set(ranked.distances, ranked.labels, config.eval.open_set)
+        metrics["open_set"] = found._asdict()
     if output and distributed.is_main():
         if not (output / CHECKPOINT).exists():
             write_settings(output, config, device)
@@ -130,6 +142,11 @@ def run_evaluation(
             evaluation = Evaluation(config, pixels, dataset, model, metrics, history, *ranked, rows)
             report_evaluation(evaluation, output)
     print("\n".join([*protocol_warnings(protocol, config.data.name), table(metrics)]))
+    if config.eval.open_set:
+        print(
+            f"open set: rank-1 {found.rank1:.1%} at a false-accept rate of {found.far:.2%}, "
+            f"distance {found.threshold:.4f}"
+        )
     return metrics
 
 
@@ -139,7 +156,7 @@ def _files(config: EvaluateRun, output: Path) -> list[str]:
     if not (output / CHECKPOINT).exists():  # keep the configuration of a training
         names += SETTINGS_FILES
     if config.eval.ranks:
-        names.append("ranks.png")
+        names += ["ranks.png", "ranks.csv"]
     if config.eval.report:
         names.append("report.html")
     if config.eval.keep_features:
@@ -188,7 +205,7 @@ def draw_evaluation(
     labels: Labels,
     output: Path,
 ) -> None:
-    """Draw ``cmc.png``, and with ``eval.ranks`` also ``ranks.png``."""
+    """Draw ``cmc.png``, and with ``eval.ranks`` also write ``ranks.png`` and ``ranks.csv``."""
     title = f"{config.model.name} on {config.data.name}"
     draw_cmc(ranking.summary(), title, output / "cmc.png")
     if not config.eval.ranks:
@@ -199,6 +216,11 @@ def draw_evaluation(
     ]
     queries, gallery = ([item[0] for item in getattr(dataset, split)] for split in SPLITS)
     draw_ranked_lists(lists, queries, gallery, output / "ranks.png")
+    everything = (
+        ranked_list(distances, labels, ranking, query, config.eval.ranks)
+        for query in range(len(queries))
+    )
+    write_ranked_lists(everything, queries, gallery, output / "ranks.csv")
 
 
 def _fingerprint(

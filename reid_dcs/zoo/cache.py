@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import written_whole
-from reid_dcs.zoo.manifest import WeightsFile, read_manifest
+from reid_dcs.zoo.manifest import WeightsFile, read_detectors, read_manifest
 from reid_dcs.zoo.sources import PACKAGE, Unavailable, address, fetch, host
 
 
@@ -73,7 +73,7 @@ def verify(folder: Path | None = None) -> dict[Path, str]:
         by file, what is wrong with it; an empty string if nothing is.
     """
     folder, found = folder or cache_folder(), {}
-    for entry in read_manifest().values():
+    for entry in [*read_manifest().values(), *read_detectors().values()]:
         packaged = [
             PACKAGE / s.partition(":")[2] for s in entry.sources if s.startswith("package:")
         ]

@@ -78,8 +78,22 @@ class ZooEntry(WeightsFile):
 
 
 @dataclass
+class DetectorEntry(WeightsFile):
+    """A detector of people, for ``gallery index --detect``.
+
+    Attributes:
+        licence: license of the file.
+        input: what the network takes.
+    """
+
+    licence: str = MISSING
+    input: str = ""
+
+
+@dataclass
 class _Manifest:
     weights: dict[str, ZooEntry] = field(default_factory=dict)
+    detectors: dict[str, DetectorEntry] = field(default_factory=dict)
 
 
 def read_manifest(path: Path | None = None) -> dict[str, ZooEntry]:
@@ -89,6 +103,24 @@ def read_manifest(path: Path | None = None) -> dict[str, ZooEntry]:
         InputError: an unknown or missing key, a wrong type, or an inconsistent entry.
     """
     path = path or MANIFEST
+    entries = _read(path).weights
+    for name, entry in entries.items():
+        ModelCard.from_dict(entry.card().to_dict(), f"{path}: {name}")
+        for wrong in _inconsistencies(entry):
+            raise InputError(f"{path}: {name}: {wrong}")
+    return entries
+
+
+def read_detectors(path: Path | None = None) -> dict[str, DetectorEntry]:
+    """The detectors by name.
+
+    Raises:
+        InputError: an unknown or missing key, or a wrong type.
+    """
+    return _read(path or MANIFEST).detectors
+
+
+def _read(path: Path) -> _Manifest:
     content = read_config(path)
     try:
         merged = OmegaConf.merge(OmegaConf.structured(_Manifest), content)
@@ -96,12 +128,7 @@ def read_manifest(path: Path | None = None) -> dict[str, ZooEntry]:
     except OmegaConfBaseException as error:
         what = str(error).splitlines()[0]
         raise InputError(f"{path}: {error.full_key or 'weights'}: {what}") from error
-    entries: dict[str, ZooEntry] = manifest.weights
-    for name, entry in entries.items():
-        ModelCard.from_dict(entry.card().to_dict(), f"{path}: {name}")
-        for wrong in _inconsistencies(entry):
-            raise InputError(f"{path}: {name}: {wrong}")
-    return entries
+    return manifest
 
 
 def _inconsistencies(entry: ZooEntry) -> list[str]:

@@ -1,5 +1,7 @@
 """Selection of queries, and the top of their ranked lists."""
 
+import csv
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from reid_dcs.evaluation import (
     choose_queries,
     rank_gallery,
     ranked_list,
+    write_ranked_lists,
 )
 
 
@@ -52,3 +55,31 @@ def test_a_seed_draws_the_same_queries():
 def test_an_unknown_selection_is_refused():
     with pytest.raises(ValueError, match="worst, best or random, not 'median'"):
         choose_queries(PRECISION, "median", 3)
+
+
+def test_ranked_lists_are_written_as_a_table(tmp_path):
+    random = np.random.default_rng(0)
+    labels = Labels(*(random.integers(0, 3, n) for n in (4, 9, 4, 9)))
+    distances = FeatureDistances(torch.rand(4, 5), torch.rand(9, 5))
+    ranking = rank_gallery(distances, labels)
+    queries = [f"q{i}, \udcff.jpg" for i in range(4)]
+    gallery = [f'g"{i}".jpg' for i in range(9)]
+    lists = [ranked_list(distances, labels, ranking, q, 3) for q in range(4)]
+    write_ranked_lists(lists, queries, gallery, tmp_path / "ranks.csv")
+    with open(tmp_path / "ranks.csv", encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = []
+    for q in range(4):
+        row = distances[q : q + 1][0].tolist()
+        same = labels.g_pids == labels.q_pids[q]
+        junk = same & (labels.g_camids == labels.q_camids[q])
+        order = [i for i in np.argsort(row) if not junk[i]][:3]
+        expected += [
+            (f"q{q}, \\udcff.jpg", rank, gallery[i], row[i], int(same[i]))
+            for rank, i in enumerate(order, 1)
+        ]
+    found = [
+        (r["query"], int(r["rank"]), r["gallery"], float(r["distance"]), int(r["match"]))
+        for r in rows
+    ]
+    assert found == expected

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 import torch
+from helpers.browser import show_as, start_browser
 from helpers.commands import assert_refused
 from PIL import Image
 
@@ -126,39 +127,13 @@ def test_a_report_needs_an_output_folder(tool, tmp_path):
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory):
-    programs = [shutil.which(name) for name in ("chromium", "chromedriver")]
-    if not all(programs):
-        pytest.skip("no chromium and chromedriver: apt install chromium chromium-driver")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = programs[0]
-    for switch in (
-        "headless",
-        "no-sandbox",
-        "disable-gpu",
-        "disable-quic",
-        "no-first-run",
-        "disable-background-networking",
-        "disable-component-update",
-        "disable-sync",
-        f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
-    ):
-        options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    driver = webdriver.Chrome(options, webdriver.ChromeService(programs[1]))
-    driver.set_page_load_timeout(60)
-    yield driver
-    driver.quit()
+    yield from start_browser(tmp_path_factory.mktemp("chromium"))
 
 
 @pytest.fixture
 def opened(browser, page):
     def open_as(width: int, scheme: str = "light"):
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
-        browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        scheme = {"features": [{"name": "prefers-color-scheme", "value": scheme}]}
-        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", scheme)
+        show_as(browser, width, scheme)
         browser.get(page.as_uri())
         return browser
 

@@ -165,6 +165,9 @@ def test_an_evaluation_leaves_pictures_and_says_how_it_was_made(
     assert metrics["rerank"] == {"k1": 20, "k2": 6, "weight": 0.3} and metrics["single_shot"]
     assert Image.open(tmp_path / "out/cmc.png").size[0] > 400
     assert Image.open(tmp_path / "out/ranks.png").size[0] > 400
+    lines = (tmp_path / "out/ranks.csv").read_text().splitlines()
+    assert lines[0] == "query,rank,gallery,distance,match"
+    assert len(lines) == 1 + 5 * metrics["num_query"]
     with pytest.raises(InputError, match="eval.ranks.*--output-dir"):
         runs.evaluate({key: settings[key] for key in ("eval", "data")})
 

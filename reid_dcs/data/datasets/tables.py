@@ -7,7 +7,7 @@ pandas made a number of one of them.
 
 import csv
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +20,9 @@ COLUMNS = {  # and their other names, in lower case
     "path": ("path", "image_path", "img_path", "file", "filename", "file_name", "image"),
     "identity": ("identity", "pid", "person_id", "person", "identity_id"),
     "camera": ("camera", "camid", "camera_id", "cam", "cam_id", "cameraid"),
+    "time": ("time", "datetime", "timestamp", "date"),
 }
+REQUIRED = ("path", "identity")
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _JUNK = {"-1", "-1.0"}
@@ -33,14 +35,18 @@ class Row(NamedTuple):
         path: image file.
         identity: identity label.
         camera: camera label; empty if unknown.
+        time: text of the time; empty if unknown.
     """
 
     path: Path
     identity: str
     camera: str
+    time: str = ""
 
 
-def read_table(table: Path, ignored: Ignored) -> Iterator[Row]:
+def read_table(
+    table: Path, ignored: Ignored, required: Collection[str] = REQUIRED
+) -> Iterator[Row]:
     """Yield the rows of a table without junk; its header names the columns.
 
     Other columns are skipped. The delimiter is a comma, a semicolon, a tab or a bar. Paths are
@@ -49,13 +55,14 @@ def read_table(table: Path, ignored: Ignored) -> Iterator[Row]:
     Args:
         table: CSV file in UTF-8.
         ignored: lists to which junk images are appended.
+        required: columns that the table must have; others may be missing.
 
     Raises:
         InputError: the table cannot be read, or lacks a column or a field.
     """
     try:
         text = _text(table)
-        delimiter, columns = _header(table, text)
+        delimiter, columns = _header(table, text, required)
         reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
         width = len(next(reader))
         for fields in reader:
@@ -64,8 +71,8 @@ def read_table(table: Path, ignored: Ignored) -> Iterator[Row]:
             values = {
                 name: fields[i].strip() if i < len(fields) else "" for name, i in columns.items()
             }
-            path, identity, camera = (values.get(name, "") for name in COLUMNS)
-            if not path or not identity or len(fields) > width:
+            path, identity, camera, time = (values.get(name, "") for name in COLUMNS)
+            if not all(values[name] for name in required) or len(fields) > width:
                 raise InputError(
                     f"{table}, line {reader.line_num}: expected path,identity[,camera]"
                     f"{'' if width <= 3 else f' in {width} fields'}, not {len(fields)} fields"
@@ -73,7 +80,7 @@ def read_table(table: Path, ignored: Ignored) -> Iterator[Row]:
             if identity in _JUNK:
                 ignored[JUNK].append(str(_locate(table.parent, path)))
             else:
-                yield Row(_locate(table.parent, path), identity, camera)
+                yield Row(_locate(table.parent, path), identity, camera, time)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"cannot read {table}: {error}") from error
 
@@ -116,7 +123,7 @@ def _text(table: Path) -> str:
     return read_text(table, "utf-8-sig")
 
 
-def _header(table: Path, text: str) -> tuple[str, dict[str, int]]:
+def _header(table: Path, text: str, required: Collection[str]) -> tuple[str, dict[str, int]]:
     """The delimiter, and the index of each known column."""
     first = text.partition("\n")[0]
     names: list[str] = []
@@ -127,7 +134,7 @@ def _header(table: Path, text: str) -> tuple[str, dict[str, int]]:
             name: [i for i, field in enumerate(fields) if field in aliases]
             for name, aliases in COLUMNS.items()
         }
-        if columns["path"] and columns["identity"]:
+        if all(columns[name] for name in required):
             for name, indices in columns.items():
                 if len(indices) > 1:
                     several = ", ".join(fields[i] for i in indices)

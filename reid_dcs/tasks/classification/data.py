@@ -175,7 +175,7 @@ def _mapped_classes(data: ImageFolderConfig, found: Sequence[str]) -> list[str]:
     unknown = sorted(set(found) - set(names)) if names else []
     if unknown:
         raise InputError(
-            f"data.label_map={data.label_map} has no class {unknown[0]!r}, a folder has"
+            f"data.label_map={data.label_map} lacks {unknown[0]!r}, which has a folder"
         )
     return names or list(found)
 

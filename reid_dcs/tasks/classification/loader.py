@@ -24,7 +24,8 @@ MOST_WORKERS = 8  # by default
 class Draw(NamedTuple):
     """An image, and the seed of its augmentation."""
 
-    index: int
+    image: int
+    """Its index."""
     seed: int
 
 
@@ -48,9 +49,9 @@ class Samples(Dataset):
         self.images, self.transform = images, transform
 
     def __getitem__(self, draw: Draw) -> Sample:
-        label, name = int(self.images.labels[draw.index]), self.images.names[draw.index]
+        label, name = int(self.images.labels[draw.image]), self.images.names[draw.image]
         try:
-            image = self.images.read(draw.index)
+            image = self.images.read(draw.image)
         except OSError as error:  # an exception would lose its name on the way out of a worker
             return Sample(None, label, name, str(error))
         with torch.random.fork_rng(devices=[]):
@@ -147,6 +148,7 @@ def _loader(samples: Samples, batches: Any, workers: int | None) -> DataLoader:
         collate_fn=_collate,
         persistent_workers=workers > 0,
         worker_init_fn=_start_worker,
+        generator=torch.Generator(),  # each iteration draws from it, not from the run's
     )
 
 

@@ -10,7 +10,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import nn
 
-from reid_dcs.report import metric_sections
+from reid_dcs.report import run_sections
 from reid_dcs.report.page import (
     Column,
     Paragraph,
@@ -74,8 +74,8 @@ def write_page(evaluation: Evaluation, path: Path) -> None:
         _training(evaluation),
         _classes(evaluation),
         _confusions(evaluation),
-        metric_sections.cost(evaluation),
-        metric_sections.reproducibility(evaluation),
+        run_sections.cost(evaluation),
+        run_sections.reproducibility(evaluation),
     ]
     title = f"{evaluation.card.model} on {metrics['dataset']}"
     report = Report(title, [Paragraph(summary)], [section for section in sections if section])

@@ -21,17 +21,22 @@ VALIDATION = ("val", "test")
 
 
 class LabelledImages(Protocol):
-    """Images with labels, read one at a time by the workers of a loader.
+    """Images with labels, read one at a time by the workers of a loader."""
 
-    Attributes:
-        classes: names of the classes; a label is an index of it.
-        labels: (N,) int64.
-        names: N names of images, such as paths.
-    """
+    @property
+    def classes(self) -> Sequence[str]:
+        """Names of the classes; a label is an index of it."""
+        ...
 
-    classes: Sequence[str]
-    labels: Tensor
-    names: Sequence[str]
+    @property
+    def labels(self) -> Tensor:
+        """(N,) int64."""
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """N names of images, such as paths."""
+        ...
 
     def read(self, index: int) -> Image.Image:
         """The image, RGB.

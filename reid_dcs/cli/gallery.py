@@ -1,0 +1,232 @@
+"""The command ``gallery``: index, search, serve, threshold."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from reid_dcs.cli.parsers import Parser, file_or_folder
+from reid_dcs.errors import InputError
+
+ACTIONS = {
+    "index": "bring a gallery up to date with a folder of pictures or videos",
+    "search": "find the pictures most similar to a person's",
+    "serve": "a page to search and mark in the browser",
+    "threshold": "the distance that gives a wanted false-accept rate",
+}
+
+
+def gallery(arguments: Sequence[str]) -> None:
+    parser = Parser(
+        "reid-dcs gallery",
+        "Find people in a collection of pictures.",
+        epilog="\n".join(
+            [
+                "actions:",
+                *(f"  {name:10} {text}" for name, text in ACTIONS.items()),
+                "\nreid-dcs gallery ACTION --help describes an action.",
+            ]
+        ),
+    )
+    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="listed below")
+    action = parser.parse_args(arguments[:1]).action
+    {"index": index, "search": search, "serve": serve, "threshold": threshold}[action](
+        arguments[1:]
+    )
+
+
+class _GalleryParser(Parser):
+    """Parser of an action: gallery, weights and device."""
+
+    def __init__(self, action: str, gallery_required: bool = True) -> None:
+        super().__init__(f"reid-dcs gallery {action}", ACTIONS[action].capitalize() + ".")
+        self.add_argument(
+            "--gallery",
+            required=gallery_required,
+            type=_address,
+            metavar="PLACE",
+            help="a path ending in .db, or http://HOST:PORT[/COLLECTION] of a Milvus server, "
+            "whose token is MILVUS_TOKEN in the environment",
+        )
+        self.add_argument(
+            "--weights",
+            type=file_or_folder,
+            metavar="FILE",
+            help="checkpoint, ONNX file of reid-dcs export, or name of the model zoo; "
+            "by default those that the gallery was made with",
+        )
+        self.add_argument("--model", help="network, if the weights do not name it")
+        self.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:1 or mps")
+        self.add_debug()
+
+
+def _address(text: str) -> str:
+    return text if "://" in text else file_or_folder(text)
+
+
+def index(arguments: Sequence[str]) -> None:
+    parser = _GalleryParser("index")
+    parser.add_argument("folder", metavar="FOLDER", type=file_or_folder, help="or a single file")
+    parser.add_argument(
+        "--table",
+        type=file_or_folder,
+        metavar="FILE.csv",
+        help="names the pictures: path, and if known identity, camera, time",
+    )
+    parser.add_argument(
+        "--detect",
+        metavar="DETECTOR",
+        help="find the people in photographs and videos with yolox_nano or a YOLOX file (.onnx)",
+    )
+    parser.add_argument(
+        "--every",
+        type=_above_zero,
+        default=1.0,
+        metavar="SECONDS",
+        help="between the frames of a video that are looked at; default 1",
+    )
+    parser.add_argument(
+        "--confidence",
+        type=_fraction,
+        default=0.5,
+        metavar="FRACTION",
+        help="least confidence of a detection; default 0.5",
+    )
+    given = parser.parse_args(arguments)
+    from reid_dcs.gallery import Gallery
+    from reid_dcs.gallery.crops import whole
+
+    reader, videos = whole, False
+    if given.detect:
+        from reid_dcs.gallery.detect import PeopleReader, load_detector
+
+        detector = load_detector(given.detect, given.confidence)
+        reader, videos = PeopleReader(detector, given.every), True
+    with Gallery.open(given.gallery, given.device) as found:
+        counts = found.add(
+            given.folder,
+            given.weights,
+            model=given.model,
+            table=given.table,
+            reader=reader,
+            videos=videos,
+        )
+        print(f"{given.gallery}: {counts}; {len(found):,} pictures in all")
+
+
+def search(arguments: Sequence[str]) -> None:
+    parser = _GalleryParser("search")
+    parser.add_argument(
+        "--image",
+        nargs="+",
+        required=True,
+        type=file_or_folder,
+        metavar="FILE",
+        help="picture of the person; several pictures of one person are one question",
+    )
+    parser.add_argument("--top", type=_count, default=10, metavar="N", help="hits; default 10")
+    parser.add_argument("--camera", help="only pictures of this camera")
+    parser.add_argument("--not-camera", metavar="CAMERA", help="no pictures of this camera")
+    parser.add_argument(
+        "--since", metavar="TIME", help="only pictures of 2026-05-31T18:30 (UTC) or later"
+    )
+    parser.add_argument("--until", metavar="TIME", help="only earlier pictures")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    parser.add_argument(
+        "--output", type=file_or_folder, metavar="FILE.png", help="draw the ranked list"
+    )
+    given = parser.parse_args(arguments)
+    from reid_dcs.gallery import Gallery
+    from reid_dcs.gallery.answers import answer_json, answer_table, draw_answer
+    from reid_dcs.gallery.times import parse_time
+
+    since, until = (
+        None if text is None else parse_time(text, flag)
+        for flag, text in (("--since", given.since), ("--until", given.until))
+    )
+    with Gallery.open(given.gallery, given.device, create=False) as found:
+        found.extractor(given.weights, given.model)
+        hits = found.search(
+            given.image,
+            given.top,
+            camera=given.camera,
+            not_camera=given.not_camera,
+            since=since,
+            until=until,
+        )
+        threshold = found.threshold()
+    print((answer_json if given.json else answer_table)(hits, threshold))
+    if given.output and hits:
+        draw_answer(given.image[0], hits, Path(given.output))
+        print(f"ranked list: {given.output}", file=sys.stderr)
+
+
+def serve(arguments: Sequence[str]) -> None:
+    parser = _GalleryParser("serve")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; 127.0.0.1")
+    parser.add_argument("--port", type=_port, default=8000, help="default 8000; 0: any free one")
+    given = parser.parse_args(arguments)
+    from reid_dcs.gallery import Gallery
+    from reid_dcs.gallery.web import serve as serve_page
+
+    with Gallery.open(given.gallery, given.device, create=False) as found:
+        found.extractor(given.weights, given.model)
+        serve_page(found, given.host, given.port)
+
+
+def threshold(arguments: Sequence[str]) -> None:
+    parser = _GalleryParser("threshold", gallery_required=False)
+    parser.add_argument("--dataset", required=True, help="data set, such as market1501 or folder")
+    parser.add_argument(
+        "--root", type=file_or_folder, default="datasets", help="folder that contains the data set"
+    )
+    parser.add_argument(
+        "--far", type=_fraction, default=0.01, help="wanted false-accept rate; default 0.01"
+    )
+    parser.add_argument(
+        "--output-dir", type=file_or_folder, metavar="DIR", help="for threshold.json and .png"
+    )
+    given = parser.parse_args(arguments)
+    from reid_dcs.gallery import Gallery
+    from reid_dcs.gallery.threshold import measure_threshold
+
+    if not given.gallery and not given.weights:
+        raise InputError("no weights: pass --weights, or --gallery for those of a gallery")
+    place = given.gallery or "new.db"
+    if given.gallery:
+        found = Gallery.open(place, given.device, create=False)
+    else:
+        found = Gallery(place, None, given.device)
+    with found:
+        extractor = found.extractor(given.weights, given.model)
+        output = Path(given.output_dir) if given.output_dir else None
+        measured = measure_threshold(extractor, given.dataset, given.root, given.far, output)
+        if given.gallery:
+            found.set_threshold(measured)
+    print(
+        f"distance {measured['distance']:.4f}: false-accept rate {measured['far']:.2%}, "
+        f"true-accept rate {measured['tar']:.2%} on {given.dataset}"
+    )
+
+
+def _number(text: str, kind: type, least: float, most: float) -> float:
+    value = kind(text)
+    if not least <= value <= most:
+        raise argparse.ArgumentTypeError(f"{text} is not from {least:g} to {most:g}")
+    return value
+
+
+def _count(text: str) -> int:
+    return int(_number(text, int, 1, 16_000))
+
+
+def _port(text: str) -> int:
+    return int(_number(text, int, 0, 65_535))
+
+
+def _fraction(text: str) -> float:
+    return _number(text, float, 1e-9, 1)
+
+
+def _above_zero(text: str) -> float:
+    return _number(text, float, 1e-3, 1e6)

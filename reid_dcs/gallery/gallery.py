@@ -1,0 +1,300 @@
+"""Gallery: people found in a collection of pictures."""
+
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+
+from reid_dcs.errors import InputError
+from reid_dcs.evaluation import FeatureDistances
+from reid_dcs.evaluation.feature_cache import features_fingerprint
+from reid_dcs.files import exclusive
+from reid_dcs.gallery.crops import whole
+from reid_dcs.gallery.index import Counts, Indexer, Reader, check_some
+from reid_dcs.gallery.pictures import Hit, Picture
+from reid_dcs.gallery.sources import from_paths, in_folder, in_table
+from reid_dcs.gallery.store import MOST, Store, equals
+from reid_dcs.inference.extractor import FeatureExtractor, ImageLike
+
+FORMAT = 1
+SLACK = 32  # more candidates than asked for: their distances are computed again
+
+
+class Gallery:
+    """Pictures of people with their features, to be searched by a picture.
+
+    ``Gallery.open("people.db").search("query.jpg")``. A gallery is made with one network, whose
+    card and hash it keeps; others are refused.
+
+    Attributes:
+        address: the path or address it was opened with.
+        device: device of the network.
+    """
+
+    def __init__(self, address: str, store: Store | None, device: str = "auto") -> None:
+        self.address, self.device = address, device
+        self._store, self._extractor = store, None
+
+    @classmethod
+    def open(
+        cls, address: str | os.PathLike[str], device: str = "auto", create: bool = True
+    ) -> "Gallery":
+        """Open a gallery.
+
+        Args:
+            address: a path ending in ``.db``, or ``http://HOST:PORT[/COLLECTION]`` of a Milvus
+                server, whose token is ``MILVUS_TOKEN`` in the environment.
+            device: device of the network: ``auto``, ``cpu``, ``cuda``.
+            create: if there is no gallery, :meth:`add` creates it; False: it is an error.
+
+        Raises:
+            InputError: a damaged gallery, no server, or without ``create`` no gallery.
+        """
+        address = os.fspath(address)
+        is_new = create and "://" not in address and not Path(address).exists()
+        gallery = cls(address, None if is_new else Store(address, create), device)
+        if not create and gallery.about() is None:
+            raise InputError(f"{address} is empty: reid-dcs gallery index FOLDER fills it")
+        return gallery
+
+    def close(self) -> None:
+        if self._store:
+            self._store.close()
+
+    def __enter__(self) -> "Gallery":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            self._store = Store(self.address, create=True)
+        return self._store
+
+    def about(self) -> dict[str, Any] | None:
+        """The description of the gallery: card and hash of its weights; None if it is empty."""
+        return self.store.about() if self._store else None
+
+    def __len__(self) -> int:
+        return self.store.count() if self.about() else 0
+
+    # --- the network ---------------------------------------------------------------------------
+
+    def extractor(
+        self, weights: str | Path | None = None, model: str | None = None
+    ) -> FeatureExtractor:
+        """The network of the gallery.
+
+        Args:
+            weights: by default those that the gallery was made with.
+            model: name of the architecture, if the file does not name it.
+
+        Raises:
+            InputError: other weights than those, or a new gallery and no weights.
+        """
+        if self._extractor is not None and weights is None:
+            return self._extractor
+        about = self.about()
+        source = weights or (about or {}).get("weights")
+        if not source:
+            raise InputError(f"{self.address} is new: pass --weights FILE, or a name of the zoo")
+        if about and Path(source).suffix != ".onnx":
+            model = model or about["card"]["model"]["name"]
+        extractor = FeatureExtractor(source, model, device=self.device)
+        if about and about["fingerprint"] != _fingerprint(extractor):
+            raise InputError(
+                f"{self.address} was made with {about['card']['model']['name']} of "
+                f"{about['weights']} (sha256 {about['fingerprint'][:12]}), and {source} is another "
+                "network: pass those weights, or index into another gallery"
+            )
+        self._extractor = extractor
+        return extractor
+
+    def _create(self, extractor: FeatureExtractor, weights: str | Path) -> None:
+        if self.about() is not None:
+            return
+        dimension = extractor([]).shape[1]
+        path = Path(os.path.expanduser(weights))
+        about = {
+            "format": FORMAT,
+            "weights": str(path.resolve()) if path.is_file() else str(weights),
+            "fingerprint": _fingerprint(extractor),
+            "card": extractor.card.to_dict(),
+            "dimension": dimension,
+        }
+        self.store.create(dimension, about)
+
+    # --- add -------------------------------------------------------------------------------------
+
+    def add(
+        self,
+        paths: str | os.PathLike[str] | Iterable[str | os.PathLike[str]],
+        weights: str | Path | None = None,
+        *,
+        model: str | None = None,
+        table: str | Path | None = None,
+        reader: Reader = whole,
+        videos: bool = False,
+    ) -> Counts:
+        """Bring the gallery up to date with a folder, or add files.
+
+        Of a folder, only new and changed files are read, and what was deleted there is removed.
+        One process at a time adds to a gallery in a file; others wait. An interrupted call can be
+        repeated: what is stored is kept.
+
+        Args:
+            paths: a folder, a file, or several files.
+            weights, model: see :meth:`extractor`; may be left out if the gallery is not new.
+            table: CSV file that names the folder's pictures with ``path``, ``identity``,
+                ``camera`` and ``time``.
+            reader: finds the people in a file; by default the whole file is one picture.
+            videos: index videos, too.
+
+        Raises:
+            InputError: missing files, other weights, or a gallery that cannot be written.
+        """
+        given = Path(os.path.abspath(os.path.expanduser(paths))) if _is_path(paths) else None
+        if given and not given.exists():
+            raise InputError(f"no pictures at {given}: check the path")
+        extractor = self.extractor(weights, model)
+        self._create(extractor, weights or "")
+        with ExitStack() as held:
+            held.enter_context(self._one_writer())
+            indexer = Indexer(self.store, extractor, reader)
+            if given is None or not given.is_dir():
+                sources = list(from_paths([given] if given else paths))  # type: ignore[list-item]
+                known: dict = {}
+                for source in sources:
+                    known |= self.store.files(source.path)
+                indexer.run(sources, known, len(sources))
+                return indexer.counts()
+
+            def sources_of() -> Iterable[Picture]:
+                return in_table(Path(table), given) if table else in_folder(given, videos)
+
+            total = sum(1 for _ in sources_of())
+            check_some(total, table or given)
+            indexer.run(sources_of(), self.store.files(str(given)), total)
+        return indexer.counts()
+
+    def _one_writer(self) -> Any:
+        folder = self.store.folder
+        if folder is None:
+            return nullcontext()
+        waiting = f"waiting for another process that adds to {self.address}"
+        return exclusive(folder / "ADDING", waiting)
+
+    # --- search ----------------------------------------------------------------------------------
+
+    def search(
+        self,
+        image: ImageLike | Sequence[ImageLike],
+        top: int = 10,
+        *,
+        not_camera: str | int | None = None,
+        camera: str | int | None = None,
+        since: int | None = None,
+        until: int | None = None,
+        weights: str | Path | None = None,
+    ) -> list[Hit]:
+        """The pictures most similar to a person.
+
+        Args:
+            image: a picture of the person, as of :class:`reid_dcs.FeatureExtractor`; or several
+                pictures of the same person, whose features are averaged.
+            top: number of hits, at most 16,000.
+            not_camera, camera: only pictures of other cameras, of this camera.
+            since, until: only pictures of this time or later, earlier than this time; in ms, as in
+                :class:`Picture`.
+            weights: see :meth:`extractor`.
+
+        Raises:
+            InputError: an empty gallery, other weights, or an unreadable picture.
+        """
+        if self.about() is None:
+            raise InputError(f"{self.address} is empty: reid-dcs gallery index FOLDER fills it")
+        features = self.extractor(weights)(image)  # (N, D)
+        if not len(features):
+            raise InputError("no picture to search for")
+        where = conditions(not_camera=not_camera, camera=camera, since=since, until=until)
+        return self.search_vector(features.numpy(), top, where)
+
+    def search_vector(
+        self, features: np.ndarray, top: int, where: str = "", exclude: Iterable[str] = ()
+    ) -> list[Hit]:
+        """The pictures most similar to the mean of features.
+
+        Candidates come from the index; they are ranked by the evaluation's cosine distances.
+
+        Args:
+            features: (N, D) float32, of length 1.
+            where: filter; see :func:`conditions`.
+            exclude: keys of pictures to leave out.
+        """
+        excluded = set(exclude)
+        question = F.normalize(torch.from_numpy(features).mean(0, keepdim=True))  # (1, D)
+        limit = min(MOST, max(2 * top, top + SLACK) + len(excluded))
+        found = self.store.nearest(question[0].numpy(), limit, where)
+        found = [each for each in found if each.picture.id not in excluded]
+        if not found:
+            return []
+        vectors = torch.from_numpy(np.stack([each.vector for each in found]))
+        distances = FeatureDistances(question, vectors)[:1][0].numpy()
+        order = sorted(range(len(found)), key=lambda i: (distances[i], found[i].picture.path))
+        threshold = self.threshold()
+        return [
+            Hit(
+                found[i].picture,
+                1 - float(distances[i]),
+                None if threshold is None else bool(distances[i] <= threshold["distance"]),
+            )
+            for i in order[:top]
+        ]
+
+    # --- threshold -------------------------------------------------------------------------------
+
+    def threshold(self) -> dict[str, Any] | None:
+        """The distance below which a hit counts as the same person, and where it is from."""
+        return (self.about() or {}).get("threshold")
+
+    def set_threshold(self, threshold: dict[str, Any]) -> None:
+        """Store a threshold in the gallery."""
+        self.store.describe({**(self.about() or {}), "threshold": threshold})
+
+
+def conditions(
+    not_camera: str | int | None = None,
+    camera: str | int | None = None,
+    since: int | None = None,
+    until: int | None = None,
+) -> str:
+    """The filter of a search; empty if there are no conditions."""
+    parts = []
+    if not_camera is not None:
+        parts.append(f"not ({equals('camera', str(not_camera))})")
+    if camera is not None:
+        parts.append(equals("camera", str(camera)))
+    if since is not None:
+        parts.append(f"time >= {int(since)}")
+    if until is not None:
+        parts.append(f"time < {int(until)}")
+    return " and ".join(parts)
+
+
+def _fingerprint(extractor: FeatureExtractor) -> str:
+    """SHA-256 of everything that determines the features of a picture."""
+    card = extractor.card.to_dict()
+    return features_fingerprint(
+        extractor.path, model=card["model"], preprocessing=card["preprocessing"]
+    )
+
+
+def _is_path(paths: object) -> bool:
+    return isinstance(paths, str | os.PathLike)

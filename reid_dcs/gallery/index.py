@@ -1,0 +1,201 @@
+"""Bring a gallery up to date with files: new, changed and deleted ones, and no others."""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+from tqdm import tqdm
+
+from reid_dcs.data.decode import resize
+from reid_dcs.errors import InputError
+from reid_dcs.gallery.crops import Crop, whole
+from reid_dcs.gallery.pictures import TEXT_LENGTHS, Picture, printable
+from reid_dcs.gallery.sources import is_video
+from reid_dcs.gallery.store import FileState, Store
+from reid_dcs.inference.extractor import FeatureExtractor
+
+WINDOW = 64
+"""Files decoded ahead, and pictures of a batch."""
+SETTLE = 4096
+"""Pictures after which they are written to where they are searched faster."""
+INCOMPLETE = 0  # modification time in a file's first row until all of its rows are stored
+_SHOWN = 3
+
+Reader = Callable[[Picture], Iterable[Crop]]
+"""The people in a file."""
+
+
+class Counts(NamedTuple):
+    """What indexing did.
+
+    Attributes:
+        added: pictures stored, of new and changed files.
+        unchanged: files left alone.
+        removed: pictures removed, of deleted and changed files.
+        failed: files that could not be read, with the reason.
+    """
+
+    added: int
+    unchanged: int
+    removed: int
+    failed: list[str]
+
+    def __str__(self) -> str:
+        text = f"{self.added:,} added, {self.unchanged:,} unchanged, {self.removed:,} removed"
+        return text + (f", {len(self.failed):,} unreadable" if self.failed else "")
+
+
+class Indexer:
+    """Stores the features of files.
+
+    Args:
+        store: the gallery.
+        extractor: network of the gallery.
+        reader: finds the people in a file.
+    """
+
+    def __init__(self, store: Store, extractor: FeatureExtractor, reader: Reader) -> None:
+        self.store, self.extractor, self.reader = store, extractor, reader
+        self.added = self.unchanged = self.removed = self._unsettled = 0
+        self.failed: list[str] = []
+
+    def run(
+        self, sources: Iterable[Picture], known: Mapping[str, Mapping[str, FileState]], total: int
+    ) -> None:
+        """Index the sources that the gallery does not know as they are.
+
+        Args:
+            sources: the files.
+            known: see :meth:`Store.files`; files that are no sources are removed.
+            total: number of sources, for the progress bar.
+        """
+        left = dict(known)
+
+        def changed() -> Iterator[tuple[Picture, Mapping[str, FileState]]]:
+            for source in bar:
+                states = left.pop(source.path, {})
+                expected = FileState(source.size, source.modified, self.reader is whole)
+                if states and all(state == expected for state in states.values()):
+                    self.unchanged += 1
+                elif wrong := _unstorable(source):
+                    self._fail(source, wrong)
+                else:
+                    yield source, states
+
+        with tqdm(sources, "index", total, unit="file", leave=False, disable=None) as bar:
+            pictures: list[tuple[Picture, Mapping[str, FileState]]] = []
+            for source, states in changed():
+                if is_video(source.path):
+                    self._file(source, states, self.reader(source))
+                    continue
+                pictures.append((source, states))
+                if len(pictures) == WINDOW:
+                    self._window(pictures)
+                    pictures = []
+            self._window(pictures)
+        self._remove([id for states in left.values() for id in states])
+        self.store.settle()
+        self.store.choose_index()
+        for text in self.failed[:_SHOWN]:
+            print(f"warning: not indexed: {printable(text)}", file=sys.stderr)
+        if len(self.failed) > _SHOWN:
+            print(f"warning: and {len(self.failed) - _SHOWN:,} more", file=sys.stderr)
+
+    def counts(self) -> Counts:
+        return Counts(self.added, self.unchanged, self.removed, self.failed)
+
+    def _window(self, sources: Sequence[tuple[Picture, Mapping[str, FileState]]]) -> None:
+        """Index files of pictures, decoded on all cores, in batches over several files."""
+
+        def read(source: Picture) -> list[tuple[Picture, np.ndarray]] | str:
+            try:
+                return [(crop.picture, self._pixels(crop)) for crop in self.reader(source)]
+            except (OSError, SyntaxError, ValueError) as error:  # Pillow's errors
+                return getattr(error, "strerror", None) or str(error)
+
+        with ThreadPoolExecutor() as pool:
+            found = list(pool.map(read, [source for source, _ in sources]))
+        batch: list[tuple[Picture, np.ndarray]] = []
+        stale: list[str] = []
+        for (source, states), people in zip(sources, found, strict=True):
+            if isinstance(people, str):
+                self._fail(source, people)
+                people = []
+            batch += people
+            stale += set(states) - {picture.id for picture, _ in people}
+            if len(batch) >= WINDOW:  # whole files: one that is stored is complete
+                self._put(batch)
+                batch = []
+        self._put(batch)
+        self._remove(stale)
+
+    def _file(
+        self, source: Picture, states: Mapping[str, FileState], crops: Iterable[Crop]
+    ) -> None:
+        """Index a file of many people, such as a video, in bounded memory.
+
+        Its first row says that the file is incomplete until all others are stored.
+        """
+        remaining = iter(crops)
+        first: tuple[Picture, np.ndarray] | None = None
+        stale = set(states)
+        try:
+            while batch := [(c.picture, self._pixels(c)) for c in islice(remaining, WINDOW)]:
+                stale -= {picture.id for picture, _ in batch}
+                if first is None:
+                    first = batch[0]
+                    batch[0] = replace(first[0], modified=INCOMPLETE), first[1]
+                self._put(batch)
+        except (OSError, SyntaxError, ValueError) as error:
+            self._fail(source, str(error))
+        self._remove(list(stale))
+        if first is not None:
+            self._put([first])
+            self.added -= 1
+
+    def _pixels(self, crop: Crop) -> np.ndarray:
+        """The crop at the network's input size: (height, width, 3) uint8, RGB."""
+        network = self.extractor
+        interpolation = network.card.preprocessing.interpolation
+        return resize(crop.image, network.height, network.width, interpolation)
+
+    def _put(self, batch: Sequence[tuple[Picture, np.ndarray]]) -> None:
+        if not batch:
+            return
+        vectors = self.extractor([pixels for _, pixels in batch])
+        self.store.put([picture for picture, _ in batch], vectors.numpy())
+        self.added += len(batch)
+        self._unsettled += len(batch)
+        if self._unsettled >= SETTLE:
+            self.store.settle()
+            self._unsettled = 0
+
+    def _remove(self, ids: Sequence[str]) -> None:
+        self.store.remove(ids)
+        self.removed += len(ids)
+
+    def _fail(self, source: Picture, reason: str) -> None:
+        self.failed.append(f"{source.path} ({reason})")
+
+
+def _unstorable(source: Picture) -> str:
+    """Why a path cannot be stored as text; empty if it can."""
+    try:
+        length = len(source.path.encode())
+    except UnicodeEncodeError:
+        return "its name is not UTF-8: rename it"
+    return "its path is too long" if length > TEXT_LENGTHS["path"] else ""
+
+
+def check_some(total: int, place: object) -> None:
+    """Refuse to empty a gallery because a disk is not mounted.
+
+    Raises:
+        InputError: there are no files.
+    """
+    if not total:
+        raise InputError(f"no pictures in {place}: check the folder; nothing was removed")

@@ -1,0 +1,78 @@
+"""Frames of a video, read by OpenCV."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from reid_dcs.data.image_files import max_pixels
+from reid_dcs.files import regular
+
+
+def read_frames(path: Path, every: float) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Frames of a video, one per ``every`` seconds.
+
+    Yields:
+        number of the frame from 0, its time from the start in ms, and the frame, (H, W, 3) uint8,
+        RGB.
+
+    Raises:
+        OSError: it is no video, or none that OpenCV reads.
+    """
+    with _opened(path) as (video, rate):
+        number, due = 0, 0.0
+        while video.grab():
+            seconds = number / rate
+            if seconds >= due - 1e-6:
+                decoded, frame = video.retrieve()
+                if decoded:
+                    yield number, round(1000 * seconds), _rgb(frame, path)
+                due += every
+            number += 1
+    if not number:
+        raise OSError("no frame can be decoded")
+
+
+def read_frame(path: Path, number: int) -> np.ndarray:
+    """One frame of a video: (H, W, 3) uint8, RGB.
+
+    Raises:
+        OSError: the video has no such frame, or cannot be read.
+    """
+    import cv2
+
+    with _opened(path) as (video, _):
+        video.set(cv2.CAP_PROP_POS_FRAMES, number)
+        decoded, frame = video.read()
+    if not decoded:
+        raise OSError(f"{path} has no frame {number}")
+    return _rgb(frame, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[tuple[Any, float]]:
+    """The video, and its frames per second (25 if it does not say)."""
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # of damaged files
+    video = cv2.VideoCapture(str(regular(path)), cv2.CAP_FFMPEG)
+    try:
+        if not video.isOpened():
+            raise OSError("no video that OpenCV reads")
+        width, height = (
+            video.get(side) for side in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+        if width * height > max_pixels():
+            raise OSError(f"frames of {width:.0f}x{height:.0f} have too many pixels")
+        rate = video.get(cv2.CAP_PROP_FPS)
+        yield video, rate if 0 < rate < 1e4 else 25.0
+    finally:
+        video.release()
+
+
+def _rgb(frame: np.ndarray, path: Path) -> np.ndarray:
+    if frame.ndim != 3 or frame.shape[2] != 3:
+        raise OSError(f"{path}: frames of shape {frame.shape}")
+    return frame[:, :, ::-1]

@@ -1,0 +1,83 @@
+"""The command ``reid-dcs gallery``."""
+
+import json
+
+import pytest
+from PIL import Image
+
+from reid_dcs.cli import main
+from reid_dcs.data.datasets.synthetic import Synthesis, draw_dataset
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run the command in this process: ``status, stdout, stderr``."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        status = 0
+        try:
+            main(["gallery", *map(str, arguments)])
+        except SystemExit as stop:
+            status = stop.code or 0
+        return status, *capsys.readouterr()
+
+    return run
+
+
+def refused(result, *said):
+    status, _, stderr = result
+    assert status == 2, stderr
+    (line,) = stderr.strip().splitlines()
+    assert line.startswith("error: ")
+    for part in said:
+        assert part in line
+
+
+def test_a_collection_is_indexed_and_searched(command, people, weights, query, tmp_path):
+    place = ("--gallery", "people.db", "--device", "cpu")
+    refused(command("search", *place, "--image", query), "no gallery at", "index")
+    refused(command("index", people, *place), "is new: pass --weights")
+    status, out, _ = command("index", people, *place, "--weights", weights)
+    assert status == 0 and "36 added, 0 unchanged, 0 removed; 36 pictures" in out
+    asked = (*place, "--image", query, "--top", 4, "--not-camera", 1)
+    _, out, _ = command("search", *asked, "--json", "--output", "ranks.png")
+    hits = json.loads(out)["hits"]
+    assert [hit["rank"] for hit in hits] == [1, 2, 3, 4]
+    assert {"path", "identity", "camera", "similarity", "distance", "time"} <= hits[0].keys()
+    assert "1" not in {hit["camera"] for hit in hits} and hits[0]["time"] is None
+    assert Image.open("ranks.png").size[0] > 300
+    _, out, _ = command("search", *asked)
+    assert out.splitlines()[1].endswith(hits[0]["path"])
+    refused(command("search", *asked, "--since", "soon"), "--since", "is no time")
+    refused(command("search", *place, "--image", "none.jpg"), "none.jpg")
+    refused(command("search", *place, "--image", query, "--weights", "no"), "no weights")
+
+
+def test_a_threshold_is_measured_and_printed_beside_answers(command, weights, query, tmp_path):
+    draw_dataset(tmp_path / "synthetic", Synthesis(2, 4, 2))
+    place = ("--gallery", "people.db", "--device", "cpu")
+    command("index", "synthetic/bounding_box_test", *place, "--weights", weights)
+    measure = ("threshold", "--dataset", "synthetic", "--root", ".", "--far", "0.1")
+    status, out, _ = command(*measure, *place, "--output-dir", "out")
+    assert status == 0 and "false-accept rate" in out
+    measured = json.loads((tmp_path / "out/threshold.json").read_text())
+    assert 0 < measured["far"] <= 0.1 and Image.open("out/threshold.png").size[0] > 600
+    _, out, _ = command("search", *place, "--image", query, "--json")
+    answer = json.loads(out)
+    assert answer["threshold"] == measured
+    for hit in answer["hits"]:
+        assert hit["same"] == (hit["distance"] <= measured["distance"])
+    _, out, _ = command("search", *place, "--image", query)
+    assert out.startswith(f"same person: distance at most {measured['distance']:.4f}")
+    refused(command(*measure[:-1], "1e-6", *place), "needs at least 1,000,000 pairs")
+    refused(command(*measure), "no weights")
+
+
+def test_help_names_the_actions(command):
+    status, out, _ = command("--help")
+    assert status == 0
+    for action in ("index", "search", "serve", "threshold"):
+        assert f"\n  {action} " in out
+    refused(command("find"), "invalid choice")
+    refused(command("search", "--gallery", "x.db", "--image", "a", "--top", "0"), "--top")

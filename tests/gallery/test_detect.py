@@ -1,0 +1,144 @@
+"""People in photographs and videos: found, cut out, indexed with frame, time and box."""
+
+import hashlib
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
+from reid_dcs.errors import InputError
+from reid_dcs.gallery import Gallery
+from reid_dcs.gallery.crops import read_crop
+from reid_dcs.gallery.detect import Detection, PeopleReader, YoloX, load_detector
+from reid_dcs.gallery.index import Indexer
+from reid_dcs.zoo.manifest import read_detectors
+
+
+def scene(people, lefts):
+    """A grey image of 640 x 480 with people of 128 x 256 at these places."""
+    image = np.full((480, 640, 3), 150, dtype=np.uint8)
+    random = np.random.default_rng(0)
+    for person, left in zip(people, lefts, strict=True):
+        image[120:376, left : left + 128] = photograph(
+            person, CAMERAS[0], random, height=256, width=128
+        )
+    return image
+
+
+@pytest.fixture(scope="module")
+def persons():
+    random = np.random.default_rng(0)
+    return [sample_person(random) for _ in range(3)]
+
+
+@pytest.fixture(scope="module")
+def video(persons, tmp_path_factory):
+    """Four seconds at 10 frames a second: first nobody, then one person, who walks."""
+    path = tmp_path_factory.mktemp("video") / "c7_2026-05-31_18-30-00.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter_fourcc(*"MJPG"), 10, (640, 480))
+    for frame in range(40):
+        shown = persons[:1] if frame >= 10 else []
+        writer.write(scene(shown, [5 * frame][: len(shown)])[:, :, ::-1])
+    writer.release()
+    return path
+
+
+def colored(image):
+    """A detector that finds the columns that are not grey."""
+    columns = np.flatnonzero((np.abs(image[200:300].astype(int) - 150) > 40).any((0, 2)))
+    if not len(columns):
+        return []
+    return [Detection((int(columns[0]), 120, int(columns[-1]) + 1, 376), 0.9)]
+
+
+def test_the_detector_finds_generated_people(shared, persons):
+    path = shared / "data/weights/yolox_nano.onnx"
+    if not path.is_file():
+        pytest.skip("no detector under REID_DCS_SHARED")
+    entry = read_detectors()["yolox_nano"]
+    assert hashlib.sha256(path.read_bytes()).hexdigest() == entry.sha256
+    lefts = (60, 260, 450)
+    found = load_detector(str(path), 0.3)(scene(persons, lefts))
+    assert len(found) == 3 and min(d.confidence for d in found) > 0.5
+    for (left, top, right, bottom), at in zip(sorted(d.box for d in found), lefts, strict=True):
+        assert at - 10 < left < right < at + 138 and 110 < top < bottom < 386
+        assert bottom - top > 150
+    assert YoloX(path)(np.full((480, 640, 3), 150, dtype=np.uint8)) == []
+
+
+def test_what_is_no_detector_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "x.onnx").write_bytes(b"x")
+    with pytest.raises(InputError, match="not a YOLOX network"):
+        load_detector(str(tmp_path / "x.onnx"), 0.5)
+    with pytest.raises(InputError, match="the zoo's detectors are yolox_nano"):
+        load_detector("yolo", 0.5)
+
+
+def test_a_video_is_indexed_by_frame_time_and_box(video, weights, tmp_path):
+    reader = PeopleReader(colored, every=0.5)
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        counts = gallery.add(video, weights, reader=reader, videos=True)
+        assert counts.added == 6  # at 1, 1.5, ..., 3.5 seconds
+        hits = gallery.search(read_crop(gallery.store.some(1)[0]), top=10)
+        pictures = sorted((hit.picture for hit in hits), key=lambda picture: picture.frame)
+        assert [picture.frame for picture in pictures] == [10, 15, 20, 25, 30, 35]
+        assert {picture.camera for picture in pictures} == {"7"}
+        start = pictures[0].time - 1000
+        assert [picture.time - start for picture in pictures] == [100 * p.frame for p in pictures]
+        for picture in pictures:
+            left, top, right, bottom = picture.corners
+            assert abs(left - 5 * picture.frame) < 40 and (top, bottom) == (120, 376)
+            assert read_crop(picture).size == (right - left, 256)
+        since = start + 2500
+        later = gallery.search(read_crop(pictures[0]), since=since)
+        assert {hit.picture.frame for hit in later} == {25, 30, 35}
+        assert gallery.add(video, reader=reader, videos=True)[:3] == (0, 1, 0)
+
+
+def test_a_video_whose_indexing_was_interrupted_is_finished(video, weights, tmp_path, monkeypatch):
+    monkeypatch.setattr("reid_dcs.gallery.index.WINDOW", 2)
+    put, calls = Indexer._put, []
+
+    def interrupted(self, batch):
+        calls.append(len(batch))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        put(self, batch)
+
+    reader = PeopleReader(colored, every=0.5)
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        monkeypatch.setattr(Indexer, "_put", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            gallery.add(video, weights, reader=reader, videos=True)
+        assert len(gallery) == 4
+        monkeypatch.setattr(Indexer, "_put", put)
+        gallery.add(video, reader=reader, videos=True)
+        assert len(gallery) == 6
+        assert gallery.add(video, reader=reader, videos=True)[:2] == (0, 1)
+
+
+def test_photographs_hold_several_people_and_are_detected_anew_when_asked(
+    persons, weights, tmp_path
+):
+    Image.fromarray(scene(persons[:1], [300])).save(tmp_path / "photo.png")
+
+    def twice(image):
+        (found,) = colored(image)
+        left, top, right, bottom = found.box
+        return [found, found._replace(box=(left, top, right, bottom - 100))]
+
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        assert gallery.add(tmp_path, weights).added == 1
+        counts = gallery.add(tmp_path, reader=PeopleReader(twice))
+        assert (counts.added, counts.removed, len(gallery)) == (2, 1, 2)
+        assert gallery.add(tmp_path, reader=PeopleReader(colored)).unchanged == 1
+
+
+@pytest.mark.parametrize("content", [b"", b"no video", b"RIFF\x00\x00\x00\x00AVI LIST"])
+def test_a_damaged_video_is_named_and_left_out(content, weights, tmp_path):
+    (tmp_path / "x.avi").write_bytes(content)
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        counts = gallery.add(tmp_path, weights, reader=PeopleReader(colored), videos=True)
+    assert counts.added == 0 and "x.avi" in counts.failed[0]

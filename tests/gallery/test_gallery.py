@@ -1,0 +1,168 @@
+"""Gallery: what is indexed is found, exactly ranked, and kept up to date with the files."""
+
+import os
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from reid_dcs import FeatureExtractor
+from reid_dcs.errors import InputError
+from reid_dcs.gallery import Gallery, Picture
+from reid_dcs.gallery.gallery import conditions
+from reid_dcs.gallery.store import Store
+
+
+def copy(people, folder, number=6):
+    folder.mkdir()
+    for path in sorted(people.iterdir())[:number]:
+        shutil.copy(path, folder)
+    return folder
+
+
+def test_a_search_is_the_exact_ranking_of_the_features(gallery, people, weights, query):
+    extract = FeatureExtractor(weights, device="cpu")
+    files = sorted(people.iterdir())
+    similarity = (extract(files) @ extract(query)[0]).numpy()  # slow and obvious
+    expected = [str(files[i]) for i in np.argsort(-similarity, kind="stable")]
+    hits = gallery.search(query, top=36)
+    assert [hit.path for hit in hits] == expected
+    np.testing.assert_allclose([h.similarity for h in hits], -np.sort(-similarity), atol=1e-5)
+    assert [hit.path for hit in gallery.search(query, top=3)] == expected[:3]
+    assert len(gallery) == 36
+
+
+def test_several_pictures_of_one_person_are_one_question(gallery, people, weights):
+    files = sorted(people.iterdir())
+    extract = FeatureExtractor(weights, device="cpu")
+    mean = torch.nn.functional.normalize(extract(files[:3]).mean(0), dim=0)
+    best = int((extract(files) @ mean).argmax())
+    assert gallery.search(files[:3], top=1)[0].path == str(files[best])
+
+
+def test_cameras_are_filtered(gallery, query):
+    cameras = {hit.camera for hit in gallery.search(query, top=36)}
+    assert cameras == {"1", "2", "3", "4", "5", "6"}
+    assert {hit.camera for hit in gallery.search(query, 36, not_camera=2)} == cameras - {"2"}
+    assert {hit.camera for hit in gallery.search(query, 36, camera="2")} == {"2"}
+    assert gallery.search(query, since=0) == []  # none has a time
+
+
+def test_only_new_changed_and_deleted_files_are_read(people, weights, tmp_path):
+    folder = copy(people, tmp_path / "pictures")
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        assert gallery.add(folder, weights)[:3] == (6, 0, 0)
+        assert gallery.add(folder)[:3] == (0, 6, 0)
+        first, second, third, *_ = sorted(folder.iterdir())
+        shutil.copy(third, first)
+        second.unlink()
+        shutil.copy(third, folder / "0099_c9.jpg")
+        assert gallery.add(folder)[:3] == (2, 4, 1)
+        hits = gallery.search(third, top=10)
+        same = {hit.path for hit in hits if hit.similarity > 0.9999}
+        assert same == {str(first), str(third), str(folder / "0099_c9.jpg")}
+        assert len(hits) == len(gallery) == 6
+        (folder / "0099_c9.jpg").write_bytes(b"no picture any more")
+        counts = gallery.add(folder)
+        assert counts[:3] == (0, 5, 1) and "0099_c9.jpg" in counts.failed[0]
+
+
+def test_an_empty_folder_does_not_empty_the_gallery(people, weights, tmp_path):
+    folder = copy(people, tmp_path / "pictures", 2)
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.add(folder, weights)
+        shutil.rmtree(folder)
+        with pytest.raises(InputError, match="no pictures"):
+            gallery.add(folder)
+        folder.mkdir()
+        with pytest.raises(InputError, match="nothing was removed"):
+            gallery.add(folder)
+        assert len(gallery) == 2
+
+
+def test_other_weights_are_refused(gallery, query, weights, tmp_path):
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"]["stem.0.weight" if False else next(iter(content["state_dict"]))] += 1
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="was made with mobilenetv2_base .* another network"):
+        Gallery.open(gallery.address, device="cpu").search(query, weights=tmp_path / "other.pt")
+
+
+def test_labels_with_quotes_and_other_characters_are_only_text(people, weights, tmp_path):
+    folder = copy(people, tmp_path / 'a "folder" \\ with ü', 3)
+    cameras = ['" or id > "', "c\\", "ü'%_"]
+    rows = zip(sorted(folder.iterdir()), cameras, strict=True)
+    lines = ['"{}",{}'.format(p.name, '"' + c.replace('"', '""') + '"') for p, c in rows]
+    (folder / "table.csv").write_text("path,camera\n" + "\n".join(lines), encoding="utf-8")
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        assert gallery.add(folder, weights, table=folder / "table.csv").added == 3
+        image = next(folder.glob("*.jpg"))
+        for camera in cameras:
+            assert [hit.camera for hit in gallery.search(image, camera=camera)] == [camera]
+            assert camera not in {h.camera for h in gallery.search(image, not_camera=camera)}
+        assert gallery.add(folder, table=folder / "table.csv")[:2] == (0, 3)
+
+
+def test_names_that_are_not_utf8_are_left_out(people, weights, tmp_path, capsys):
+    folder = copy(people, tmp_path / "pictures", 1)
+    (path,) = folder.iterdir()
+    shutil.copy(path, os.fsencode(folder) + b"/0001_c1_\xff.jpg")
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        counts = gallery.add(folder, weights)
+    assert counts.added == 1 and "not UTF-8" in counts.failed[0]
+
+
+def test_files_can_be_added_and_an_image_searched_without_a_file(people, weights, tmp_path):
+    files = sorted(people.iterdir())[:3]
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        assert gallery.add(files[:2], weights).added == 2
+        assert gallery.add(files[2]).added == 1
+        assert gallery.add(files)[:3] == (0, 3, 0)
+        assert gallery.search(Image.open(files[1]), top=1)[0].path == str(files[1])
+
+
+def test_a_second_connection_sees_the_same_gallery(gallery, query):
+    with Gallery.open(gallery.address, device="cpu", create=False) as again:
+        assert [h.path for h in again.search(query)] == [h.path for h in gallery.search(query)]
+    assert gallery.search(query)
+
+
+def test_the_graph_ranks_nearly_as_the_exact_search(tmp_path, monkeypatch):
+    random = np.random.default_rng(0)
+    vectors = random.standard_normal((600, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    store = Store(str(tmp_path / "x.db"), create=True)
+    store.create(16, {"format": 1})
+    pictures = [Picture(f"/x/{i}.jpg", "/x", camera=str(i % 3)) for i in range(600)]
+    store.put(pictures, vectors)
+    store.settle()
+    exact = [[n.picture.path for n in store.nearest(v, 10)] for v in vectors[:10]]
+    monkeypatch.setattr("reid_dcs.gallery.store.EXACT", 500)
+    store.choose_index()
+    graph = [[n.picture.path for n in store.nearest(v, 10)] for v in vectors[:10]]
+    recall = np.mean([len({*a} & {*b}) / 10 for a, b in zip(exact, graph, strict=True)])
+    assert recall > 0.95
+    (near,) = store.nearest(vectors[4], 1, conditions(camera="1"))
+    np.testing.assert_array_equal(near.vector, vectors[4])
+    store.close()
+
+
+def test_wrong_places_are_one_line(tmp_path, people):
+    for address, said in [
+        ("people", "must end in .db"),
+        ("none.db", "no gallery at"),
+        ("http://127.0.0.1:9", "no Milvus server"),
+        ("http://127.0.0.1:9/a-b", "not the name of a collection"),
+    ]:
+        place = address if "://" in address else tmp_path / address
+        with pytest.raises(InputError, match=said) as refused:
+            Gallery.open(place, create=False)
+        assert "\n" not in str(refused.value)
+    (tmp_path / "file.db").write_text("x")
+    with pytest.raises(InputError, match="not a gallery"):
+        Gallery.open(tmp_path / "file.db")
+    with pytest.raises(InputError, match="is new: pass --weights"):
+        Gallery.open(tmp_path / "new.db").add(people)
+    assert not (tmp_path / "new.db").exists()

@@ -1,0 +1,63 @@
+"""Files to index, with labels from names or from a table."""
+
+import os
+
+import pytest
+
+from reid_dcs.errors import InputError
+from reid_dcs.gallery.sources import from_paths, in_folder, in_table
+from reid_dcs.gallery.times import UNKNOWN, parse_time
+
+
+def touch(folder, *names):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+
+
+def test_labels_come_from_names_of_files_and_folders(tmp_path):
+    touch(
+        tmp_path,
+        "0002_c1s1_000451_03.jpg",
+        "-1_c2s1_000001_00.jpg",
+        "holidays/IMG 7.png",
+        "cam4/2026-05-31_18-30-05.jpg",
+        ".hidden/0003_c1.jpg",
+        "notes.txt",
+        "film.mp4",
+    )
+    found = {os.path.relpath(p.path, tmp_path): p for p in in_folder(tmp_path)}
+    assert {name: (p.identity, p.camera) for name, p in found.items()} == {
+        "0002_c1s1_000451_03.jpg": ("2", "1"),
+        "-1_c2s1_000001_00.jpg": ("", "2"),
+        "holidays/IMG 7.png": ("", ""),
+        "cam4/2026-05-31_18-30-05.jpg": ("", "4"),
+    }
+    times = {p.time for p in found.values()}
+    assert times == {UNKNOWN, parse_time("2026-05-31T18:30:05", "")}
+    assert all(p.size == 1 and p.modified > 0 and p.root == str(tmp_path) for p in found.values())
+    assert "film.mp4" in {os.path.basename(p.path) for p in in_folder(tmp_path, videos=True)}
+
+
+def test_a_table_names_pictures_cameras_and_times(tmp_path):
+    touch(tmp_path, "a/1.jpg", "a/2.jpg")
+    table = tmp_path / "people.csv"
+    table.write_text("path;time;camera\na\\1.jpg;2026-05-31T18:30;hall\na/2.jpg;;\n")
+    first, second = in_table(table, tmp_path)
+    assert (first.camera, first.identity) == ("hall", "")
+    assert first.time == parse_time("2026-05-31T18:30", "") and second.time == UNKNOWN
+    for line, said in [
+        ("b.jpg,1,2", "no file at"),
+        ("../x.jpg,1,2", "is not in"),
+        ("a/1.jpg,1,soon", "no time"),
+        (f"a/1.jpg,{'c' * 300},3", "longer"),
+    ]:
+        table.write_text(f"path,camera,time\n{line}\n")
+        with pytest.raises(InputError, match=said):
+            list(in_table(table, tmp_path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(InputError, match="no picture at .*nobody.jpg"):
+        list(from_paths([tmp_path / "nobody.jpg"]))
