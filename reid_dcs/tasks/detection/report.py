@@ -1,13 +1,17 @@
 """Page of an evaluation of a detector: AP by size and class, images with what was found."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from torch import nn
 
+from reid_dcs.report import run_sections
 from reid_dcs.report.page import (
     Column,
     Paragraph,
@@ -15,36 +19,70 @@ from reid_dcs.report.page import (
     Report,
     Section,
     Table,
-    Verbatim,
     write_report,
 )
-from reid_dcs.runtime.environment import command_line
+from reid_dcs.runtime.hooks import weight_of
 from reid_dcs.tasks.detection.data.annotations import AnnotatedImage, Annotations
 from reid_dcs.tasks.detection.data.batches import load_image, load_target
 from reid_dcs.tasks.detection.drawing import draw_detections
 from reid_dcs.tasks.detection.evaluation import detect_image
 from reid_dcs.tasks.detection.results import COLUMNS, percent
+from reid_dcs.tasks.detection.settings import DetectEvaluateRun
 from reid_dcs.tasks.detection.trained import TrainedDetector
 
 SHOWN = 6  # images, spread evenly over the split
 SCORE = 0.5  # lowest of the detections that are drawn
 
 
-def report_detections(
-    trained: TrainedDetector, annotations: Annotations, metrics: Mapping[str, Any], path: Path
-) -> None:
-    """Write the page; detects the objects of a few images again, to draw them.
+@dataclass(frozen=True)
+class Evaluation:
+    """A finished evaluation.
+
+    Attributes:
+        config: its settings.
+        trained: the detector and its description.
+        annotations: what was to be found.
+        metrics: content of ``metrics.json``.
+    """
+
+    config: DetectEvaluateRun
+    trained: TrainedDetector
+    annotations: Annotations
+    metrics: Mapping[str, Any]
+
+    @property
+    def model(self) -> nn.Module:
+        return self.trained.detector
+
+    @property
+    def device(self) -> torch.device:
+        return weight_of(self.model).device
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        """(channels, shorter side, limit of the longer side) of a resized image."""
+        return 3, self.trained.card.preprocessing.height, self.trained.card.preprocessing.width
+
+
+def write_page(evaluation: Evaluation, path: Path) -> None:
+    """Write ``report.html``; detects the objects of a few images again, to draw them.
 
     Raises:
         InputError: an image cannot be read, or the page cannot be written.
     """
-    title = f"{trained.card.model} on {metrics['dataset']}"
+    metrics = evaluation.metrics
+    title = f"{evaluation.trained.card.model} on {metrics['dataset']}"
     summary = (
         f"Box AP {percent(metrics['box_AP'])} and mask AP {percent(metrics['mask_AP'])}: "
         f"{metrics['num_objects']:,} objects in {metrics['num_images']:,} images of the split "
         f"{metrics['split']}, by pycocotools."
     )
-    sections = [_results(metrics), _classes(metrics), _examples(trained, annotations), _source()]
+    sections = [
+        _results(metrics),
+        _classes(metrics),
+        _examples(evaluation.trained, evaluation.annotations),
+        run_sections.reproducibility(evaluation),
+    ]
     write_report(Report(title, [Paragraph(summary)], sections), path)
 
 
@@ -102,10 +140,6 @@ def _drawn(
         draw_detections(array, truth, names),
         draw_detections(array, {key: value[certain] for key, value in found.items()}, names),
     )
-
-
-def _source() -> Section:
-    return Section("Reproducibility", [Verbatim("Command:", command_line())])
 
 
 def _percentage(value: float | None) -> float | None:

@@ -14,7 +14,7 @@ from reid_dcs.runtime.precision import Precision
 from reid_dcs.tasks.detection.data.find import load_split
 from reid_dcs.tasks.detection.evaluation import evaluate_detector
 from reid_dcs.tasks.detection.job import DetectionJob
-from reid_dcs.tasks.detection.report import report_detections
+from reid_dcs.tasks.detection.report import Evaluation, write_page
 from reid_dcs.tasks.detection.results import table
 from reid_dcs.tasks.detection.settings import (
     DetectEvaluateRun,
@@ -87,6 +87,7 @@ def evaluate(config: Layer) -> dict[str, Any]:
                 if distributed.is_main():
                     write_json(output.path / "metrics.json", metrics)
                 if distributed.is_main() and report:
-                    report_detections(trained, annotations, metrics, output.path / report[0])
+                    evaluation = Evaluation(settings, trained, annotations, metrics)
+                    write_page(evaluation, output.path / report[0])
     print(table(metrics))
     return metrics
