@@ -143,7 +143,7 @@ np.save(sys.argv[3], features[0] if isinstance(features, list) else features)
 @pytest.mark.slow
 @pytest.mark.parametrize("form, code", [("boxmot", BOXMOT), ("ultralytics", ULTRALYTICS)])
 def test_the_tracker_itself_gets_the_extractors_features(form, code, crops, tool, tmp_path):
-    """In an environment of its own, whose Python is REID_DCS_TRACKERS: trackers install packages."""
+    """In an environment of its own, of the Python REID_DCS_TRACKERS: trackers install packages."""
     python = os.environ.get("REID_DCS_TRACKERS")
     if not python or python == sys.executable:
         pytest.skip("REID_DCS_TRACKERS names no Python of an environment with boxmot, ultralytics")
