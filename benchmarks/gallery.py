@@ -53,7 +53,7 @@ def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
-# --- systems: each inserts the gallery, and returns its search -------------------------------------
+# --- systems: each inserts the gallery, and returns its search -----------------------------------
 
 
 def numpy_exact(gallery: np.ndarray, cameras: np.ndarray, folder: Path) -> Search:
