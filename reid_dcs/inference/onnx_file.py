@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import regular
+from reid_dcs.inference.forms import CARD
 from reid_dcs.inference.onnx import OUTPUT, extra
 from reid_dcs.weights import ModelCard
 
@@ -41,10 +42,13 @@ class OnnxModel(nn.Module):
         except Exception as error:  # of ONNX Runtime: its types are not public
             raise InputError(f"{path} is not a network of reid-dcs export: export it") from error
         try:
-            card = {key: json.loads(value) for key, value in metadata.items()}
+            if CARD in metadata:
+                card = json.loads(metadata[CARD])
+            else:
+                card = {key: json.loads(value) for key, value in metadata.items()}
         except ValueError as error:
             raise InputError(f"{path}: its metadata are no model card: export it again") from error
-        if "model" not in card:
+        if not isinstance(card, dict) or "model" not in card:
             raise InputError(f"{path} has no model card: export it with reid-dcs export")
         self.card = ModelCard.from_dict(card, path)
         self.input, self.type = given.name, given.type
