@@ -145,6 +145,6 @@ def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
         raise InputError(f"--images {images}: pass a folder with at least two images")
     paths = [str(file) for file in files]
     decoded = read_images(
-        paths, height, width, "images", preprocessing.interpolation, preprocessing.crop
+        paths, height, width, "images", preprocessing.interpolation, preprocessing.center_crop
     )
     return torch.from_numpy(np.stack([*decoded]))
