@@ -136,12 +136,8 @@ class FeatureExtractor:
         """Preprocess images: (B, 3, height, width), normalized, on the network's device."""
         preprocessing = self.card.preprocessing
         files = [str(image) for image in images if isinstance(image, str | os.PathLike)]
-        size = (self.height, self.width)
-        decoded = iter(
-            list(
-                read_images(files, *size, "images", preprocessing.interpolation, preprocessing.crop)
-            )
-        )
+        how = (preprocessing.interpolation, preprocessing.center_crop)
+        decoded = iter(list(read_images(files, self.height, self.width, "images", *how)))
         inputs = []
         for image in images:
             if isinstance(image, Tensor) and image.is_floating_point():
@@ -184,7 +180,7 @@ class FeatureExtractor:
                 image = (image.movedim(0, -1) if image.ndim == 3 else image).cpu().numpy()
             picture = Image.fromarray(array_to_rgb(image, bgr))
         pixels = self.card.preprocessing
-        return resize(picture, self.height, self.width, pixels.interpolation, pixels.crop)
+        return resize(picture, self.height, self.width, pixels.interpolation, pixels.center_crop)
 
 
 def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:

@@ -133,7 +133,9 @@ def to_int8(graph: Any, inputs: Tensor) -> Any:
 
 def decode(paths: Sequence[str], size: Preprocessing) -> Tensor:
     """Images at the network's input size: (N, height, width, 3) uint8, RGB."""
-    images = read_images(paths, size.height, size.width, "images", size.interpolation, size.crop)
+    images = read_images(
+        paths, size.height, size.width, "images", size.interpolation, size.center_crop
+    )
     return torch.from_numpy(np.stack([*images]))
 
 
