@@ -51,7 +51,7 @@ class OnnxModel(nn.Module):
         if not isinstance(card, dict) or "model" not in card:
             raise InputError(f"{path} has no model card: export it with reid-dcs export")
         self.card = ModelCard.from_dict(card, path)
-        self.input, self.type = given.name, given.type
+        self.input_name, self.input_type = given.name, given.type
         self.normalizes = bool(card.get("normalizes", False))
         mean, std = self.card.preprocessing.mean, self.card.preprocessing.std
         self.mean, self.std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
@@ -61,10 +61,10 @@ class OnnxModel(nn.Module):
         inputs = images.cpu()
         if self.normalizes:
             inputs = inputs * self.std + self.mean  # in [0, 1]
-        if self.type == "tensor(uint8)":
+        if self.input_type == "tensor(uint8)":
             inputs = (255 * inputs).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        elif self.type == "tensor(float16)":
+        elif self.input_type == "tensor(float16)":
             inputs = inputs.half()
         array = inputs.contiguous().numpy()
-        (features,) = self.session.run([self.output], {self.input: array})
+        (features,) = self.session.run([self.output], {self.input_name: array})
         return torch.from_numpy(features).float()

@@ -81,14 +81,16 @@ def mean_average_precision(
         InputError: no query has a match, or an image is unreadable.
     """
     run = OnnxNetwork(graph)
-    features, labels = [], []
+    features: list[Tensor] = []
+    labels: list[tuple[np.ndarray, np.ndarray]] = []
     for items in (labeled.query, labeled.gallery):
         pixels = decode([item[0] for item in items], size)
         parts = [run(feed(_normalized(part, size))) for part in pixels.split(_BATCH)]
         features.append(torch.cat(parts))
-        labels.append(tuple(np.array([item[i] for item in items]) for i in (1, 2)))
+        pids, camids = (np.array([item[i] for item in items]) for i in (1, 2))
+        labels.append((pids, camids))
     (q_pids, q_camids), (g_pids, g_camids) = labels
-    return evaluate_features(*features, q_pids, g_pids, q_camids, g_camids).mAP
+    return evaluate_features(features[0], features[1], q_pids, g_pids, q_camids, g_camids).mAP
 
 
 def to_float16(graph: Any) -> Any:
