@@ -117,8 +117,10 @@ def _export_graph(
     """Export, compare and write a graph; see :func:`export`."""
     form, preprocessing = target.form, card.preprocessing
     check_form(form, card, target.preprocess)
-    for package in ("onnx", "onnxscript", "onnxruntime", *(["openvino"] * (form == "openvino"))):
-        extra(package)  # fail before minutes of work
+    for package in ("onnx", "onnxscript", "onnxruntime"):  # fail before minutes of work
+        extra(package)
+    if form == "openvino":
+        extra("openvino", "openvino")
     labeled = None
     if target.precision != "float32":
         files = images_in(images) if images and images.is_dir() else []
