@@ -123,8 +123,10 @@ def _export_graph(
             f"task {card.task!r}: leave both out"
         )
     check_form(form, card, target.preprocess)
-    for package in ("onnx", "onnxscript", "onnxruntime", *(["openvino"] * (form == "openvino"))):
-        extra(package)  # fail before minutes of work
+    for package in ("onnx", "onnxscript", "onnxruntime"):  # fail before minutes of work
+        extra(package)
+    if form == "openvino":
+        extra("openvino", "openvino")
     labeled = None
     if target.precision != "float32":
         files = images_in(images) if images and images.is_dir() else []

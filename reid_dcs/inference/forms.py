@@ -111,7 +111,7 @@ def boxmot_metadata(card: ModelCard) -> dict[str, Any]:
 
 
 def _write_openvino(graph: Any, path: Path) -> list[Path]:
-    openvino = extra("openvino")
+    openvino = extra("openvino", "openvino")
     name = path.parent / f".{path.stem}.openvino"
     with folder_written_whole(name) as folder:
         source = folder / "graph.onnx"
