@@ -21,7 +21,7 @@ from helpers.browser import show_as, start_browser  # noqa: E402
 
 WEIGHTS = "mobilenetv2_dcs_synthetic"
 SERVE = "from reid_dcs.cli import main; main()"
-WIDTH, HEIGHT = 1000, 900
+WIDTH, HEIGHT = 1000, 1080
 QUALITY = 82
 COMPLETE = "return [...document.images].slice(0, 10).every(image => image.complete)"
 
