@@ -1,4 +1,4 @@
-"""Images per second of feature extraction: PyTorch, torch.compile and ONNX Runtime.
+"""Images per second of feature extraction: PyTorch, torch.compile, and each exported form.
 
     python benchmarks/inference.py [--output benchmarks/results/inference.md]
 
@@ -9,6 +9,7 @@ with the quartiles in parentheses.
 
 import argparse
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -21,12 +22,23 @@ from torch import Tensor
 from training import IDENTITIES, add_input_arguments
 
 import reid_dcs
+from reid_dcs.inference.forms import write_form
 from reid_dcs.inference.onnx import OnnxNetwork, onnx_graph
+from reid_dcs.inference.reduced import to_float16, to_int8
 from reid_dcs.runtime.device import choose_device
+from reid_dcs.weights import ModelCard
 
 REID_DCS = ("mobilenetv2_base", "mobilenetv2_dcs", "mobilenetv2_200_dcs", "osnet_x1_0_dcs")
 TORCHREID = ("mobilenetv2_x1_0", "osnet_x1_0")
-BACKENDS = ("contiguous, as in torchreid", "channels_last", "compiled", "ONNX Runtime")
+BACKENDS = (
+    "contiguous, as in torchreid",
+    "channels_last",
+    "compiled",
+    "ONNX Runtime",
+    "ONNX, float16",
+    "ONNX, int8",
+    "OpenVINO",
+)
 PAUSE = 0.1  # seconds after each measurement, until the threads of a runtime are idle
 
 Run = Callable[[], Tensor]
@@ -36,7 +48,10 @@ def build_runs(name: str, images: Tensor) -> dict[str, Run]:
     """Feature extraction with each backend; every function has been called once."""
     torch.manual_seed(0)
     model = reid_dcs.build_model(name, IDENTITIES).eval()
-    exported = OnnxNetwork(onnx_graph(model, images))
+    graph = onnx_graph(model, images)
+    exported = OnnxNetwork(graph)
+    float16, int8 = OnnxNetwork(to_float16(graph)), OnnxNetwork(to_int8(graph, images))
+    openvino = run_openvino(graph)
     contiguous = reid_dcs.build_model(name, IDENTITIES).eval()
     channels_last = model.to(memory_format=torch.channels_last)
     channels_last_images = images.to(memory_format=torch.channels_last)
@@ -46,11 +61,24 @@ def build_runs(name: str, images: Tensor) -> dict[str, Run]:
         lambda: channels_last(channels_last_images),
         lambda: compiled(channels_last_images),
         lambda: exported(images),
+        lambda: float16(images),
+        lambda: int8(images),
+        lambda: openvino(images),
     ]
     for run in runs:
         run()
     print(f"{name} is ready", file=sys.stderr, flush=True)
     return dict(zip(BACKENDS, runs, strict=True))
+
+
+def run_openvino(graph: object) -> Callable[[Tensor], Tensor]:
+    """The network that ``reid-dcs export --for openvino`` writes, on the CPU."""
+    import openvino
+
+    with tempfile.TemporaryDirectory() as folder:
+        write_form("openvino", graph, Path(folder, "network.xml"), ModelCard("network"))
+        network = openvino.Core().compile_model(Path(folder, "network.xml"), "CPU")
+    return lambda images: torch.from_numpy(network(images.numpy())[0])
 
 
 def format_cell(times: list[float], batch: int) -> str:
@@ -84,7 +112,7 @@ def main() -> None:
         f"{options.batch}: images per second, the median of {options.rounds} alternating rounds "
         "with the quartiles in parentheses. Decoding and resizing are not included.",
         "",
-        machine("onnxruntime"),
+        machine("onnxruntime", "openvino"),
         "",
         f"| network | {' | '.join(BACKENDS)} |",
         "|---" * (1 + len(BACKENDS)) + "|",

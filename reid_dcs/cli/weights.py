@@ -103,16 +103,55 @@ def export(arguments: Sequence[str]) -> None:
         action="store_true",
         help="the graph takes uint8 (B, H, W, 3), RGB, and normalizes it",
     )
+    parser.add_argument(
+        "--for",
+        dest="form",
+        choices=("onnx", "boxmot", "ultralytics", "openvino"),
+        default="onnx",
+        help="program that runs the graph; docs/export.md says what each is fed",
+    )
+    parser.add_argument("--height", type=_pixels, help="input size; by default the training's")
+    parser.add_argument("--width", type=_pixels)
+    parser.add_argument(
+        "--precision",
+        choices=("float32", "float16", "int8"),
+        default="float32",
+        help="written with its loss of mAP on --dataset, or on --images with labels in their "
+        "names; int8 is calibrated on --images",
+    )
+    parser.add_argument("--dataset", help="data set to measure the loss on")
+    parser.add_argument(
+        "--root", type=file_or_folder, default="datasets", help="folder that contains the data set"
+    )
     parser.add_debug()
     given = parser.parse_args(arguments)
     _export(given)
 
 
+def _pixels(text: str) -> int:
+    value = int(text)
+    if not 8 <= value <= 4096:
+        raise argparse.ArgumentTypeError(f"{text} is not from 8 to 4096")
+    return value
+
+
 def _export(given: argparse.Namespace) -> None:
-    from reid_dcs.inference.export import export
+    from reid_dcs.inference.export import Target, export
 
     output = Path(given.output or given.output_dir or ".")
     path, difference = export(
-        given.weights, output, given.model, _folder(given.images), given.preprocess
+        given.weights,
+        output,
+        given.model,
+        _folder(given.images),
+        target=Target(
+            given.form,
+            given.preprocess,
+            given.height,
+            given.width,
+            given.precision,
+            given.dataset,
+            given.root,
+        ),
     )
     print(f"{path}: {difference}")

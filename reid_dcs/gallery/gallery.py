@@ -38,7 +38,8 @@ class Gallery:
 
     def __init__(self, address: str, store: Store | None, device: str = "auto") -> None:
         self.address, self.device = address, device
-        self._store, self._extractor = store, None
+        self._store = store
+        self._extractor: FeatureExtractor | None = None
 
     @classmethod
     def open(
@@ -160,7 +161,9 @@ class Gallery:
         Raises:
             InputError: missing files, other weights, or a gallery that cannot be written.
         """
-        given = Path(os.path.abspath(os.path.expanduser(paths))) if _is_path(paths) else None
+        given = None
+        if isinstance(paths, str | os.PathLike):
+            given, paths = Path(os.path.abspath(os.path.expanduser(paths))), [paths]
         if given and not given.exists():
             raise InputError(f"no pictures at {given}: check the path")
         extractor = self.extractor(weights, model)
@@ -169,7 +172,7 @@ class Gallery:
             held.enter_context(self._one_writer())
             indexer = Indexer(self.store, extractor, reader)
             if given is None or not given.is_dir():
-                sources = list(from_paths([given] if given else paths))  # type: ignore[list-item]
+                sources = list(from_paths([given] if given else paths))
                 known: dict = {}
                 for source in sources:
                     known |= self.store.files(source.path)
@@ -294,7 +297,3 @@ def _fingerprint(extractor: FeatureExtractor) -> str:
     return features_fingerprint(
         extractor.path, model=card["model"], preprocessing=card["preprocessing"]
     )
-
-
-def _is_path(paths: object) -> bool:
-    return isinstance(paths, str | os.PathLike)

@@ -1,6 +1,6 @@
 """Export trained networks to safetensors, or to ONNX after a comparison with PyTorch."""
 
-import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -10,22 +10,58 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.data.augment import normalize
-from reid_dcs.data.decode import read_images
 from reid_dcs.data.image_files import images_in
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
-from reid_dcs.files import written_whole
+from reid_dcs.inference.forms import (
+    check_form,
+    form_inputs,
+    form_metadata,
+    form_network,
+    suffix,
+    write_form,
+)
 from reid_dcs.inference.load import BUILDERS, REID, load_trained, read_trained
 from reid_dcs.inference.onnx import Normalized, OnnxNetwork, extra, onnx_graph
+from reid_dcs.inference.reduced import (
+    CALIBRATION,
+    LabeledImages,
+    decode,
+    labeled_set,
+    mean_average_precision,
+    to_float16,
+    to_int8,
+)
 from reid_dcs.weights import ModelCard, Preprocessing, save_safetensors
 
 TOLERANCE = 1e-4
 """Largest accepted difference between L2-normalized features."""
 TIE = 1e-5
 """Distances that differ by less count as ties."""
-SUFFIXES = (".onnx", ".safetensors")
+FORM_SUFFIXES = ".onnx or .xml"
 BATCH = 64
 PEOPLE = 8  # generated people for the comparison, each under two cameras
+
+
+@dataclass(frozen=True)
+class Target:
+    """What to export for.
+
+    Attributes:
+        form: one of :data:`~reid_dcs.inference.forms.FORMS`.
+        preprocess: the graph takes (B, H, W, 3) uint8, RGB, and normalizes it; ``onnx`` only.
+        height, width: input size; by default that of the training.
+        precision: ``float32``, ``float16`` or ``int8``.
+        dataset, root: labeled set to measure the loss of a reduced precision on.
+    """
+
+    form: str = "onnx"
+    preprocess: bool = False
+    height: int | None = None
+    width: int | None = None
+    precision: str = "float32"
+    dataset: str | None = None
+    root: str = "datasets"
 
 
 def export(
@@ -34,20 +70,25 @@ def export(
     model: str | None = None,
     images: Path | None = None,
     preprocess: bool = False,
+    target: Target | None = None,
 ) -> tuple[Path, str]:
     """Write a trained network to ``output``, in the format of its suffix.
 
     ``.onnx``: a graph from normalized images (B, 3, H, W), or with ``preprocess`` from (B, H, W, 3)
     uint8, RGB, to features (B, D), or to the logits of an image classification network. It is
     written only if its features and rankings match PyTorch's.
-    ``.safetensors``: the weights; see :mod:`reid_dcs.weights.safetensors`. Both include the card.
+    ``.xml``: the same for OpenVINO. Other forms of input: :mod:`reid_dcs.inference.forms`; reduced
+    precision: :mod:`reid_dcs.inference.reduced`.
+    ``.safetensors``: the weights; see :mod:`reid_dcs.weights.safetensors`. All include the card.
 
     Args:
         weights: a file, or a name of the model zoo.
         output: a file, or a folder for ``<model>.onnx``; the folder is created if needed.
         model: name of the architecture, if the weights do not name it.
-        images: folder of images to compare on; by default generated people.
+        images: folder of images to compare on, and to calibrate int8 on; by default generated
+            people.
         preprocess: include the normalization in the graph.
+        target: what to export for; by default an ONNX graph of the size of the training.
 
     Returns:
         the file, and a sentence about its difference from the original.
@@ -56,34 +97,90 @@ def export(
         InputError: missing weights, images or package, an unknown suffix, or different features
             or rankings; nothing is written.
     """
-    trained = read_trained(weights, {"model": {"name": model} if model else {}}, BUILDERS)
+    target = target or Target(preprocess=preprocess)
+    sizes = {"height": target.height, "width": target.width}
+    data = {key: value for key, value in sizes.items() if value}
+    given = {"model": {"name": model} if model else {}, "data": data}
+    trained = read_trained(weights, given, BUILDERS)
     network, card = load_trained(trained, torch.device("cpu")), trained.card
-    path = _output_file(output, card.model)
+    path = _output_file(output, card.model, suffix(target.form))
     if path.suffix == ".safetensors":
+        if target != Target(preprocess=preprocess):
+            raise InputError(f"{path} is a file of weights: export a graph to {FORM_SUFFIXES}")
         rounding = save_safetensors(path, trained.content, card)
         return path, f"rounded by {rounding:.1e} at most, relative to each tensor's largest number"
+    return _export_graph(network, card, path, images, target)
+
+
+def _export_graph(
+    network: nn.Module, card: ModelCard, path: Path, images: Path | None, target: Target
+) -> tuple[Path, str]:
+    """Export, compare and write a graph; see :func:`export`."""
+    form, preprocessing = target.form, card.preprocessing
+    if card.task != REID and (form, target.precision) != ("onnx", "float32"):
+        raise InputError(
+            f"--for {form} --precision {target.precision} is for Re-ID networks; these are of the "
+            f"task {card.task!r}: leave both out"
+        )
+    check_form(form, card, target.preprocess)
     for package in ("onnx", "onnxscript", "onnxruntime"):  # fail before minutes of work
         extra(package)
-    preprocessing = card.preprocessing
+    if form == "openvino":
+        extra("openvino", "openvino")
+    labeled = None
+    if target.precision != "float32":
+        files = images_in(images) if images and images.is_dir() else []
+        if target.precision == "int8" and not files:
+            raise InputError("--precision int8 is calibrated on images of yours: pass --images DIR")
+        labeled = labeled_set(target.dataset, target.root, files)
     inputs = pixels = _images(images, preprocessing)
-    if preprocess:
+    if target.preprocess:
         network = Normalized(network, preprocessing.mean, preprocessing.std).eval()
     else:
-        inputs = normalize(pixels, preprocessing.mean, preprocessing.std).contiguous()
+        network = form_network(form, network, card)
+        normalized = normalize(pixels, preprocessing.mean, preprocessing.std).contiguous()
+        inputs = form_inputs(form, normalized, card)
     graph = onnx_graph(network, inputs[:2])
     difference = compare(network, graph, inputs)
-    extra("onnx").helper.set_model_props(graph, onnx_metadata(card, preprocess))
-    with written_whole(path) as file:
-        file.write(graph.SerializeToString())
     outputs = "features" if card.task == REID else "logits"
     how = f"{outputs} of length 1 differ from PyTorch's by {difference:.1e} at most"
-    return path, f"{how}, and rank {len(pixels)} images alike"
+    how = f"{how}, and rank {len(pixels)} images alike"
+    extras: dict[str, Any] = {}
+    if labeled:
+        graph, loss = _reduce(graph, labeled, inputs, card, target)
+        extras["precision"] = loss
+        how = (
+            f"{target.precision}: mAP {loss['mAP']:.2%} on {labeled.name}, "
+            f"{loss['mAP_float32']:.2%} in float32"
+        )
+    normalizes = target.preprocess or form == "ultralytics"
+    metadata = form_metadata(form, card, normalizes, extras)
+    extra("onnx").helper.set_model_props(graph, metadata)
+    write_form(form, graph, path, card)
+    return path, how
 
 
-def onnx_metadata(card: ModelCard, normalizes: bool) -> dict[str, str]:
-    """Metadata of the graph, as JSON: the keys of the card, and whether the graph normalizes."""
-    content = card.to_dict() | {"normalizes": normalizes}
-    return {key: json.dumps(value) for key, value in content.items()}
+def _reduce(
+    graph: Any, labeled: LabeledImages, inputs: Tensor, card: ModelCard, target: Target
+) -> tuple[Any, dict[str, Any]]:
+    """A graph of reduced precision, and its measured loss."""
+
+    def feed(normalized: Tensor) -> Tensor:
+        if not target.preprocess:
+            return form_inputs(target.form, normalized, card)
+        fractions = form_inputs("ultralytics", normalized, card)
+        return (255 * fractions).round().byte().permute(0, 2, 3, 1).contiguous()
+
+    size = card.preprocessing
+    before = mean_average_precision(graph, labeled, size, feed)
+    if target.precision == "float16":
+        reduced = to_float16(graph)
+    else:
+        step = -(-len(inputs) // CALIBRATION)
+        reduced = to_int8(graph, inputs[::step])
+    after = mean_average_precision(reduced, labeled, size, feed)
+    loss = {"name": target.precision, "mAP": after, "mAP_float32": before, "set": labeled.name}
+    return reduced, loss
 
 
 def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
@@ -116,16 +213,17 @@ def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
     return difference
 
 
-def _output_file(output: Path, model: str) -> Path:
-    """Path of the file to write; creates its folder."""
-    folder = output.parent if output.suffix in SUFFIXES else output
+def _output_file(output: Path, model: str, graph: str) -> Path:
+    """Path of the file to write, a graph by default; creates its folder."""
+    suffixes = (graph, ".safetensors")
+    folder = output.parent if output.suffix in suffixes else output
     if output.suffix and folder is output and not output.is_dir():
-        raise InputError(f"cannot export to {output}: its name must end in {' or '.join(SUFFIXES)}")
+        raise InputError(f"cannot export to {output}: its name must end in {' or '.join(suffixes)}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
-    return output if folder is not output else output / f"{model}.onnx"
+    return output if folder is not output else output / f"{model}{graph}"
 
 
 def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
@@ -143,8 +241,4 @@ def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:
     files = images_in(images) if images.is_dir() else [images]
     if len(files) < 2 or not all(path.is_file() for path in files):
         raise InputError(f"--images {images}: pass a folder with at least two images")
-    paths = [str(file) for file in files]
-    decoded = read_images(
-        paths, height, width, "images", preprocessing.interpolation, preprocessing.crop
-    )
-    return torch.from_numpy(np.stack([*decoded]))
+    return decode([str(file) for file in files], preprocessing)

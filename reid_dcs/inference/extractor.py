@@ -22,6 +22,7 @@ from reid_dcs.inference.load import REID, check_task, load_trained, read_trained
 from reid_dcs.inference.onnx_file import OnnxModel
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.weights import ModelCard
 
 ImageLike = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 """A file or a folder of images; a Pillow image; an array (H, W), (H, W, 1), (H, W, 3) or (H, W, 4);
@@ -94,7 +95,9 @@ class FeatureExtractor:
         if options:
             given["model"]["options"] = dict(options)
         trained = read_trained(weights, given, tasks)
-        config, self.card, self.path = trained.config, trained.card, trained.path
+        config = trained.config
+        self.card: ModelCard = trained.card
+        self.path: Path = trained.path
         self.height, self.width = config.data.height, config.data.width
         self.device = choose_device(config.device)
         self.dtype = Precision(config.eval.precision, self.device).dtype
@@ -136,12 +139,8 @@ class FeatureExtractor:
         """Preprocess images: (B, 3, height, width), normalized, on the network's device."""
         preprocessing = self.card.preprocessing
         files = [str(image) for image in images if isinstance(image, str | os.PathLike)]
-        size = (self.height, self.width)
-        decoded = iter(
-            list(
-                read_images(files, *size, "images", preprocessing.interpolation, preprocessing.crop)
-            )
-        )
+        how = (preprocessing.interpolation, preprocessing.center_crop)
+        decoded = iter(list(read_images(files, self.height, self.width, "images", *how)))
         inputs = []
         for image in images:
             if isinstance(image, Tensor) and image.is_floating_point():
@@ -184,7 +183,7 @@ class FeatureExtractor:
                 image = (image.movedim(0, -1) if image.ndim == 3 else image).cpu().numpy()
             picture = Image.fromarray(array_to_rgb(image, bgr))
         pixels = self.card.preprocessing
-        return resize(picture, self.height, self.width, pixels.interpolation, pixels.crop)
+        return resize(picture, self.height, self.width, pixels.interpolation, pixels.center_crop)
 
 
 def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:

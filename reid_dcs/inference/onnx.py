@@ -40,6 +40,16 @@ class Normalized(nn.Module):
         return self.network((images - self.mean) / self.std)
 
 
+class Fractions(Normalized):
+    """Normalization (x - mean) / std followed by a network.
+
+    (B, 3, H, W) floats from 0 to 1, RGB, of the network's input size -> (B, D).
+    """
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network((images - self.mean) / self.std)
+
+
 def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
     """Export a network or block to an ONNX graph with input ``images`` and output ``features``.
 

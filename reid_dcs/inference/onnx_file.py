@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import regular
+from reid_dcs.inference.forms import CARD
 from reid_dcs.inference.onnx import OUTPUT, extra
 from reid_dcs.weights import ModelCard
 
@@ -41,13 +42,16 @@ class OnnxModel(nn.Module):
         except Exception as error:  # of ONNX Runtime: its types are not public
             raise InputError(f"{path} is not a network of reid-dcs export: export it") from error
         try:
-            card = {key: json.loads(value) for key, value in metadata.items()}
+            if CARD in metadata:
+                card = json.loads(metadata[CARD])
+            else:
+                card = {key: json.loads(value) for key, value in metadata.items()}
         except ValueError as error:
             raise InputError(f"{path}: its metadata are no model card: export it again") from error
-        if "model" not in card:
+        if not isinstance(card, dict) or "model" not in card:
             raise InputError(f"{path} has no model card: export it with reid-dcs export")
         self.card = ModelCard.from_dict(card, path)
-        self.input, self.type = given.name, given.type
+        self.input_name, self.input_type = given.name, given.type
         self.normalizes = bool(card.get("normalizes", False))
         mean, std = self.card.preprocessing.mean, self.card.preprocessing.std
         self.mean, self.std = (torch.tensor(v).view(1, 3, 1, 1) for v in (mean, std))
@@ -57,10 +61,10 @@ class OnnxModel(nn.Module):
         inputs = images.cpu()
         if self.normalizes:
             inputs = inputs * self.std + self.mean  # in [0, 1]
-        if self.type == "tensor(uint8)":
+        if self.input_type == "tensor(uint8)":
             inputs = (255 * inputs).round().clamp(0, 255).byte().permute(0, 2, 3, 1)
-        elif self.type == "tensor(float16)":
+        elif self.input_type == "tensor(float16)":
             inputs = inputs.half()
         array = inputs.contiguous().numpy()
-        (features,) = self.session.run([self.output], {self.input: array})
+        (features,) = self.session.run([self.output], {self.input_name: array})
         return torch.from_numpy(features).float()

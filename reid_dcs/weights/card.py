@@ -28,8 +28,8 @@ class Preprocessing:
         height, width: input size of the network, in pixels.
         mean, std: channel statistics, for pixels in [0, 1].
         interpolation: resampling filter of the resize.
-        crop: 0 if the whole image is resized to height x width; otherwise the fraction of the
-            resized image, of unchanged aspect ratio, that a center crop keeps.
+        center_crop: 0 if the whole image is resized to height x width; otherwise the fraction of
+            the resized image, of unchanged aspect ratio, that a center crop keeps.
     """
 
     height: int = 256
@@ -37,7 +37,7 @@ class Preprocessing:
     mean: list[float] = field(default_factory=lambda: list(IMAGENET_MEAN))
     std: list[float] = field(default_factory=lambda: list(IMAGENET_STD))
     interpolation: Interpolation = "bilinear"
-    crop: float = 0.0
+    center_crop: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ModelCard:
     def to_dict(self) -> dict[str, Any]:
         """The card in plain types, with the keys :data:`CARD_KEYS`.
 
-        ``epoch`` and ``classes`` only if known, and ``crop`` only if there is one.
+        ``epoch`` only if known, and ``center_crop`` only if there is one.
         """
         content: dict[str, Any] = {
             "model": {
@@ -90,14 +90,14 @@ class ModelCard:
             },
             "preprocessing": asdict(self.preprocessing),
             "task": self.task,
+            "classes": self.classes,
             "trained_on": {"name": self.trained_on, "options": self.trained_on_options},
             "metrics": self.metrics,
             "command": self.command,
         }
-        if not self.preprocessing.crop:
-            del content["preprocessing"]["crop"]
-        known = {"epoch": self.epoch, "classes": self.classes}
-        return _plain(content | {key: value for key, value in known.items() if value})
+        if not self.preprocessing.center_crop:
+            del content["preprocessing"]["center_crop"]
+        return _plain(content | ({"epoch": self.epoch} if self.epoch else {}))
 
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: object) -> "ModelCard":
@@ -208,7 +208,7 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
         "mean": ("three numbers", _are_numbers),
         "std": ("three numbers above 0", lambda v: _are_numbers(v, above=0.0)),
         "interpolation": _FILTER,
-        "crop": ("a number from 0 to 1", lambda v: type(v) in (int, float) and 0 <= v <= 1),
+        "center_crop": ("a number from 0 to 1", lambda v: type(v) in (int, float) and 0 <= v <= 1),
     },
     "task": _NAME,
     "classes": ("a list of names", _are_names),

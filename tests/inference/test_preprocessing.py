@@ -208,6 +208,8 @@ def test_weights_of_another_task_are_refused(network, tool, tmp_path):
     with pytest.raises(InputError, match=expected):
         FeatureExtractor(path)
     assert_refused(tool("eval_reid.py", "--weights", path), expected)
+    path = write(tmp_path / "other.pt", network, replace(CARD, task="depth"))
+    expected = "other.pt was trained for the task 'depth', not 'reid' or 'classification'"
     assert_refused(tool("export.py", "--weights", path, "--output", "x.safetensors"), expected)
 
 

@@ -151,7 +151,8 @@ class Pages:
             raise InputError(f"upload at most {MOST_FILES} pictures of {MOST_BYTES // 2**20} MB")
         form = request.form(max_files=MOST_FILES, max_fields=20, max_part_size=MOST_BYTES)
         async with form as fields:
-            files = [value.file for value in fields.getlist("image") if _is_file(value)]
+            images = (v for v in fields.getlist("image") if isinstance(v, UploadFile))
+            files = [image.file for image in images if image.size]
             key = await run_in_threadpool(self._take, files)
             filters = [(k, v) for k, v in fields.multi_items() if isinstance(v, str)]
         question = Question.read([*filters, ("upload", key)])
@@ -254,10 +255,6 @@ def _only_splits(endpoint: Endpoint) -> Endpoint:
         return endpoint(request)
 
     return answer
-
-
-def _is_file(value: object) -> bool:
-    return isinstance(value, UploadFile) and bool(value.size)
 
 
 def _is_inside(picture: Picture) -> bool:

@@ -2,7 +2,7 @@
 to, and the server remembers nothing but uploaded pictures."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -66,7 +66,10 @@ class Question:
             elif name == "top":
                 _check(value.isascii() and value.isdigit() and len(value) < 6, name)
                 given[name] = max(1, min(MOST_HITS, int(value)))
-        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in given.items()})
+        values: dict[str, Any] = {
+            k: tuple(v) if isinstance(v, list) else v for k, v in given.items()
+        }
+        return cls(**values)
 
     @property
     def is_empty(self) -> bool:
@@ -94,12 +97,13 @@ class Question:
     def mark(self, key: str, as_: str) -> "Question":
         """Mark a picture as ``same`` or ``other``; the same mark again removes it."""
         had = key in getattr(self, as_)
-        marks: Mapping[str, tuple[str, ...]] = {
+        marks: dict[str, Any] = {
             name: tuple(other for other in getattr(self, name) if other != key)
             for name in ("same", "other")
         }
-        changed = replace(self, **marks)
-        return changed if had else replace(changed, **{as_: (*marks[as_], key)})
+        if not had:
+            marks[as_] = (*marks[as_], key)
+        return replace(self, **marks)
 
     def ask_again(self) -> "Question":
         """The question with all marks taking part."""

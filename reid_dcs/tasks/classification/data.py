@@ -90,12 +90,12 @@ def stored(
         (n, label, 0, 0) for n, label in zip(images.names, images.labels.tolist(), strict=True)
     ]
     if data.storage == "memory":
-        store = ImageStore.decode(items, *size, split, pixels.interpolation, pixels.crop)
+        store = ImageStore.decode(items, *size, split, pixels.interpolation, pixels.center_crop)
     else:
-        options = {"classes": len(images.classes), "crop": pixels.crop}
+        options = {"classes": len(images.classes), "crop": pixels.center_crop}
         file = store_file(store_prefix(data.root, "images", options), split, *size)
         with distributed.main_first():  # rank 0 writes it, the other processes read it
-            store = ImageStore.mapped(items, *size, file, pixels.interpolation, pixels.crop)
+            store = ImageStore.mapped(items, *size, file, pixels.interpolation, pixels.center_crop)
     return StoredImages(images.classes, store)
 
 

@@ -49,7 +49,7 @@ class ClassificationJob(Job):
     def preprocessing(self) -> Preprocessing:
         """Preprocessing of the images in an evaluation."""
         data = self.config.data
-        return Preprocessing(data.height, data.width, crop=data.crop)
+        return Preprocessing(data.height, data.width, center_crop=data.crop)
 
     def load_data(self, initial: InitialWeights | None, resumed: Mapping[str, Any] | None) -> None:
         """List the images, and decode them if they are stored."""

@@ -112,13 +112,13 @@ def _settings_of_card(
     pixels = card.preprocessing
     implied = {
         "model": {"name": card.model, "options": options},
-        "data": {"height": pixels.height, "width": pixels.width, "crop": pixels.crop},
+        "data": {"height": pixels.height, "width": pixels.width, "crop": pixels.center_crop},
     }
     if card.trained_on == "" and not card.classes:  # a file without a card says nothing of these
         del implied["data"]
     settings = compose(ClassifyEvaluateRun, implied, given)
     data = settings.data
-    pixels = replace(pixels, height=data.height, width=data.width, crop=data.crop)
+    pixels = replace(pixels, height=data.height, width=data.width, center_crop=data.crop)
     classes = card.classes
     if data.label_map and not data.val_shards:  # of shards it names the labels
         names = read_label_map(data.label_map, card.num_classes)

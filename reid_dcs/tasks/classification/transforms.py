@@ -46,7 +46,7 @@ def evaluation_transform(pixels: Preprocessing) -> Transform:
     """Resize and center crop as a model card says."""
 
     def apply(image: Image.Image) -> Tensor:
-        array = resize(image, pixels.height, pixels.width, pixels.interpolation, pixels.crop)
+        array = resize(image, pixels.height, pixels.width, pixels.interpolation, pixels.center_crop)
         return torch.from_numpy(array.copy())
 
     return apply

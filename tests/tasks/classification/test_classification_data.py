@@ -72,7 +72,7 @@ def test_a_label_map_orders_the_outputs(pictures, tmp_path):
 
 @pytest.mark.parametrize("storage", ["memory", "mapped"])
 def test_a_store_has_the_pixels_that_an_evaluation_reads(changed, storage):
-    data, pixels = settings(changed, storage=storage), Preprocessing(16, 16, crop=0.875)
+    data, pixels = settings(changed, storage=storage), Preprocessing(16, 16, center_crop=0.875)
     files = list_images(data, seed=1).val
     kept, transform = stored(files, data, "val", pixels), evaluation_transform(pixels)
     assert kept.classes == files.classes and torch.equal(kept.labels, files.labels)
@@ -89,7 +89,7 @@ def test_an_evaluation_resizes_and_crops_as_torchvision_does(size, crop):
     expected = transforms.Compose([transforms.Resize(round(24 / crop)), transforms.CenterCrop(24)])(
         image
     )
-    found = evaluation_transform(Preprocessing(24, 24, crop=crop))(image)
+    found = evaluation_transform(Preprocessing(24, 24, center_crop=crop))(image)
     assert np.array_equal(found.numpy(), np.asarray(expected))
 
 

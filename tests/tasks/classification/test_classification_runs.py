@@ -38,7 +38,7 @@ def test_a_training_learns_and_writes_what_it_found(trained):
     assert set(metrics["classes"]) == {"blue", "green", "red", "white"}
     content = saved(folder)
     assert content["task"] == "classification" and content["classes"][0] == "blue"
-    assert content["preprocessing"]["crop"] == 0.875
+    assert content["preprocessing"]["center_crop"] == 0.875
     assert [entry["top1"] for entry in content["history"]][-1] == metrics["top1"]
     assert "raw_state_dict" in content
     assert {"curves.png", "config.yaml", "environment.json"} <= {f.name for f in folder.iterdir()}
