@@ -37,16 +37,25 @@ CLASSES = 80
 Targets = list[dict[str, Tensor]]
 
 
-def build(name: str, size: int) -> nn.Module:
-    """A detector for images whose shorter side is ``size``."""
+def build(name: str, size: int, samples: int, channels: int) -> nn.Module:
+    """A detector for images whose shorter side is ``size``.
+
+    Args:
+        samples: boxes of an image that a box head is trained on.
+        channels: of the pyramid and heads of this package's networks.
+    """
     torch.manual_seed(0)
     limits = {"min_size": size, "max_size": 2 * size}
     if name == TORCHVISION:
         return maskrcnn_resnet50_fpn_v2(
-            weights=None, weights_backbone=None, num_classes=1 + CLASSES, **limits
+            weights=None,
+            weights_backbone=None,
+            num_classes=1 + CLASSES,
+            box_batch_size_per_image=samples,
+            **limits,
         )
     active = {} if name.endswith("_base") else {"zero_init": False}
-    return build_detector(name, CLASSES, **limits, **active)
+    return build_detector(name, CLASSES, samples=samples, channels=channels, **limits, **active)
 
 
 def make_batch(
@@ -123,6 +132,8 @@ def main() -> None:
     parser.add_argument("--height", type=int, default=400)
     parser.add_argument("--width", type=int, default=640)
     parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--samples", type=int, default=512, help="boxes that a head is trained on")
+    parser.add_argument("--channels", type=int, default=256, help="of our pyramids and heads")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--output", type=Path, help="Markdown file for the table")
@@ -132,7 +143,7 @@ def main() -> None:
     runs: dict[tuple[str, str], Callable[[], None]] = {}
     memory = {}
     for name in options.networks:
-        detector = build(name, options.height).to(device)
+        detector = build(name, options.height, options.samples, options.channels).to(device)
         runs[name, "training"] = step_of(detector, images, targets)
         runs[name, "inference"] = inference_of(detector, images)
         memory[name] = peak_megabytes(runs[name, "training"], device)
@@ -146,7 +157,8 @@ def main() -> None:
         "# Detection: images per second",
         "",
         f"`python benchmarks/detection.py` at {options.width}x{options.height}, batch "
-        f"{options.batch}, {options.rounds} alternating rounds.",
+        f"{options.batch}, {options.samples} boxes of an image trained on, {options.rounds} "
+        "alternating rounds.",
         "",
         machine("torchvision"),
         "",

@@ -11,12 +11,13 @@ from helpers.paths import REPOSITORY
 @pytest.mark.release
 def test_the_benchmark_writes_its_table(monkeypatch, tmp_path):
     monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
-    names = ["maskrcnn_resnet50_fpn_v2", "mobilenetv2_base", "mobilenetv2_dcs"]
+    names = ["mobilenetv2_base", "mobilenetv2_dcs"]
     size = ["--height", "64", "--width", "96", "--batch", "1", "--rounds", "1"]
+    size += ["--samples", "8", "--channels", "8"]
     output = tmp_path / "table.md"
     arguments = ["--networks", *names, *size, "--device", "cpu", "--output", str(output)]
     monkeypatch.setattr(sys, "argv", ["detection.py", *arguments])
     runpy.run_path(str(REPOSITORY / "benchmarks/detection.py"), run_name="__main__")
     rows = [line for line in output.read_text().splitlines() if line.startswith("| `")]
     assert [row.split("`")[1] for row in rows] == names
-    assert rows[0].count("| - |") >= 1 and "%" in rows[2] and "%" not in rows[1]
+    assert "%" in rows[1] and "%" not in rows[0]

@@ -82,10 +82,10 @@ class DetectionJob(Job):
             split: fingerprint(annotations)
             for split, annotations in (("train", self.train), ("val", self.val))
         }
-        if resumed and resumed.get("data") != self.fingerprints:
+        if resumed and resumed.get("data", {}).get("train") != self.fingerprints["train"]:
             raise InputError(
-                f"resume={config.resume}: {self.train.file} or {self.val.file} has changed since: "
-                "restore it, or start over with resume=none"
+                f"resume={config.resume}: {self.train.file} has changed since: restore it, or "
+                "start over with resume=none"
             )
 
     def build_network(

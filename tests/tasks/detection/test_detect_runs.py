@@ -172,6 +172,24 @@ def test_a_tiny_detector_learns_a_few_scenes_by_heart(root, tmp_path, kind):
     assert metrics["box_AP50"] > 0.5 and metrics["mask_AP50"] > 0.1
 
 
+def test_a_split_without_objects_and_changed_annotations_are_refused(trained, tmp_path):
+    root = tiny_scenes(tmp_path)
+    file = root / "scenes/annotations/instances_val.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {"annotations": []}))
+    with pytest.raises(InputError, match="has no objects to evaluate on"):
+        train(settings(root, tmp_path / "out"))
+    file.write_text(json.dumps(whole))
+    file = root / "scenes/annotations/instances_train.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"annotations": content["annotations"][1:]}))
+    checkpoint = str(trained[0] / "checkpoint.pt")
+    again = {"train": {"epochs": 2, "ema": 0.5}, "resume": checkpoint}
+    with pytest.raises(InputError, match=r"instances_train\.json has changed since"):
+        train(settings(root, tmp_path / "out", again))
+    assert not (tmp_path / "out").exists()
+
+
 def test_frozen_stages_and_their_statistics_do_not_change(root, tmp_path):
     config = compose(DetectTrainRun, settings(root, tmp_path, {"train": {"frozen_stages": 2}}))
     job = DetectionJob(config, torch.device("cpu"))
