@@ -31,12 +31,25 @@ main()
 """  # batches of 4, so that a kill comes between two of them
 
 
+started = []
+
+
+@pytest.fixture(autouse=True)
+def ended():
+    """Ends the processes of a test that fails."""
+    yield
+    while started:
+        started.pop().kill()
+
+
 def start(*arguments, slow=False, **options):
     command = (sys.executable, "-c", SLOW, "gallery") if slow else COMMAND
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [*command, *map(str, arguments)], text=True, stdout=subprocess.PIPE,
         stderr=subprocess.PIPE, **options,
     )  # fmt: skip
+    started.append(process)
+    return process
 
 
 @pytest.fixture
