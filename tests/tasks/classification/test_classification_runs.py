@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -212,3 +214,19 @@ def test_the_command_ends_with_one_line(tmp_path, capsys):
         main(["classify", "train", "--root", str(tmp_path), "--model", "tiny_base"])
     said = capsys.readouterr().err.strip()
     assert stop.value.code == 2 and said.startswith("error: data.root=") and "\n" not in said
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_images_and_evaluate_each_once(pictures, tmp_path):
+    script = tmp_path / "classify.py"
+    script.write_text('from reid_dcs.cli import main\n\nif __name__ == "__main__":\n    main()\n')
+    torchrun = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    arguments = f"classify train --root {pictures} --model mobilenetv2_base --output-dir out"
+    settings = "device=cpu data.height=32 data.width=32 data.batch_size=8 data.workers=0"
+    short = "train.epochs=1 eval.batch_size=5 data.storage=mapped"
+    command = [sys.executable, *torchrun, str(script), *f"{arguments} {settings} {short}".split()]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=600)
+    assert done.returncode == 0, done.stderr
+    metrics = json.loads((tmp_path / "out/metrics.json").read_text())
+    assert metrics["num_images"] == 16 and len(metrics["classes"]) == 4
+    assert len(saved(tmp_path / "out")["rng"]) == 2  # one state a process
