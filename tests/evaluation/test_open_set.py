@@ -43,7 +43,8 @@ def test_rank_1_at_a_false_accept_rate_is_that_of_the_best_threshold(case, far, 
     monkeypatch.setattr(distances, "CHUNK_BYTES", 4 * 90 * 7)
     found = open_set(*case, far)
     assert found.far <= far
-    assert found.far == np.mean([negative <= found.threshold for _, negative in queries])
+    threshold = found.threshold + 1e-6  # rows of distances at once round otherwise
+    assert found.far == np.mean([negative <= threshold for _, negative in queries])
     allowed = int(far * len(queries) + 1e-9)
     limit = sorted(n for _, n in queries)[allowed] if allowed < len(queries) else np.inf
     assert found.rank1 == np.mean([m < limit and m < n for m, n in queries]) >= best

@@ -251,7 +251,7 @@ def test_a_download_is_kept_and_checked(monkeypatch, cache, donor, capsys):
     begins = hashlib.sha256(content.getvalue()).hexdigest()[:8]
     published = replace(official, weights=replace(official.weights, sha256=begins))
     for _ in range(2):
-        features = published.load(True)
+        features, _ = published.load(True)
     assert asked == official.weights.sources
     x = images()
     assert torch.equal(features.eval()(x), donor.features.eval()(x))
