@@ -64,6 +64,8 @@ def load_exactly(
 ) -> None:
     """``load_state_dict`` that changes nothing unless all names and shapes match.
 
+    A module on the device ``meta`` has no place for weights: they are only checked.
+
     Args:
         source: origin of the state dict, for errors.
         ignore: parameters whose names contain this text may be missing, unexpected or of another
@@ -81,7 +83,8 @@ def load_exactly(
                 f"{source} holds a number that is not finite in {name}: the model has diverged; "
                 "use an earlier checkpoint"
             )
-    module.load_state_dict(matching, strict=ignore is None)
+    if not any(tensor.is_meta for tensor in current.values()):
+        module.load_state_dict(matching, strict=ignore is None)
 
 
 def check_fits(

@@ -167,7 +167,13 @@ def test_a_full_disk_is_one_line_and_keeps_what_was_stored(many, people, weights
     assert before <= stored(place)
 
 
-@pytest.mark.parametrize("name", ["schema.json", "manifest.json", "*.parquet"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "schema.json",
+        *(pytest.param(n, marks=pytest.mark.release) for n in ("manifest.json", "*.parquet")),
+    ],
+)
 def test_a_damaged_gallery_is_one_line(people, weights, query, tmp_path, name):
     place = tmp_path / "people.db"
     with Gallery.open(place, device="cpu") as gallery:

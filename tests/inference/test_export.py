@@ -28,7 +28,9 @@ def pictures(tiny_root):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("where", [[], ["--output-dir", "out"]])
+@pytest.mark.parametrize(
+    "where", [[], pytest.param(["--output-dir", "out"], marks=pytest.mark.release)]
+)
 def test_the_exported_network_is_the_extractor(where, pictures, tool, tmp_path):
     onnxruntime = pytest.importorskip("onnxruntime")
     result = tool("export.py", "--weights", NAME, *where, "--preprocess", "--images", pictures)

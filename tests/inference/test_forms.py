@@ -74,7 +74,7 @@ def test_a_reduced_precision_needs_a_set_and_int8_images(tool, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("form", ["boxmot", "ultralytics"])
+@pytest.mark.parametrize("form", ["boxmot", pytest.param("ultralytics", marks=pytest.mark.release)])
 def test_the_extractor_runs_the_graph_of_each_form(form, crops, tool, tmp_path):
     result = tool("export.py", "--weights", NAME, "--for", form, "--output", "x.onnx")
     assert result.returncode == 0, result.stderr
@@ -100,7 +100,7 @@ def test_openvino_runs_its_graph_at_another_size(tool, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", [pytest.param("float16", marks=pytest.mark.release), "int8"])
 def test_a_reduced_graph_is_written_with_its_loss(precision, crops, tiny_root, tool, tmp_path):
     images = tiny_root / "synthetic/bounding_box_test"
     given = ("--precision", precision, "--images", images, "--output", "x.onnx")
