@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -31,6 +30,7 @@ main()
 """  # batches of 4, so that a kill comes between two of them
 
 
+FULL = ("sh", "-c", """trap '' XFSZ; ulimit -f 80; exec "$0" "$@" """)  # blocks of 512 bytes
 started = []
 
 
@@ -42,12 +42,15 @@ def ended():
         started.pop().kill()
 
 
-def start(*arguments, slow=False, **options):
+def start(*arguments, slow=False, shell=()):
+    """Start the command, as arguments of a shell's command if there is one."""
     command = (sys.executable, "-c", SLOW, "gallery") if slow else COMMAND
     process = subprocess.Popen(
-        [*command, *map(str, arguments)], text=True, stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE, **options,
-    )  # fmt: skip
+        [*shell, *command, *map(str, arguments)],
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
     started.append(process)
     return process
 
@@ -147,19 +150,12 @@ def test_two_processes_index_one_folder_once(many, weights, tmp_path):
     assert sorted(text.split(": ")[1].split(",")[0] for text, _ in out) == ["0 added", "108 added"]
 
 
-def limited():
-    import resource
-
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (40_000, 40_000))
-
-
 def test_a_full_disk_is_one_line_and_keeps_what_was_stored(many, people, weights, tmp_path):
     place = tmp_path / "people.db"
     with Gallery.open(place, device="cpu") as gallery:
         gallery.add(people, weights)
     before = stored(place)
-    indexing = start("index", many, "--gallery", place, "--device", "cpu", preexec_fn=limited)
+    indexing = start("index", many, "--gallery", place, "--device", "cpu", shell=FULL)
     _, err = indexing.communicate(timeout=120)
     assert indexing.returncode == 2
     (line,) = [line for line in err.splitlines() if line.strip()]

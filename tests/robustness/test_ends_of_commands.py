@@ -74,10 +74,12 @@ def test_a_signal_at_any_moment(tmp_path, at_work, number):
     assert list(tmp_path.iterdir()) == [modules]
 
 
-def run(program, **options):
+def run(program, shell=(), **options):
+    """Run a program, as arguments of a shell's command if there is one."""
     program = f"import os, sys\nfrom reid_dcs.cli.process import command\n{program}"
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | options
-    return subprocess.run([sys.executable, "-c", program], text=True, cwd=REPOSITORY, **options)
+    arguments = [*shell, sys.executable, "-c", program]
+    return subprocess.run(arguments, text=True, cwd=REPOSITORY, **options)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +126,7 @@ def test_a_stream_that_cannot_show_a_character():
     assert (done.returncode, done.stdout, done.stderr) == (0, "\\xb1 \\udcff\n", "\\xb1\n")
 
 
-@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)])
+@pytest.mark.parametrize("closed", ["1>&-", "2>&-", "0<&- 1>&- 2>&-"])
 def test_closed_streams(tmp_path, closed):
     """The next file that is opened does not take the place of a closed stream."""
     file = tmp_path / "file"
@@ -134,7 +136,7 @@ def test_closed_streams(tmp_path, closed):
         "    print('out', flush=True); print('err', file=sys.stderr, flush=True)\n"
         "    os.write(1, b'raw'); os.write(2, b'raw')"
     )
-    done = run(program, preexec_fn=lambda: [os.close(descriptor) for descriptor in closed])
+    done = run(program, shell=("sh", "-c", f'exec "$0" "$@" {closed}'))
     assert done.returncode == 0 and file.read_text() == "kept"
 
 
