@@ -67,17 +67,7 @@ def _predict(arguments: Sequence[str]) -> None:
         "Detect objects in images: COCO's results, pictures, and crops of people for Re-ID.",
     )
     parser.add_argument("--weights", required=True, type=file_or_folder, help="checkpoint")
-    parser.add_argument(
-        "--images",
-        nargs="+",
-        required=True,
-        type=file_or_folder,
-        metavar="PATH",
-        help="image files or folders",
-    )
-    parser.add_argument(
-        "--output-dir", dest="output", required=True, type=file_or_folder, metavar="DIR"
-    )
+    parser.add_images()
     parser.add_argument(
         "--threshold", type=float, default=0.5, help="lowest score of a detection; default 0.5"
     )

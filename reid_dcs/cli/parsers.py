@@ -59,6 +59,20 @@ class Parser(argparse.ArgumentParser):
         """Add ``--debug``, which :func:`reid_dcs.cli.main` acts on."""
         self.add_argument("--debug", action="store_true", help="show the traceback of an error")
 
+    def add_images(self) -> None:
+        """Add ``--images`` and ``--output-dir``, the output."""
+        self.add_argument(
+            "--images",
+            nargs="+",
+            required=True,
+            type=file_or_folder,
+            metavar="PATH",
+            help="image files or folders",
+        )
+        self.add_argument(
+            "--output-dir", dest="output", required=True, type=file_or_folder, metavar="DIR"
+        )
+
 
 class PictureParser(Parser):
     """Parser of the commands that draw figures of trained networks on images."""
@@ -73,17 +87,7 @@ class PictureParser(Parser):
             metavar="FILE",
             help="checkpoint, or name of the model zoo; repeat it to compare",
         )
-        self.add_argument(
-            "--images",
-            nargs="+",
-            required=True,
-            type=file_or_folder,
-            metavar="PATH",
-            help="image files or folders",
-        )
-        self.add_argument(
-            "--output-dir", dest="output", required=True, type=file_or_folder, metavar="DIR"
-        )
+        self.add_images()
         self.add_argument("--model", help="network, if the weights do not name it")
         self.add_debug()
 

@@ -131,7 +131,7 @@ def _export_graph(
     if target.precision != "float32":
         files = images_in(images) if images and images.is_dir() else []
         if target.precision == "int8" and not files:
-            raise InputError("--precision int8 is calibrated on images of yours: pass --images DIR")
+            raise InputError("--precision int8 is calibrated on your images: pass --images DIR")
         labeled = labeled_set(target.dataset, target.root, files)
     inputs = pixels = _images(images, preprocessing)
     if target.preprocess:

@@ -1,4 +1,4 @@
-"""Graphs of reduced precision: float16, and int8 by static quantization on images of the user's.
+"""Graphs of reduced precision: float16, and int8 by static quantization with the user's images.
 
 Reduction changes features, so that a reduced graph is only written with its measured loss: mAP
 before and after, on a labeled set.
@@ -28,7 +28,7 @@ from reid_dcs.weights.card import Preprocessing
 
 PRECISIONS = ("float32", "float16", "int8")
 CALIBRATION = 256
-"""Images of the user's that the ranges of int8 are measured on, evenly spaced."""
+"""Number of the user's images that the ranges of int8 are measured on, evenly spaced."""
 _BATCH = 64
 
 

@@ -1,5 +1,6 @@
 """A job: the parts of a run that depend on its task."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -17,7 +18,7 @@ from reid_dcs.search.supergraph import is_space
 from reid_dcs.weights import Preprocessing
 
 
-class Job:
+class Job(ABC):
     """Builds data, networks and trainers of a run; a subclass for each task.
 
     :func:`reid_dcs.jobs.train.train` and :func:`reid_dcs.jobs.search.search` call its methods, in
@@ -47,15 +48,16 @@ class Job:
         return initial_weights(self.config.train.init, self.preprocessing)
 
     @property
+    @abstractmethod
     def data_name(self) -> str:
         """Name of the data set in titles."""
-        raise NotImplementedError
 
     @property
+    @abstractmethod
     def preprocessing(self) -> Preprocessing:
         """Preprocessing of the images."""
-        raise NotImplementedError
 
+    @abstractmethod
     def load_data(self, initial: InitialWeights | None, resumed: Mapping[str, Any] | None) -> None:
         """Load the data, once for all phases of the run, after a check of the network's settings.
 
@@ -66,8 +68,8 @@ class Job:
         Raises:
             InputError: invalid data, images or model, or other data than the checkpoint's.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def build_network(self, config: Any, initial: InitialWeights | None = None) -> nn.Module:
         """Build the network of ``config.model`` on the device.
 
@@ -75,44 +77,50 @@ class Job:
             initial: weights to load. With ``train.init`` ImageNet weights are not loaded, whether
                 ``initial`` is given or the run is resumed.
         """
-        raise NotImplementedError
 
     def build_supergraph(self) -> nn.Module:
-        """Build the supergraph of ``config.model`` on the device; of tasks with a DNAS alone."""
-        raise NotImplementedError
+        """Build the supergraph of ``config.model`` on the device.
 
+        Raises:
+            InputError: the task has no search of backbones.
+        """
+        raise InputError(
+            f"model.name: the backbone {self.config.model.name} is searched by reid-dcs search or "
+            "reid-dcs classify search; choose another model here"
+        )
+
+    @abstractmethod
     def build_untrained(self, config: Any) -> nn.Module:
         """Build the network of ``config.model`` without weights of a file, to count its cost."""
-        raise NotImplementedError
 
+    @abstractmethod
     def build_search_trainer(self, network: nn.Module) -> Trainer:
         """Build the trainer of the search; its policy is an :class:`Alternation`."""
-        raise NotImplementedError
 
     def searching(self) -> AbstractContextManager:
         """Context of the search's epochs; by default none."""
         return nullcontext()
 
+    @abstractmethod
     def calibration_images(self) -> Iterator[Tensor]:
         """Batches of ``search.calibration`` training images (B, 3, H, W), without augmentation."""
-        raise NotImplementedError
 
     def write_windows(self, network: nn.Module, output: Path) -> None:
         """Measure the windows of the trained network, and write ``windows.json``."""
         write_windows(network, self.calibration_images, output)
 
+    @abstractmethod
     def build_trainer(self, config: Any, network: nn.Module) -> Trainer:
         """Build the trainer of the training."""
-        raise NotImplementedError
 
+    @abstractmethod
     def announce(self, network: nn.Module) -> None:
         """Print model and data of the run."""
-        raise NotImplementedError
 
+    @abstractmethod
     def metrics(self, config: Any, trainer: Trainer) -> dict[str, Any]:
         """Content of ``metrics.json``, after the last evaluation."""
-        raise NotImplementedError
 
+    @abstractmethod
     def table(self, metrics: Mapping[str, Any]) -> str:
         """The metrics as text, printed at the end."""
-        raise NotImplementedError

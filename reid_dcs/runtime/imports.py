@@ -1,9 +1,29 @@
-"""Run code once another package has been imported, without importing it."""
+"""Imports at first use, and code that runs once another package has been imported."""
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
+
+
+def at_first_use(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
+    """A package's ``__getattr__`` that imports a public name when it is first used.
+
+    Args:
+        package: ``__name__`` of the package.
+        modules: the module within the package that defines each name.
+    """
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(import_module(f"{package}.{modules[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return get
 
 
 def after_import(name: str, action: Callable[[], None]) -> None:

@@ -3,8 +3,9 @@
 The names below are imported at first use: the card needs no torch, which takes seconds to import.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reid_dcs.runtime.imports import at_first_use
 
 if TYPE_CHECKING:
     from reid_dcs.weights.card import ModelCard, Preprocessing, count_classes, read_card
@@ -22,21 +23,16 @@ __all__ = [
     "save_safetensors",
 ]
 
-_MODULES = {
-    "ModelCard": "card",
-    "Preprocessing": "card",
-    "count_classes": "card",
-    "check_fits": "files",
-    "load_exactly": "files",
-    "read_card": "card",
-    "read_weights": "files",
-    "save_safetensors": "safetensors",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = at_first_use(
+    __name__,
+    {
+        "ModelCard": "card",
+        "Preprocessing": "card",
+        "count_classes": "card",
+        "check_fits": "files",
+        "load_exactly": "files",
+        "read_card": "card",
+        "read_weights": "files",
+        "save_safetensors": "safetensors",
+    },
+)

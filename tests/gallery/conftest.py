@@ -8,7 +8,7 @@ import torch
 from reid_dcs import build_model
 from reid_dcs.gallery import Gallery
 
-pytest.importorskip("pymilvus")
+pytest.importorskip("pymilvus", reason="the extra [gallery] is not installed")
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ database.close()
 @pytest.fixture(params=["milvus", "milvus_lite"])
 def address(request, tmp_path):
     """Address of a server in a process of its own."""
-    pytest.importorskip(request.param)
+    pytest.importorskip(request.param, reason="the package with this server is not installed")
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

@@ -86,7 +86,7 @@ def test_the_extractor_runs_the_graph_of_each_form(form, crops, tool, tmp_path):
 
 @pytest.mark.slow
 def test_openvino_runs_its_graph_at_another_size(tool, tmp_path):
-    openvino = pytest.importorskip("openvino")
+    openvino = pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
     size = ("--height", 96, "--width", 48)
     result = tool("export.py", "--weights", NAME, "--for", "openvino", *size, "--output", "x.xml")
     assert result.returncode == 0, result.stderr
@@ -107,7 +107,7 @@ def test_a_reduced_graph_is_written_with_its_loss(precision, crops, tiny_root, t
     result = tool("export.py", "--weights", NAME, *given)
     assert result.returncode == 0, result.stderr
     assert f"{precision}: mAP" in result.stdout and "in float32" in result.stdout
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
     graph = onnx.load(tmp_path / "x.onnx")
     loss = json.loads({p.key: p.value for p in graph.metadata_props}["precision"])
     assert loss["name"] == precision and abs(loss["mAP"] - loss["mAP_float32"]) < 0.05

@@ -58,7 +58,7 @@ def test_a_packaged_architecture_is_that_of_the_package(tmp_path, monkeypatch):
 
 
 def test_options_that_the_weights_do_not_have_take_no_memory(tmp_path):
-    path = weights("x.pt", windows=10**9)  # a convolution of 190 GB
+    path = weights(tmp_path / "x.pt", windows=10**9)  # a convolution of 190 GB
     with pytest.raises(InputError, match="weights of another architecture"):
         FeatureExtractor(path, device="cpu")
 

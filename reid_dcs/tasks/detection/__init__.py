@@ -5,8 +5,9 @@ The networks need torch and torchvision alone; data, evaluation and commands nee
 the commands need no torch, which takes seconds to import.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from reid_dcs.runtime.imports import at_first_use
 
 if TYPE_CHECKING:
     from reid_dcs.tasks.detection.network import CascadeMaskRCNN, build_detector
@@ -15,19 +16,14 @@ if TYPE_CHECKING:
 
 __all__ = ["CascadeMaskRCNN", "build_detector", "evaluate", "predict", "search", "train"]
 
-_MODULES = {
-    "CascadeMaskRCNN": "network",
-    "build_detector": "network",
-    "evaluate": "runs",
-    "predict": "predict",
-    "search": "runs",
-    "train": "runs",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _MODULES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = at_first_use(
+    __name__,
+    {
+        "CascadeMaskRCNN": "network",
+        "build_detector": "network",
+        "evaluate": "runs",
+        "predict": "predict",
+        "search": "runs",
+        "train": "runs",
+    },
+)

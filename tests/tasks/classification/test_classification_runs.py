@@ -161,7 +161,7 @@ def test_other_commands_take_the_weights_or_name_the_right_command(trained, pict
 
 @pytest.mark.slow
 def test_a_network_is_exported_to_onnx(trained, tmp_path):
-    pytest.importorskip("onnxscript")
+    pytest.importorskip("onnxscript", reason="the extra [export] is not installed")
     path, said = export(str(trained[0] / "checkpoint.pt"), tmp_path / "network.onnx")
     assert path.exists() and said.startswith("logits of length 1 differ")
 

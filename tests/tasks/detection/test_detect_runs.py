@@ -264,6 +264,13 @@ def test_wrong_settings_are_named(root, tmp_path, changes, message):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_search_of_a_backbone_is_refused_before_anything_is_written(root, tmp_path):
+    given = settings(root, tmp_path / "out") | {"model": {"name": "fbnetv2_dcs"}}
+    with pytest.raises(InputError, match="fbnetv2_dcs is searched by reid-dcs search"):
+        search(given)
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_search_has_the_papers_settings_in_its_configuration():
     folder = REPOSITORY / "configs/detection"
     config = compose(DetectSearchRun, read_config(folder / "search.yaml"))
