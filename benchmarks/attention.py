@@ -22,9 +22,8 @@ from statistics import median
 import torch
 import torch.nn.functional as F
 from machine import machine
-from measuring import seconds
+from measuring import peak_mib, seconds
 from torch import Tensor
-from torch.profiler import profile
 
 from reid_dcs.attention import channel_attention, windowed_query
 from reid_dcs.runtime.device import choose_device
@@ -120,18 +119,6 @@ def compare(run: Callable[[], None], base: Callable[[], None]) -> tuple[float, f
     rounds = [(seconds(run, CPU), seconds(base, CPU)) for _ in range(WARMUP + ROUNDS)]
     run_time, base_time = (median(times) for times in zip(*rounds[WARMUP:], strict=True))
     return 1000 * run_time, run_time / base_time
-
-
-def peak_mib(run: Callable[[], None]) -> float:
-    """Peak of the memory that ``run`` allocates, in MiB."""
-    with profile(profile_memory=True) as profiler:
-        run()
-    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
-    allocated = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        allocated += event.nbytes()
-        peak = max(peak, allocated)
-    return peak / 2**20
 
 
 def gather_fits(stage: tuple[int, ...]) -> bool:

@@ -9,7 +9,6 @@ without (`base`), from the medians.
 """
 
 import argparse
-import resource
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from machine import machine
-from measuring import seconds, write_page
+from measuring import peak_mib, seconds, write_page
 from torch import Tensor, nn
 from torchvision.models.detection import maskrcnn_resnet50_fpn_v2
 
@@ -102,14 +101,15 @@ def inference_of(detector: nn.Module, images: list[Tensor]) -> Callable[[], None
     return infer
 
 
-def peak_megabytes(run: Callable[[], None], device: torch.device) -> float:
-    """Peak memory of a GPU during a call; of a CPU that of the process so far."""
+def peak_of(run: Callable[[], None], device: torch.device) -> float:
+    """Peak of the memory in MiB that a call allocates beyond weights and input."""
+    run()  # the first step allocates the optimizer's memory
     if device.type != "cuda":
-        run()
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10
+        return peak_mib(run)
+    before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
     run()
-    return torch.cuda.max_memory_allocated() / 2**20
+    return (torch.cuda.max_memory_allocated() - before) / 2**20
 
 
 def format_cell(times: list[float], count: int) -> str:
@@ -146,7 +146,7 @@ def main() -> None:
         detector = build(name, options.height, options.samples, options.channels).to(device)
         runs[name, "training"] = step_of(detector, images, targets)
         runs[name, "inference"] = inference_of(detector, images)
-        memory[name] = peak_megabytes(runs[name, "training"], device)
+        memory[name] = peak_of(runs[name, "training"], device)
         print(f"{name} is ready", file=sys.stderr, flush=True)
     times: dict[tuple[str, str], list[float]] = {key: [] for key in runs}
     for _ in range(1 + options.rounds):
@@ -158,11 +158,11 @@ def main() -> None:
         "",
         f"`python benchmarks/detection.py` at {options.width}x{options.height}, batch "
         f"{options.batch}, {options.samples} boxes of an image trained on, {options.rounds} "
-        "alternating rounds.",
+        "alternating rounds. Memory: the peak that a training step allocates beyond the weights.",
         "",
         machine("torchvision"),
         "",
-        "| network | training | attention adds | inference | attention adds | memory, MB |",
+        "| network | training | attention adds | inference | attention adds | memory, MiB |",
         "|---|---|---|---|---|---|",
     ]
     for name in options.networks:
@@ -170,11 +170,6 @@ def main() -> None:
         for what in ("training", "inference"):
             cells += [format_cell(times[name, what], options.batch), share(times, name, what)]
         lines.append(f"| `{name}` | {' | '.join(cells)} | {memory[name]:.0f} |")
-    if device.type != "cuda":
-        lines += [
-            "",
-            "Memory of a CPU is the peak of the process so far.",
-        ]
     write_page(lines, options.output)
 
 

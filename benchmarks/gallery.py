@@ -70,15 +70,13 @@ def numpy_exact(gallery: np.ndarray, cameras: np.ndarray, folder: Path) -> Searc
 def torch_exact(gallery: np.ndarray, cameras: np.ndarray, folder: Path) -> Search:
     import torch
 
-    from reid_dcs.evaluation import FeatureDistances
-
     vectors, groups = torch.from_numpy(gallery), torch.from_numpy(cameras)
 
     def search(query: np.ndarray, not_camera: int | None) -> list[int]:
-        distances = FeatureDistances(torch.from_numpy(query)[None], vectors)[:1][0]
+        similarity = vectors @ torch.from_numpy(query)
         if not_camera is not None:
-            distances = distances.masked_fill(groups == not_camera, 3)
-        return distances.topk(TOP, largest=False).indices.tolist()
+            similarity[groups == not_camera] = -2
+        return similarity.topk(TOP).indices.tolist()
 
     return search
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
+from torch.profiler import profile
 
 
 def synchronize(device: torch.device) -> None:
@@ -26,6 +27,18 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
 def best_seconds(run: Callable[[], object], device: torch.device, rounds: int = 10) -> float:
     """Fastest of ``rounds`` calls, after two warm-up calls."""
     return min([seconds(run, device) for _ in range(2 + rounds)][2:])
+
+
+def peak_mib(run: Callable[[], object]) -> float:
+    """Peak of the memory that ``run`` allocates, in MiB."""
+    with profile(profile_memory=True) as profiler:
+        run()
+    events = [e for e in profiler.profiler.kineto_results.events() if e.name() == "[memory]"]
+    allocated = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        allocated += event.nbytes()
+        peak = max(peak, allocated)
+    return peak / 2**20
 
 
 class PeakMemory(threading.Thread):

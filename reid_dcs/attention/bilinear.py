@@ -79,5 +79,8 @@ def bilinear_overlap(start: Tensor, length: Tensor, like: Tensor) -> Tensor:
 
 def blend(start: Tensor, length: Tensor, below) -> Tensor:
     """A_pp, where ``below(edge)`` makes a new tensor of ``clamp(edge - p, 0, 1)``."""
-    end = start.floor() + length
-    return below(end).lerp_(below(end + 1), start.frac()).sub_(below(start))
+    first = start.floor()
+    lower = below(first + length)
+    higher = below(first + 1 + length).sub_(lower)
+    # not lerp: exporters write it as eight operations
+    return lower.addcmul_(higher, start - first).sub_(below(start))

@@ -6,13 +6,14 @@ from typing import Any, NoReturn
 
 from reid_dcs.config import (
     as_layer,
+    checked_path,
     compose,
+    has_setting,
     merge_layers,
     parse_overrides,
     read_config,
     to_yaml,
 )
-from reid_dcs.config.layers import checked_path, has_setting
 
 Flag = tuple[str, str, str]
 """A flag, the setting it sets, and its help text."""

@@ -7,8 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from reid_dcs.cli.parsers import PictureParser, SettingsParser, file_or_folder
-from reid_dcs.config import WorthRun
-from reid_dcs.config.layers import has_setting
+from reid_dcs.config import WorthRun, has_setting
 from reid_dcs.errors import InputError
 
 STDOUT = "-"  # in the place of a file

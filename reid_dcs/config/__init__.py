@@ -1,16 +1,7 @@
 """Typed settings: a class for each command, read from files, flags and Python."""
 
-from reid_dcs.config.layers import (
-    Layer,
-    as_layer,
-    compose,
-    merge_layers,
-    parse_overrides,
-    read_config,
-    to_layer,
-    to_yaml,
-    upgraded,
-)
+from reid_dcs.config.checks import checked_path
+from reid_dcs.config.layers import Layer, as_layer, compose, merge_layers, to_layer, upgraded
 from reid_dcs.config.settings import (
     SETTINGS,
     ChannelSearchConfig,
@@ -26,6 +17,8 @@ from reid_dcs.config.settings import (
     TrainRun,
     WorthRun,
 )
+from reid_dcs.config.text import parse_overrides, read_config, to_yaml
+from reid_dcs.config.types import has_setting
 
 __all__ = [
     "SETTINGS",
@@ -43,7 +36,9 @@ __all__ = [
     "TrainRun",
     "WorthRun",
     "as_layer",
+    "checked_path",
     "compose",
+    "has_setting",
     "merge_layers",
     "parse_overrides",
     "read_config",

@@ -61,6 +61,9 @@ def onnx_graph(network: nn.Module, example: Tensor) -> "ModelProto":
         InputError: a package of the extra ``[export]`` is not installed.
     """
     extra("onnxscript")
+    if example.is_floating_point() and example.ndim == 4:
+        # a graph has no strides, but attention transposes less where it finds channels last
+        example = example.contiguous(memory_format=torch.channels_last)
     batch = ({0: Dim("batch")},)
     with warnings.catch_warnings(action="ignore"):
         program = torch.onnx.export(
