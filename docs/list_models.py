@@ -26,13 +26,13 @@ HEAD = """\
 | `windows`: M, windows of a position | `dcs`, `dcs_pos`; `dcs_dim` | 2; 1 |
 | `mode`: how fractions are read, `bilinear`, `mask` or `interp` | all but `dcs_mask` | `bilinear` |
 | `union`: how windows join, `max` or `sum` | all but `dcs_mask` | `max` |
-| `bounds`: how windows stay inside, `clamp`, `softplus`, `reflect` or `sigmoid` | `dcs`, `dcs_pos`, `dcs_dim`, `dcs_sw` | `clamp` |
+| `bounds`: `clamp`, `softplus`, `reflect`, `sigmoid` | kinds with learned windows | `clamp` |
 | `min_length`: of a window, in channels | `dcs`, `dcs_dim`, `dcs_sw` | 1 |
 | `ratio`: share of the channels | `sa`, `dcs_pos` | 0.5 |
 | `normalization`: of affinities, `positions` or `softmax` | `dcs_mask` | `positions` |
 | `zero_init`: blocks begin as the identity | all | true |
-| `last_stride`: stride of the last downsampling stage | all backbones | [below](#backbones-for-other-tasks) |
-| `architecture`: a file, or a name of `reid_dcs/models/found/` | `fbnetv2`, `fbnetv2_large`, `fbnetv2_xlarge` | the largest network |
+| `last_stride` | all backbones | [below](#backbones-for-other-tasks) |
+| `architecture`: a file, or a name of `reid_dcs/models/found/` | search spaces | the largest |
 | `drop_path`: stochastic depth | `convnext_*` | 0 |
 
 [paper.md](paper.md) gives the reasons.

@@ -57,13 +57,12 @@ def open_set(distances: Rows, labels: Labels, far: float) -> OpenSet:
             f"with a match, and there are {len(match):,}: choose a larger one"
         )
     ascending = np.sort(negative)
-    # just below the first negative that must not be accepted
-    limit = ascending[allowed] if allowed < len(ascending) else np.inf
-    threshold = float(ascending[ascending < limit].max(initial=-np.inf))
-    if np.isinf(limit):
-        threshold = float(ascending[-1])
-    accepted = (match < limit) & (match < negative)
-    return OpenSet(float(accepted.mean()), float((negative < limit).mean()), threshold)
+    if allowed < len(ascending):
+        threshold = np.nextafter(ascending[allowed], -np.inf)  # below the first to be refused
+    else:
+        threshold = ascending[-1]
+    accepted = (match <= threshold) & (match < negative)
+    return OpenSet(float(accepted.mean()), float((negative <= threshold).mean()), float(threshold))
 
 
 def _nearest(distances: Rows, labels: Labels, rows: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from contextlib import ExitStack, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,7 @@ class Gallery:
         self.address, self.device = address, device
         self._store = store
         self._extractor: FeatureExtractor | None = None
+        self._source: str | Path = ""  # of its weights
 
     @classmethod
     def open(
@@ -115,17 +116,17 @@ class Gallery:
                 f"{about['weights']} (sha256 {about['fingerprint'][:12]}), and {source} is another "
                 "network: pass those weights, or index into another gallery"
             )
-        self._extractor = extractor
+        self._extractor, self._source = extractor, source
         return extractor
 
-    def _create(self, extractor: FeatureExtractor, weights: str | Path) -> None:
+    def _create(self, extractor: FeatureExtractor) -> None:
         if self.about() is not None:
             return
         dimension = extractor([]).shape[1]
-        path = Path(os.path.expanduser(weights))
+        path = Path(os.path.expanduser(self._source))
         about = {
             "format": FORMAT,
-            "weights": str(path.resolve()) if path.is_file() else str(weights),
+            "weights": str(path.resolve()) if path.is_file() else str(self._source),
             "fingerprint": _fingerprint(extractor),
             "card": extractor.card.to_dict(),
             "dimension": dimension,
@@ -161,31 +162,37 @@ class Gallery:
         Raises:
             InputError: missing files, other weights, or a gallery that cannot be written.
         """
-        given = None
         if isinstance(paths, str | os.PathLike):
-            given, paths = Path(os.path.abspath(os.path.expanduser(paths))), [paths]
-        if given and not given.exists():
-            raise InputError(f"no pictures at {given}: check the path")
+            paths = [paths]
+        files = [Path(os.path.abspath(os.path.expanduser(path))) for path in paths]
+        folder = files[0] if len(files) == 1 and files[0].is_dir() else None
+        if len(files) == 1 and not files[0].exists():
+            raise InputError(f"no pictures at {files[0]}: check the path")
+        if table and not folder:
+            raise InputError(f"{table} names the pictures of a folder: pass that folder")
         extractor = self.extractor(weights, model)
-        self._create(extractor, weights or "")
-        with ExitStack() as held:
-            held.enter_context(self._one_writer())
+        self._create(extractor)
+        with self._one_writer():
             indexer = Indexer(self.store, extractor, reader)
-            if given is None or not given.is_dir():
-                sources = list(from_paths([given] if given else paths))
+            if folder:
+                self._add_folder(indexer, folder, table, videos)
+            else:
+                sources = list(from_paths(files))
                 known: dict = {}
                 for source in sources:
                     known |= self.store.files(source.path)
                 indexer.run(sources, known, len(sources))
-                return indexer.counts()
-
-            def sources_of() -> Iterable[Picture]:
-                return in_table(Path(table), given) if table else in_folder(given, videos)
-
-            total = sum(1 for _ in sources_of())
-            check_some(total, table or given)
-            indexer.run(sources_of(), self.store.files(str(given)), total)
         return indexer.counts()
+
+    def _add_folder(
+        self, indexer: Indexer, folder: Path, table: str | Path | None, videos: bool
+    ) -> None:
+        def sources() -> Iterable[Picture]:
+            return in_table(Path(table), folder) if table else in_folder(folder, videos)
+
+        total = sum(1 for _ in sources())
+        check_some(total, table or folder)
+        indexer.run(sources(), self.store.files(str(folder)), total)
 
     def _one_writer(self) -> Any:
         folder = self.store.folder

@@ -138,7 +138,8 @@ class Indexer:
     ) -> None:
         """Index a file of many people, such as a video, in bounded memory.
 
-        Its first row says that the file is incomplete until all others are stored.
+        Its first row says that the file is incomplete until all others are stored; if the file
+        cannot be read to its end, the next run reads it again.
         """
         remaining = iter(crops)
         first: tuple[Picture, np.ndarray] | None = None
@@ -152,10 +153,11 @@ class Indexer:
                 self._put(batch)
         except (OSError, SyntaxError, ValueError) as error:
             self._fail(source, str(error))
+        else:
+            if first is not None:
+                self._put([first])
+                self.added -= 1
         self._remove(list(stale))
-        if first is not None:
-            self._put([first])
-            self.added -= 1
 
     def _pixels(self, crop: Crop) -> np.ndarray:
         """The crop at the network's input size: (height, width, 3) uint8, RGB."""

@@ -67,16 +67,21 @@ def _plot_losses(axes: Axes, history: History) -> None:
 
 
 def _plot_scores(axes: Axes, history: History) -> None:
-    for name, label in SCORES.items():
-        epochs, values = _series(history, name)
-        if epochs:
-            axes.plot(epochs, [100 * v for v in values], marker=".", label=label)
+    found = dict.fromkeys(name for entry in history for name in entry)
+    for score, label in SCORES.items():
+        for name in found:
+            part, _, bare = name.rpartition("/")  # of a joint data set: market1501/mAP
+            if bare == score:
+                epochs, values = _series(history, name)
+                title = f"{label}: {part}" if part else label
+                axes.plot(epochs, [100 * v for v in values], marker=".", label=title)
     axes.set(xlabel="epoch", ylabel="%", ylim=(0, 100))
     _dress(axes)
 
 
 def _is_loss(name: str) -> bool:
-    return name not in _NOT_LOSSES and "_AP" not in name
+    bare = name.rpartition("/")[2]
+    return bare not in _NOT_LOSSES and "_AP" not in bare
 
 
 def _dress(axes: Axes) -> None:

@@ -43,11 +43,20 @@ def test_rank_1_at_a_false_accept_rate_is_that_of_the_best_threshold(case, far, 
     monkeypatch.setattr(distances, "CHUNK_BYTES", 4 * 90 * 7)
     found = open_set(*case, far)
     assert found.far <= far
-    threshold = found.threshold + 1e-6  # rows of distances at once round otherwise
-    assert found.far == np.mean([negative <= threshold for _, negative in queries])
     allowed = int(far * len(queries) + 1e-9)
-    limit = sorted(n for _, n in queries)[allowed] if allowed < len(queries) else np.inf
-    assert found.rank1 == np.mean([m < limit and m < n for m, n in queries]) >= best
+    threshold = sorted(n for _, n in queries)[min(allowed, len(queries) - 1)]
+    assert found.threshold == pytest.approx(threshold, abs=1e-6)
+    # rows of distances at once round otherwise
+    threshold += 1e-6 if allowed == len(queries) else -1e-6
+    assert found.far == np.mean([negative <= threshold for _, negative in queries])
+    assert found.rank1 == np.mean([m <= threshold and m < n for m, n in queries]) >= best
+
+
+def test_negatives_at_one_distance_are_accepted_together_or_not_at_all():
+    labels = Labels(np.arange(10), np.arange(10), np.zeros(10), np.ones(10))
+    matrix = np.where(np.eye(10, dtype=bool), 0.1, 0.5)
+    rank1, far, threshold = open_set(distances.MatrixDistances(matrix), labels, far=0.1)
+    assert (rank1, far) == (1.0, 0.0) and 0.1 < threshold < 0.5
 
 
 def test_too_few_queries_for_a_rate_are_refused(case):

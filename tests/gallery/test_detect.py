@@ -142,3 +142,22 @@ def test_a_damaged_video_is_named_and_left_out(content, weights, tmp_path):
     with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
         counts = gallery.add(tmp_path, weights, reader=PeopleReader(colored), videos=True)
     assert counts.added == 0 and "x.avi" in counts.failed[0]
+
+
+def test_a_video_that_breaks_off_is_read_again_by_the_next_run(
+    video, weights, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("reid_dcs.gallery.index.WINDOW", 2)
+    people = PeopleReader(colored, every=0.5)
+
+    def broken(source):
+        for number, crop in enumerate(people(source)):
+            if number == 3:
+                raise OSError("the file ends")
+            yield crop
+
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        assert gallery.add(video, weights, reader=broken, videos=True).failed
+        assert len(gallery) == 2
+        counts = gallery.add(video, reader=people, videos=True)
+        assert (counts.unchanged, len(gallery)) == (0, 6)

@@ -166,3 +166,17 @@ def test_wrong_places_are_one_line(tmp_path, people):
     with pytest.raises(InputError, match="is new: pass --weights"):
         Gallery.open(tmp_path / "new.db").add(people)
     assert not (tmp_path / "new.db").exists()
+
+
+def test_a_new_gallery_remembers_weights_that_were_given_before(people, weights, query, tmp_path):
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.extractor(weights)
+        gallery.add(people)
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        assert len(gallery.search(query, 3)) == 3
+
+
+def test_a_table_is_of_a_folder(people, weights, tmp_path):
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        with pytest.raises(InputError, match="names the pictures of a folder"):
+            gallery.add(next(people.iterdir()), weights, table="people.csv")

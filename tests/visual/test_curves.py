@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from reid_dcs.visual.curves import draw_curves
+from reid_dcs.visual.curves import curve_figures, draw_curves
 
 EPOCH = {"identity": 2.0, "triplet": 0.5, "accuracy": 0.4}
 
@@ -15,3 +15,17 @@ def test_curves_are_drawn(tmp_path, history):
         assert picture.size == (1080, 408)
         assert len(picture.convert("RGB").getcolors(2**20)) > 20
     assert list(tmp_path.iterdir()) == [tmp_path / "curves.png"]
+
+
+def test_scores_of_the_parts_of_a_joint_data_set_are_scores():
+    history = [EPOCH | {"market1501/mAP": 0.3, "market1501/rank1": 0.5, "msmt17/mAP": 0.2}]
+    losses, scores = (
+        figure.axes[0].get_legend_handles_labels()[1] for figure in curve_figures(history)
+    )
+    assert losses == ["identity", "triplet"]
+    assert scores == [
+        "accuracy in training",
+        "rank-1 in test: market1501",
+        "mAP in test: market1501",
+        "mAP in test: msmt17",
+    ]

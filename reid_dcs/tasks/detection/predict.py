@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -60,7 +61,7 @@ def predict(
     trained = load_detector(weights, choose_device(device))
     trained.detector.roi_heads.score_threshold = threshold
     paths = [path for given in images for path in _files(Path(given))]
-    names = _picture_names(paths)
+    names = picture_names(paths)
     with _new_folder(Path(output)) as folder:
         for subfolder in ("pictures", CROPS):
             (folder / subfolder).mkdir(parents=True)
@@ -98,15 +99,13 @@ def _files(path: Path) -> list[Path]:
     return [path]
 
 
-def _picture_names(paths: Sequence[Path]) -> list[str]:
+def picture_names(paths: Sequence[Path]) -> list[str]:
     """A name for each image; images of the same name in other folders get a number."""
-    seen: dict[str, int] = {}
-    names = []
+    names: dict[str, None] = {}
     for path in paths:
-        seen[path.stem] = seen.get(path.stem, 0) + 1
-        count = seen[path.stem]
-        names.append(path.stem if count == 1 else f"{path.stem}-{count}")
-    return names
+        numbered = (f"{path.stem}-{number}" for number in count(2))
+        names[next(name for name in chain([path.stem], numbered) if name not in names)] = None
+    return list(names)
 
 
 def _read(path: Path) -> np.ndarray:

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -22,6 +23,7 @@ from reid_dcs.runtime.signals import Interrupted
 from reid_dcs.tasks.detection import evaluate, predict, search, train
 from reid_dcs.tasks.detection.initial import load_initial_detector
 from reid_dcs.tasks.detection.job import DetectionJob
+from reid_dcs.tasks.detection.predict import picture_names
 from reid_dcs.tasks.detection.settings import DetectSearchRun, DetectTrainRun
 from reid_dcs.tasks.detection.task import parameter_groups
 
@@ -349,3 +351,8 @@ def test_two_processes_train_on_halves_of_a_batch_and_evaluate_all_images(root, 
     metrics = json.loads((tmp_path / "out/metrics.json").read_text())
     assert metrics["num_images"] == 3 and 0 <= metrics["box_AP"] <= 1
     assert len(checkpoint(tmp_path / "out")["rng"]) == 2
+
+
+def test_pictures_of_one_name_are_told_apart():
+    paths = [Path(name) for name in ("x/a.jpg", "y/a.jpg", "z/a-2.jpg", "w/b.png")]
+    assert picture_names(paths) == ["a", "a-2", "a-2-2", "b"]
