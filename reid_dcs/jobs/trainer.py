@@ -41,6 +41,7 @@ def trainer_options(
     """
     return {
         "precision": Precision(recipe.precision, weight_of(network).device),
+        "accumulate": recipe.accumulate,
         "clip_norm": recipe.clip_norm,
         "description": dict(description),
     }
@@ -61,7 +62,11 @@ def build_policy(
         InputError: settings that do not fit the network or each other.
     """
     return Alternation(
-        network, config.search, batches, **policy_options(config, network, input_size)
+        network,
+        config.search,
+        batches,
+        accumulate=config.train.accumulate,
+        **policy_options(config, network, input_size),
     )
 
 

@@ -25,7 +25,6 @@ def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManage
         *build_optimization(model, recipe, batches),
         build_criterion(config),
         **engine_options(config, model, manager),
-        accumulate=recipe.accumulate,
         ema=recipe.ema,
         frozen_epochs=recipe.frozen_epochs,
     )

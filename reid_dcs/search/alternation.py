@@ -42,6 +42,7 @@ class Alternation(Policy):
         penalty: added to the minimized loss in the windows' turn, such as a cost.
         control: accept a model that has nothing to search. Its weights step on the same batches
             as those of a model that has, and nothing steps on the others.
+        accumulate: batches of a step; p is then a share of the steps.
 
     Attributes:
         optimizers: ``weights``, ``windows`` (or ``starts`` and ``lengths``) and ``logits``, as far
@@ -59,14 +60,17 @@ class Alternation(Policy):
         penalty: Callable[[], Tensor] | None = None,
         *,
         control: bool = False,
+        accumulate: int = 1,
     ) -> None:
-        window_batches = max(1, round(search.window_share * batches))
-        self.weight_batches = batches - window_batches
-        if self.weight_batches < 1:
+        steps = -(-batches // accumulate)  # rounded up
+        window_steps = max(1, round(search.window_share * steps))
+        weight_steps = steps - window_steps
+        if weight_steps < 1:
             raise InputError(
-                f"search.window_share={search.window_share} leaves none of {batches} batch(es) an "
-                "epoch for the weights: lower it, or data.batch_size"
+                f"search.window_share={search.window_share} leaves none of {steps} step(s) an "
+                "epoch for the weights: lower it, data.batch_size or train.accumulate"
             )
+        self.weight_batches = weight_steps * accumulate
         weights, windows, logits = search_parameters(model)
         if not windows and not logits and not control:
             raise InputError("nothing to search: the network has no attention that learns windows")
@@ -77,15 +81,15 @@ class Alternation(Policy):
         self.batches = batches
         self.meter = ShareMeter(model) if search.target_share and windows else None
         self.optimizers = {
-            "weights": self._optimization(search.weight_optimizer, weights, self.weight_batches)
+            "weights": self._optimization(search.weight_optimizer, weights, weight_steps)
         }
         for name in self._window_groups() if windows else ():
             self.optimizers[name] = self._optimization(
-                search.window_optimizer, self._window_parameters(windows), window_batches
+                search.window_optimizer, self._window_parameters(windows), window_steps
             )
         if logits:
             self.optimizers["logits"] = self._optimization(
-                search.logit_optimizer, logits, window_batches
+                search.logit_optimizer, logits, window_steps
             )
 
     def _window_groups(self) -> Sequence[str]:

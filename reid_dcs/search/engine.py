@@ -18,7 +18,7 @@ class SearchEngine(ReIDEngine):
         datamanager, model, criterion, options: see :class:`ReIDEngine`.
         search: optimizers, p and temperatures.
         penalty: added to the loss in the windows' turn, such as a cost.
-        control: accept a model that has nothing to search; see :class:`Alternation`.
+        control, accumulate: see :class:`Alternation`.
 
     Raises:
         InputError: the model has nothing to search, or an epoch has too few batches for two turns.
@@ -33,10 +33,14 @@ class SearchEngine(ReIDEngine):
         *,
         penalty: Callable[[], Tensor] | None = None,
         control: bool = False,
+        accumulate: int = 1,
         **options: Any,
     ) -> None:
         batches = len(datamanager.train_loader)
-        policy = Alternation(model, search, batches, penalty, control=control)
+        options["accumulate"] = accumulate
+        policy = Alternation(
+            model, search, batches, penalty, control=control, accumulate=accumulate
+        )
         optimization = policy.optimizers["weights"]
         super().__init__(datamanager, model, *optimization, criterion, policy=policy, **options)
         self.optimizers = policy.optimizers

@@ -35,7 +35,7 @@ class Brightness:
         return {}
 
 
-def make_trainer(kind, penalty=None, **options):
+def make_trainer(kind, penalty=None, accumulate=1, **options):
     task = Brightness(kind)
     search = SearchConfig(
         epochs=EPOCHS,
@@ -46,8 +46,10 @@ def make_trainer(kind, penalty=None, **options):
         temperature_decay=0.5,
         **options,
     )
-    policy = Alternation(task.model, search, BATCHES, penalty)
-    return Trainer(task, task.model, task.batches, policy.optimizers, policy=policy)
+    policy = Alternation(task.model, search, BATCHES, penalty, accumulate=accumulate)
+    return Trainer(
+        task, task.model, task.batches, policy.optimizers, policy=policy, accumulate=accumulate
+    )
 
 
 def moved_by_batch(trainer, folder):
@@ -72,6 +74,17 @@ def test_weights_then_windows_step_in_each_epoch(tmp_path):
     weights = {name for name, _ in trainer.model.named_parameters()} - windows
     moved = moved_by_batch(trainer, tmp_path)
     assert moved == EPOCHS * (3 * [weights] + 2 * [windows])
+
+
+def test_a_step_over_two_batches_is_of_weights_or_of_windows(tmp_path):
+    """Three steps an epoch, of two, two and one batches; 0.4 of them is one step of the windows."""
+    trainer = make_trainer("dcs", accumulate=2)
+    windows = {"1.select.weight", "1.select.bias"}
+    weights = {name for name, _ in trainer.model.named_parameters()} - windows
+    assert moved_by_batch(trainer, tmp_path) == EPOCHS * [set(), weights, set(), weights, windows]
+    scheduled = {name: rates.last_epoch for name, (_, rates) in trainer.optimizers.items()}
+    assert scheduled == {"weights": 2 * EPOCHS, "windows": EPOCHS}
+    assert all(rates.get_last_lr()[0] < 1e-6 for _, rates in trainer.optimizers.values())
 
 
 def test_logits_of_a_gumbel_softmax_have_their_optimizer_and_temperature(tmp_path):

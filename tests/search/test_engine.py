@@ -183,7 +183,7 @@ def test_what_cannot_be_searched_is_refused():
         make_engine("base")
     with pytest.raises(InputError, match="nothing to search"):
         make_engine("sa")
-    with pytest.raises(InputError, match="search.window_share=0.2 leaves none of 1 batch"):
+    with pytest.raises(InputError, match="search.window_share=0.2 leaves none of 1 step"):
         make_engine("dcs", batches=1)
 
 

@@ -129,7 +129,6 @@ class ClassificationJob(Job):
             config,
             network,
             {"weights": weights},
-            accumulate=recipe.accumulate,
             ema=recipe.ema,
             freezing=Freezing(network, recipe.frozen_epochs, HEAD),
         )

@@ -126,7 +126,6 @@ class DetectionJob(Job):
             network,
             loader,
             {"weights": (optimizer, schedule)},
-            accumulate=recipe.accumulate,
             ema=recipe.ema,
             freezing=Freezing(network.backbone, recipe.frozen_epochs, KEPT_TRAINING),
         )
