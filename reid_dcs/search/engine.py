@@ -37,10 +37,17 @@ class SearchEngine(ReIDEngine):
         **options: Any,
     ) -> None:
         batches = len(datamanager.train_loader)
-        options["accumulate"] = accumulate
         policy = Alternation(
             model, search, batches, penalty, control=control, accumulate=accumulate
         )
         optimization = policy.optimizers["weights"]
-        super().__init__(datamanager, model, *optimization, criterion, policy=policy, **options)
+        super().__init__(
+            datamanager,
+            model,
+            *optimization,
+            criterion,
+            policy=policy,
+            accumulate=accumulate,
+            **options,
+        )
         self.optimizers = policy.optimizers
