@@ -21,7 +21,9 @@ import signal
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -46,6 +48,7 @@ from reid_dcs.weights.safetensors import save_safetensors
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 RECIPE = [CONFIGS / "recipes/fast.yaml"]
+THREADS = 4  # of a process that compares models
 PACKED, MARGIN = "table1", 30  # seconds kept to save a checkpoint and to pack it
 NOT_PACKED = ("previous.pt", "best.pt", "events.out.*")
 REHEARSAL = {  # settings of (c)
@@ -62,11 +65,11 @@ def run_checks(device: torch.device, output: Path, rehearse: bool) -> None:
         names = ["mobilenetv2_base", "mobilenetv2_dcs"]
     file = output / "checks.json"
     rows = json.loads(file.read_text())["rows"] if file.exists() else []
-    for name in names:
-        if any(row["model"] == name for row in rows):
-            continue
-        rows += check(name, device)
+    done = {row["model"] for row in rows}
+    for found in checked([name for name in names if name not in done], device):
+        rows += found
         write_json(file, {"machine": machine(), "tolerances": TOLERANCES, "rows": rows})
+    rows.sort(key=lambda row: names.index(row["model"]))
     failed = sum(not row["ok"] for row in rows)
     lines = [
         f"# {device} compared with the CPU",
@@ -86,6 +89,31 @@ def run_checks(device: torch.device, output: Path, rehearse: bool) -> None:
             f"| `{row['model']}` | {row['step']} | {row['precision']} | {errors} | {verdict} |"
         )
     write_page(lines, output / "checks.md")
+
+
+def checked(names: list[str], device: torch.device) -> Iterator[list[dict]]:
+    """The comparisons of models, in the order in which they are finished.
+
+    Most of the time is the CPU's, which has several processes of a few threads each.
+    """
+    processes = max(1, (os.cpu_count() or 1) // THREADS)
+    threads = min(THREADS, torch.get_num_threads())
+    context = get_context("spawn")  # CUDA does not outlive a fork
+    pool = ProcessPoolExecutor(processes, context, torch.set_num_threads, (threads,))
+    try:
+        futures = {pool.submit(check, name, device): name for name in names}
+        for future in as_completed(futures):
+            error = future.exception()
+            yield [failure(futures[future], error)] if error else future.result()
+    finally:  # on an interruption, models that have not begun are left out
+        pool.shutdown(cancel_futures=True)
+
+
+def failure(name: str, error: BaseException) -> dict:
+    """The row of a model that cannot be run."""
+    errors = dict.fromkeys(("loss", "update", "features"), float("inf"))
+    reason = str(error).partition("\n")[0]
+    return {"model": name, "step": reason, "precision": "-", **errors, "ok": False}
 
 
 def run_speed(device: torch.device, output: Path, rehearse: bool) -> None:

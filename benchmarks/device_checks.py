@@ -3,16 +3,21 @@
 The step is that of the engine, from the augmentation of a batch to the update of the parameters,
 with SGD, whose update is proportional to the gradient. Errors are relative, ``|x - y| / |y|`` over
 all values, with the CPU in float32 as y. On a GPU, float32 is computed without TF32 here.
+
+Networks are new, and deep ones magnify what half precision rounds: their features differ by half.
+So the CPU computes in bfloat16, too, and a device may differ twice as much in half precision.
 """
 
 import contextlib
 import copy
 from collections.abc import Iterator
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torchvision.ops import StochasticDepth
 
 from reid_dcs import build_model
 from reid_dcs.config import OptimizerConfig, SearchConfig
@@ -30,9 +35,10 @@ from reid_dcs.search import Supergraph, build_supergraph, search_parameters
 from reid_dcs.search.engine import SearchEngine
 
 CPU = torch.device("cpu")
+NOISE = torch.Generator()  # of what a step draws, on the CPU
 PRECISIONS = ("float32", "bfloat16", "float16")
 TOLERANCES = {  # of the loss, the update and the features
-    "float32": {"loss": 1e-3, "update": 1e-2, "features": 1e-3},
+    "float32": {"loss": 1e-3, "update": 5e-2, "features": 2e-3},
     "float16": {"loss": 2e-2, "update": 0.3, "features": 2e-2},
     "bfloat16": {"loss": 5e-2, "update": 0.6, "features": 0.1},
 }
@@ -62,11 +68,14 @@ def check(name: str, device: torch.device) -> list[dict]:
     rows = []
     with _comparable():
         for step in steps:
-            expected = _outputs(network, step, CPU, "float32")
+            expected = _outputs(network, step, Precision("float32", CPU))
+            rounded = _errors(_outputs(network, step, _bfloat16_on_cpu()), expected)
             for precision in supported(device):
-                found = _outputs(network, step, device, precision)
-                errors = {key: _error(found[key], expected[key]) for key in expected}
+                found = _outputs(network, step, Precision(precision, device))
+                errors = _errors(found, expected)
                 limits = TOLERANCES[precision]
+                if precision != "float32":
+                    limits = {key: max(limit, 2 * rounded[key]) for key, limit in limits.items()}
                 passed = all(error <= limits[key] for key, error in errors.items())
                 rows.append(
                     {"model": name, "step": step, "precision": precision, **errors, "ok": passed}
@@ -75,19 +84,32 @@ def check(name: str, device: torch.device) -> list[dict]:
 
 
 def _build(name: str) -> nn.Module:
-    """A network, or a supergraph (``supergraph:NAME``), whose attention is not the identity."""
+    """A network, or a supergraph (``supergraph:NAME``), whose attention is not the identity.
+
+    It drops nothing, since each device would drop other values.
+    """
     options = {} if name.endswith("_base") else {"zero_init": False}
     if name.startswith("supergraph:"):
-        return build_supergraph(name.partition(":")[2], IDENTITIES, **options)
-    return build_model(name, IDENTITIES, **options)
+        network = build_supergraph(name.partition(":")[2], IDENTITIES, **options)
+    else:
+        network = build_model(name, IDENTITIES, **options)
+    for module in network.modules():
+        if isinstance(module, nn.Dropout | StochasticDepth):
+            module.p = 0.0
+    return network
 
 
-def _outputs(
-    network: nn.Module, step: str, device: torch.device, precision: str
-) -> dict[str, Tensor]:
+def _bfloat16_on_cpu() -> Precision:
+    """bfloat16 on a CPU, native or emulated, which the toolkit refuses as it is slow."""
+    precision = Precision("float32", CPU)
+    precision.name, precision.dtype = "bfloat16", torch.bfloat16
+    return precision
+
+
+def _outputs(network: nn.Module, step: str, precision: Precision) -> dict[str, Tensor]:
     """Loss and update of one step, and features before it: float64, on the CPU."""
-    model = copy.deepcopy(network).to(device, memory_format=torch.channels_last)
-    engine = _engine(model, step, device, precision)
+    model = copy.deepcopy(network).to(precision.device, memory_format=torch.channels_last)
+    engine = _engine(model, step, precision)
     batch = next(iter(engine.train_loader))
     features = _features(model, batch["img"], engine.precision.dtype)
     before = _parameters(model)
@@ -95,7 +117,7 @@ def _outputs(
     engine.num_batches = 2
     engine.batch_idx = 1 if step == "search" else 0  # the last batch is the windows'
     for _ in range(20):  # a gradient scaler skips the first steps, until its scale fits
-        torch.manual_seed(0)
+        NOISE.manual_seed(0)
         loss = next(iter(engine.forward_backward(batch).values()))
         update = _parameters(model) - before
         if update.any():
@@ -103,8 +125,8 @@ def _outputs(
     return {"loss": loss.double().cpu().view(1), "update": update, "features": features}
 
 
-def _engine(model: nn.Module, step: str, device: torch.device, precision: str) -> ReIDEngine:
-    random = torch.Generator().manual_seed(0)
+def _engine(model: nn.Module, step: str, precision: Precision) -> ReIDEngine:
+    device, random = precision.device, torch.Generator().manual_seed(0)
     pids = torch.arange(IDENTITIES).repeat_interleave(2 * INSTANCES)
     shape = (len(pids), HEIGHT, WIDTH, 3)
     pixels = torch.randint(0, 256, shape, generator=random, dtype=torch.uint8).to(device)
@@ -116,14 +138,14 @@ def _engine(model: nn.Module, step: str, device: torch.device, precision: str) -
         train_loader=TrainLoader(store, sampler, augmentation, device),
         test_loader={},
     )
-    criterion, number_type = IdentityTripletLoss(), Precision(precision, device)
+    criterion = IdentityTripletLoss()
     if step == "search":
         search = SearchConfig(weight_optimizer=SGD, window_optimizer=SGD, logit_optimizer=SGD)
         search.window_share = 0.5
-        return SearchEngine(manager, model, criterion, search, precision=number_type)
+        return SearchEngine(manager, model, criterion, search, precision=precision)
     optimizer = build_optimizer(model.parameters(), SGD)
     schedule = build_schedule(optimizer, SGD, 1, 100)
-    return ReIDEngine(manager, model, optimizer, schedule, criterion, precision=number_type)
+    return ReIDEngine(manager, model, optimizer, schedule, criterion, precision=precision)
 
 
 def _features(model: nn.Module, images: Tensor, dtype: torch.dtype) -> Tensor:
@@ -133,7 +155,7 @@ def _features(model: nn.Module, images: Tensor, dtype: torch.dtype) -> Tensor:
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.momentum = 1.0
-    torch.manual_seed(0)
+    NOISE.manual_seed(0)
     with torch.no_grad():
         model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
@@ -146,6 +168,10 @@ def _parameters(model: nn.Module) -> Tensor:
     return torch.cat([p.detach().double().flatten().cpu() for p in model.parameters()])
 
 
+def _errors(found: dict[str, Tensor], expected: dict[str, Tensor]) -> dict[str, float]:
+    return {key: _error(found[key], expected[key]) for key in expected}
+
+
 def _error(found: Tensor, expected: Tensor) -> float:
     error = ((found - expected).norm() / expected.norm().clamp_min(1e-30)).item()
     return error if error == error else float("inf")
@@ -153,17 +179,18 @@ def _error(found: Tensor, expected: Tensor) -> float:
 
 @contextlib.contextmanager
 def _comparable() -> Iterator[None]:
-    """Context without TF32, where Gumbel noise is drawn on the CPU for every device."""
+    """Context without TF32, where the noise of searches is drawn on the CPU for every device."""
+
+    def rand_like(values: Tensor) -> Tensor:
+        return torch.rand(values.shape, generator=NOISE).to(values)
 
     def gumbel_softmax(logits: Tensor, tau: float = 1.0) -> Tensor:
-        noise = -torch.empty(logits.shape).exponential_().log().to(logits)
+        noise = -torch.empty(logits.shape).exponential_(generator=NOISE).log().to(logits)
         return ((logits + noise) / tau).softmax(-1)
 
-    matmul, cudnn = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    original, F.gumbel_softmax = F.gumbel_softmax, gumbel_softmax
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
-    try:
+    with (
+        torch.backends.cudnn.flags(enabled=True, allow_tf32=False),  # in products it is off
+        patch.object(torch, "rand_like", rand_like),
+        patch.object(F, "gumbel_softmax", gumbel_softmax),
+    ):
         yield
-    finally:
-        F.gumbel_softmax = original
-        torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = matmul, cudnn

@@ -62,14 +62,14 @@ class Speed:
     def rates(self) -> Iterator[tuple[str, float | str]]:
         """Images per second of each part, one at a time; or why it cannot be measured."""
         yield "feeding", self.feeding()
-        for name in dict.fromkeys(("float32", Precision("auto", self.device).name)):
+        best = Precision("auto", self.device).name
+        for name in dict.fromkeys(("float32", best)):
             yield f"training, {name}", self.training(name, captured=False)
-            if not is_accelerator(self.device):
-                continue  # nothing to capture, and compilation gains nothing
+        if is_accelerator(self.device):  # elsewhere there is nothing to capture
             try:
-                yield f"training, {name}, compiled", self.training(name, captured=True)
-            except InputError as error:
-                yield f"training, {name}, compiled", str(error)
+                yield f"training, {best}, compiled", self.training(best, captured=True)
+            except (InputError, RuntimeError) as error:
+                yield f"training, {best}, compiled", str(error).partition("\n")[0]
         yield "evaluation", self.evaluation()
 
     def feeding(self) -> float:

@@ -27,7 +27,7 @@ def sigmoid(logit: Tensor, upper: Tensor | float, middle: Tensor | float) -> Ten
 def clamp(offset: Tensor, upper: Tensor | float, middle: Tensor | float) -> Tensor:
     """``clamp(middle + offset, 0, upper)`` with a gradient that points inwards at the ends."""
     value = middle + offset
-    return _Clamp.apply(value, torch.as_tensor(upper, dtype=value.dtype, device=value.device))
+    return _Clamp.apply(value, _tensor(upper, value))
 
 
 def softplus(offset: Tensor, upper: Tensor | float, middle: Tensor | float) -> Tensor:
@@ -36,7 +36,7 @@ def softplus(offset: Tensor, upper: Tensor | float, middle: Tensor | float) -> T
     The slope is 1/2 at an end, and 1 or 0 but for e^-r, r channels inside or outside.
     """
     value = (middle + offset).clamp(-1000, 10000)  # inf - inf is not a number
-    upper = torch.as_tensor(upper, dtype=value.dtype, device=value.device)
+    upper = _tensor(upper, value)
     value = F.softplus(value) - F.softplus(value - upper)
     return torch.minimum(value.clamp(min=0), upper)  # what rounding puts outside
 
@@ -44,10 +44,15 @@ def softplus(offset: Tensor, upper: Tensor | float, middle: Tensor | float) -> T
 def reflect(offset: Tensor, upper: Tensor | float, middle: Tensor | float) -> Tensor:
     """``middle + offset``, turned back at 0 and at ``upper`` as often as it takes."""
     value = middle + offset
-    upper = torch.as_tensor(upper, dtype=value.dtype, device=value.device)
+    upper = _tensor(upper, value)
     period = 2 * upper.clamp(min=torch.finfo(value.dtype).tiny)
     wrapped = value - period * (value / period).floor().detach()
     return torch.minimum((upper - (wrapped - upper).abs()).clamp(min=0), upper)
+
+
+def _tensor(number: Tensor | float, like: Tensor) -> Tensor:
+    """A number as a tensor; made on the device, since a copy to it would wait for it."""
+    return number.to(like) if isinstance(number, Tensor) else like.new_full((), number)
 
 
 BOUNDS: dict[str, Callable[[Tensor, Tensor | float, Tensor | float], Tensor]] = {

@@ -1,5 +1,6 @@
 """Optimizers and learning rate schedules, built from torch's."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -58,8 +59,17 @@ def build_schedule(
         decay: LRScheduler = CosineAnnealingLR(optimizer, max(1, total - warmup))
     else:
         milestones = [int(steps_before(epoch)) - warmup for epoch in recipe.milestones]
-        decay = MultiStepLR(optimizer, milestones, recipe.lr_decay)
+        decay = Steps(optimizer, milestones, recipe.lr_decay)
     if not warmup:
         return decay
     warm_up = LinearLR(optimizer, start_factor=0.01, total_iters=warmup)
     return SequentialLR(optimizer, [warm_up, decay], milestones=[warmup])
+
+
+class Steps(MultiStepLR):
+    """Decay in steps, resumed from plain values: a checkpoint's milestones are a ``dict``."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continue from a state of :meth:`state_dict`."""
+        super().load_state_dict(state_dict)
+        self.milestones = Counter(self.milestones)  # has ``elements()``, which a warm-up ends with

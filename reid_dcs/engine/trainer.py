@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 from torch.nn.utils import clip_grad_norm_
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from reid_dcs.engine.average import MovingAverage
 from reid_dcs.engine.checkpoint import CHECKPOINT, save_checkpoint
 from reid_dcs.engine.events import Log, event_log
 from reid_dcs.engine.freezing import Freezing
@@ -72,10 +72,7 @@ class Trainer:
         self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
         self.precision = precision or Precision("auto", self.device)
         self.accumulate, self.clip_norm = accumulate, clip_norm
-        self.average = None
-        if ema:
-            averaging = get_ema_multi_avg_fn(ema)
-            self.average = AveragedModel(model, multi_avg_fn=averaging, use_buffers=True)
+        self.average = MovingAverage(model, ema) if ema else None
         self.freezing = freezing or Freezing(model)
         self.description = dict(description or {})
         self.signals = Signals()
@@ -217,7 +214,7 @@ class Trainer:
             scaler.update()
         self.model.zero_grad(set_to_none=True)
         if self.average is not None:
-            self.average.update_parameters(self.model)
+            self.average.update(self.model)
 
     def validate(self) -> Metrics:
         """Evaluate; record the metrics in the history, and as ``best`` if they are."""
@@ -265,7 +262,7 @@ class Trainer:
         }
         if self.average is not None:
             state["raw_state_dict"] = self.model.state_dict()
-            state["averaged"] = int(self.average.n_averaged)
+            state["averaged"] = self.average.updates
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -273,7 +270,7 @@ class Trainer:
         self.model.load_state_dict(state.get("raw_state_dict", state["state_dict"]))
         if self.average is not None:
             self.average.module.load_state_dict(state["state_dict"])
-            self.average.n_averaged.fill_(state["averaged"])
+            self.average.updates = state["averaged"]
         for name, (optimizer, scheduler) in self.optimizers.items():
             optimizer.load_state_dict(state["optimizer"][name])
             scheduler.load_state_dict(state["scheduler"][name])

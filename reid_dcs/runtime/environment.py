@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from reid_dcs import __version__
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import device_name
 
@@ -21,7 +22,7 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Content of ``environment.json``."""
     return {
         "command": sys.argv,
-        "reid_dcs": metadata.version("reid_dcs"),
+        "reid_dcs": __version__,
         "commit": commit(),
         "packages": {name: metadata.version(name) for name in _PACKAGES},
         "python": platform.python_version(),

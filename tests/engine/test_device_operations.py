@@ -87,6 +87,7 @@ def operations(engine, batch=0):
             data = next(batches)
             progress.add(engine.forward_backward(data), data)
     assert all(losses.device == META for losses, _, _ in progress.unread)
+    assert not dispatched.waiting
     return dispatched.counts
 
 

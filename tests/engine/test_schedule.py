@@ -8,14 +8,16 @@ from torch import nn
 
 from reid_dcs.config import TrainConfig
 from reid_dcs.engine import build_optimizer, build_schedule
+from reid_dcs.weights import read_weights
 
 STEPS = 5  # of an epoch
 UNEVEN = [2, 2, 3, 3, 7, 7]  # steps of each epoch
 
 
-def rates(recipe, steps=STEPS):
+def rates(recipe, steps=STEPS, restore=lambda schedule: None):
     optimizer = build_optimizer([nn.Parameter(torch.zeros(1))], recipe)
     schedule = build_schedule(optimizer, recipe, recipe.epochs, steps)
+    restore(schedule)
     found = []
     for _ in range(sum(steps) if isinstance(steps, list) else recipe.epochs * steps):
         found.append(optimizer.param_groups[0]["lr"])
@@ -67,6 +69,22 @@ def test_steps_of_an_uneven_run_fall_at_its_epochs(warmup):
     assert found[-1] == pytest.approx(0.01)
     longer = TrainConfig(**(vars(recipe) | {"epochs": 9}))
     assert rates(longer, [*UNEVEN, 7, 7, 7])[: len(found)] == found
+
+
+def test_steps_are_resumed_in_the_warm_up(tmp_path):
+    """A checkpoint holds plain values, so that its milestones are no ``Counter``."""
+    recipe = TrainConfig(
+        epochs=4, learning_rate=1.0, schedule="step", milestones=[2], warmup_epochs=1
+    )
+
+    def restore(schedule):
+        torch.save(
+            {"scheduler": schedule.state_dict(), "state_dict": {"weight": torch.zeros(1)}},
+            tmp_path / "file.pt",
+        )
+        schedule.load_state_dict(read_weights(tmp_path / "file.pt")["scheduler"])
+
+    assert rates(recipe, restore=restore) == rates(recipe)
 
 
 def test_a_list_of_equal_steps_is_their_number():
