@@ -231,6 +231,8 @@ def test_a_table_of_the_paper_has_a_command_for_each_data_set(table, composed):
     recipes, count = TABLES[table]
     names, outputs = [], set()
     for arguments, rows in composed(CONFIGS / f"ablation/{table}.yaml"):
+        if f"configs/ablation/{table}.yaml" not in arguments:
+            continue  # the training of its initial weights
         assert [file for file in arguments if file in RECIPES] == list(recipes)
         first = next(iter(rows.values()))
         names.append(first.data.name)
