@@ -1,5 +1,6 @@
 """The paper's numbers, in every command that the headers of configuration files give."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,11 @@ TRAINING, SEARCH, FINE_TUNING, DNAS = (
 )
 WEIGHTS = OptimizerConfig("sgd", 0.035, 0.9, 5e-4, "step", [150, 240], 0.1, 0)
 """Of the network's weights in both searches."""
+CLASSIFICATION = [
+    f"configs/classification/{name}.yaml"
+    for name in ("mobilenetv2", "mobilenetv2_search", "fbnetv2", "fbnetv2_search")
+]
+DETECTION = [f"configs/detection/{name}.yaml" for name in ("search", "finetune")]
 
 
 COMPOSED: dict[Path, list] = {}
@@ -36,7 +42,7 @@ def composed(monkeypatch, capsys):
         main([*command.split(), *arguments, "--settings"])
         kind = SETTINGS[command]
         config = compose(kind, yaml.safe_load(capsys.readouterr().out))
-        if not config.ablation.rows:
+        if not getattr(config, "ablation", None) or not config.ablation.rows:
             return arguments, {"": config}
         shared = to_layer(config) | {"ablation": {}}
         return arguments, {
@@ -99,11 +105,89 @@ def backbone_search(config) -> None:
     assert (search.temperature, search.temperature_decay) == (5.0, 0.956)
 
 
+def classification(config) -> None:
+    """Networks of Table 3: batches of 128 (Section 3.3), at ImageNet's 224x224."""
+    assert (config.data.batch_size, config.data.height, config.data.width) == (128, 224, 224)
+    train = config.train
+    assert (train.accumulate, train.ema, train.frozen_epochs, train.warmup_epochs) == (1, 0, 0, 0)
+
+
+def mobilenetv2_classifier(config) -> None:
+    """Training of MobileNetV2 on ImageNet: 150 epochs of Adam at 0.05, cosine."""
+    classification(config)
+    train = config.train
+    assert (train.epochs, train.optimizer, train.learning_rate) == (150, "adam", 0.05)
+    assert train.schedule == "cosine"
+
+
+def fbnetv2_classifier(config) -> None:
+    """Training of FBNetV2 on ImageNet: 350 epochs of SGD at 0.05, divided by 10 three times."""
+    classification(config)
+    train = config.train
+    assert (train.epochs, train.optimizer, train.learning_rate) == (350, "sgd", 0.05)
+    assert (train.schedule, train.milestones) == ("step", [100, 200, 300])
+    assert train.lr_decay == 0.1
+
+
+def classification_search(config) -> None:
+    """Search on 100 classes: 100 epochs, 20 % of the batches for Adam at 0.01."""
+    search = config.search
+    assert (search.epochs, search.window_share, config.data.classes) == (100, 0.2, 100)
+    windows = search.window_optimizer
+    assert (windows.optimizer, windows.learning_rate) == ("adam", 0.01)
+    for recipe in (search.weight_optimizer, windows):
+        assert (recipe.schedule, recipe.warmup_epochs) == ("cosine", 0)
+
+
+def mobilenetv2_classification_search(config) -> None:
+    """Search in MobileNetV2: Adam at 0.05 for the weights."""
+    classification_search(config)
+    weights = config.search.weight_optimizer
+    assert (weights.optimizer, weights.learning_rate) == ("adam", 0.05)
+
+
+def fbnetv2_classification_search(config) -> None:
+    """Search of FBNetV2: SGD at 0.1 for the weights; Gumbel softmaxes learn as the windows do."""
+    classification_search(config)
+    weights = config.search.weight_optimizer
+    assert (weights.optimizer, weights.learning_rate) == ("sgd", 0.1)
+    assert config.search.logit_optimizer == config.search.window_optimizer
+
+
+def detection(recipe, rate: float, milestones: list[int]) -> None:
+    """AdamW with weight decay 0.05, a tenth of the rate at three epochs (Section 3.2)."""
+    assert (recipe.optimizer, recipe.learning_rate, recipe.weight_decay) == ("adamw", rate, 0.05)
+    assert (recipe.schedule, recipe.milestones, recipe.lr_decay) == ("step", milestones, 0.1)
+    assert recipe.warmup_epochs == 0
+
+
+def detection_fine_tuning(config) -> None:
+    """Fine-tuning on COCO: 70 epochs, batches of 16, here of eight processes."""
+    detection(config.train, 1e-4, [35, 50, 60])
+    assert config.train.epochs == 70
+    assert 8 * config.data.batch_size * config.train.accumulate == 16
+
+
+def detection_search(config) -> None:
+    """Search on COCO: 50 epochs, half of the batches for the windows; then the fine-tuning."""
+    search = config.search
+    assert (search.epochs, search.window_share) == (50, 0.5)
+    for recipe in (search.weight_optimizer, search.window_optimizer):
+        detection(recipe, 1e-3, [25, 35, 45])
+    detection_fine_tuning(config)
+
+
 RECIPES = {
     TRAINING: fixed_backbone,
     FINE_TUNING: fine_tuning,
     SEARCH: channel_search,
     DNAS: backbone_search,
+    CLASSIFICATION[0]: mobilenetv2_classifier,
+    CLASSIFICATION[1]: mobilenetv2_classification_search,
+    CLASSIFICATION[2]: fbnetv2_classifier,
+    CLASSIFICATION[3]: fbnetv2_classification_search,
+    DETECTION[0]: detection_search,
+    DETECTION[1]: detection_fine_tuning,
 }
 
 
@@ -116,6 +200,20 @@ def test_a_command_with_a_recipe_of_the_paper_has_the_papers_numbers(file, compo
         for recipe in RECIPES.keys() & set(arguments):
             for config in rows.values():
                 RECIPES[recipe](config)
+
+
+def test_every_recipe_of_the_paper_stands_in_the_header_of_its_file(composed):
+    for recipe in [*CLASSIFICATION, *DETECTION]:
+        assert any(recipe in arguments for arguments, _ in composed(REPOSITORY / recipe)), recipe
+
+
+def test_a_search_in_detection_ends_with_the_fine_tuning(composed):
+    searched, tuned = (
+        next(rows[""] for arguments, rows in composed(REPOSITORY / recipe) if recipe in arguments)
+        for recipe in DETECTION
+    )
+    assert searched.train == replace(tuned.train, init="")
+    assert searched.data == tuned.data
 
 
 TABLES = {
@@ -133,6 +231,8 @@ def test_a_table_of_the_paper_has_a_command_for_each_data_set(table, composed):
     recipes, count = TABLES[table]
     names, outputs = [], set()
     for arguments, rows in composed(CONFIGS / f"ablation/{table}.yaml"):
+        if f"configs/ablation/{table}.yaml" not in arguments:
+            continue  # the training of its initial weights
         assert [file for file in arguments if file in RECIPES] == list(recipes)
         first = next(iter(rows.values()))
         names.append(first.data.name)

@@ -13,16 +13,18 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 
 from reid_dcs import build_model
+from reid_dcs.attention import DCS
 from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.backbones.fbnetv2 import FBNetV2
 from reid_dcs.models.complexity import complexity
-from reid_dcs.models.space import SPACES, Space
+from reid_dcs.models.space import SPACES, Row, Space
 from reid_dcs.search.cost import strided
 
 SIZE = 3, 384, 128
 IDENTITIES = 751  # training identities of Market-1501
 
 
-class Row(NamedTuple):
+class Searched(NamedTuple):
     """A searched network in Table 1."""
 
     method: str
@@ -30,11 +32,24 @@ class Row(NamedTuple):
     flops: float  # G
 
 
-DCS_DNAS = (Row("DCS-DNAS, the larger", 24.5, 1.809), Row("DCS-DNAS, the smaller", 13.2, 1.239))
+DCS_DNAS = (
+    Searched("DCS-DNAS, the larger", 24.5, 1.809),
+    Searched("DCS-DNAS, the smaller", 13.2, 1.239),
+)
+
+WIDTHS = 24, 32, 112, 216  # by stage, of the networks outside the spaces
 
 COUNTS = """
 | space | blocks | subgraphs | | params, M | conv_macs, G | total_macs, G | paper_flops, G |
 |---|---|---|---|---|---|---|---|
+"""
+
+OUTSIDE = """
+Outside the spaces, networks of FBNetV2-Large's rows with an expansion rate of 6 and 24, 32, 112 and
+216 filters by stage have these counts, by the bottlenecks of the last row of Table 5:
+
+| last row | params, M | conv_macs, G | paper_flops, G |
+|---|---|---|---|
 """
 
 ROWS = """
@@ -105,7 +120,29 @@ def page() -> str:
         cells = " | ".join(f"{bound:.2f}" for bound in bounds)
         table += f"| {row.method} | {row.params} | {row.flops} | {cells} |\n"
     counted = "".join(line for space in spaces for line in counts(space))
-    return f"# {__doc__}{COUNTS}{counted}{table}\n{_conclusion()}"
+    return f"# {__doc__}{COUNTS}{counted}{table}\n{_conclusion()}{_outside()}"
+
+
+def _outside() -> str:
+    """Counts of two networks of fixed expansion, which are in no space."""
+    table = SPACES["fbnetv2_large"].rows
+    tripled = (*table[:-1], table[-1]._replace(n=9))
+    lines = ""
+    for name, rows in (("3", table), ("9, three times FBNetV2's", tripled)):
+        cost = complexity(FBNetV2(lambda channels: DCS(channels, windows=1), _fixed(rows)), SIZE)
+        figures = f"{cost.params / 1e6:.2f} | {cost.conv_macs / 1e9:.3f}"
+        lines += f"| {name} | {figures} | {cost.paper_flops / 1e9:.3f} |\n"
+    return f"{OUTSIDE}{lines}"
+
+
+def _fixed(rows: tuple[Row, ...]) -> Space:
+    """The one network with these rows, WIDTHS and an expansion rate of 6."""
+    widths, fixed = iter(WIDTHS), [rows[0]._replace(f=(16, 16, 1))]
+    width = next(widths)
+    for row in rows[1:]:
+        fixed.append(row._replace(e=6, f=(width, width, 1)))
+        width = next(widths, width) if row.dcs else width
+    return Space("fixed", tuple(fixed))
 
 
 def _conclusion() -> str:

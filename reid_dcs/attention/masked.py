@@ -5,8 +5,9 @@ gives a logit theta for each position and channel; with Gumbel noise g1 and g2,
 
     M = 1[sigmoid((theta + g1 - g2) / tau) > 1/2] forward, the sigmoid backward,
 
-a straight-through Gumbel sigmoid. In evaluation there is no noise: M = 1[theta > 0]. Query and key
-are masked each by its position's mask, ``R = (X * M) (X * M)^T``.
+a straight-through Gumbel sigmoid. The noise is the search's: in evaluation, and in a training whose
+linear layer is frozen, M = 1[theta > 0]. Query and key are masked each by its position's mask,
+``R = (X * M) (X * M)^T``.
 """
 
 from collections.abc import Sequence
@@ -60,13 +61,17 @@ class DCSMask(AttentionBlock):
         return countable(self.select(x).flatten(2).mT)
 
     def mask(self, x: Tensor) -> Tensor:
-        """M: (B, C, H, W) -> (B, N, C), zeros and ones; in training a sample, with a gradient."""
+        """M: (B, C, H, W) -> (B, N, C), zeros and ones.
+
+        In training it has a gradient, and it is a sample unless the linear layer is frozen.
+        """
         theta = self.logits(x)
         if not self.training:
             return (theta > 0).to(x.dtype)
-        noise = torch.rand_like(theta).logit(eps=1e-6)  # g1 - g2 has the logistic distribution
-        soft = ((theta + noise) / self.temperature).sigmoid()
-        hard = (soft > 0.5).to(soft.dtype)
+        if self.select.weight.requires_grad:  # g1 - g2 has the logistic distribution
+            theta = theta + torch.rand_like(theta).logit(eps=1e-6)
+        soft = (theta / self.temperature).sigmoid()
+        hard = (theta > 0).to(soft.dtype)
         return (hard + (soft - soft.detach())).to(x.dtype)
 
     def expected_share(self, x: Tensor, reach: Reach = None) -> Tensor:

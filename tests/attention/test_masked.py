@@ -98,6 +98,18 @@ def test_the_gradient_passes_straight_through_to_the_sigmoid():
     torch.testing.assert_close(found, expected)
 
 
+def test_a_frozen_mask_is_that_of_evaluation_and_still_passes_a_gradient_to_the_features():
+    block = active_block(8, temperature=0.7)
+    block.select.requires_grad_(False)
+    x = random_features(1, 8, 3, 2).requires_grad_()
+    mask = block.mask(x)
+    assert torch.equal(mask.detach(), block.channel_weights(x))
+    probe = random_features(*mask.shape, seed=1)
+    found = torch.autograd.grad((mask * probe).sum(), x)[0]
+    soft = (block.logits(x) / 0.7).sigmoid()
+    torch.testing.assert_close(found, torch.autograd.grad((soft * probe).sum(), x)[0])
+
+
 def test_the_share_of_a_mask_is_that_of_its_probabilities():
     block, x = active_block(8), random_features(2, 8, 3, 2)
     torch.manual_seed(0)

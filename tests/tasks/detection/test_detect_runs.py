@@ -15,7 +15,7 @@ from PIL import Image
 import reid_dcs
 from reid_dcs import InputError
 from reid_dcs.cli import main
-from reid_dcs.config import compose, read_config
+from reid_dcs.config import compose
 from reid_dcs.data.datasets.folder import Folder
 from reid_dcs.engine import Trainer
 from reid_dcs.models.initial import InitialWeights
@@ -24,7 +24,7 @@ from reid_dcs.tasks.detection import evaluate, predict, search, train
 from reid_dcs.tasks.detection.initial import load_initial_detector
 from reid_dcs.tasks.detection.job import DetectionJob
 from reid_dcs.tasks.detection.predict import picture_names
-from reid_dcs.tasks.detection.settings import DetectSearchRun, DetectTrainRun
+from reid_dcs.tasks.detection.settings import DetectTrainRun
 from reid_dcs.tasks.detection.task import parameter_groups
 
 
@@ -271,30 +271,6 @@ def test_a_search_of_a_backbone_is_refused_before_anything_is_written(root, tmp_
     with pytest.raises(InputError, match="fbnetv2_dcs is searched by reid-dcs search"):
         search(given)
     assert not (tmp_path / "out").exists()
-
-
-def test_the_search_has_the_papers_settings_in_its_configuration():
-    folder = REPOSITORY / "configs/detection"
-    config = compose(DetectSearchRun, read_config(folder / "search.yaml"))
-    assert (config.search.epochs, config.search.window_share) == (50, 0.5)
-    for recipe, rate, milestones in (
-        (config.search.weight_optimizer, 1e-3, [25, 35, 45]),
-        (config.search.window_optimizer, 1e-3, [25, 35, 45]),
-        (config.train, 1e-4, [35, 50, 60]),
-    ):
-        assert (recipe.optimizer, recipe.learning_rate, recipe.weight_decay) == (
-            "adamw",
-            rate,
-            0.05,
-        )
-        assert (recipe.schedule, recipe.milestones, recipe.lr_decay) == ("step", milestones, 0.1)
-        assert recipe.warmup_epochs == 0
-    assert config.train.epochs == 70 and 8 * config.data.batch_size == 16
-    finetune = compose(DetectTrainRun, read_config(folder / "finetune.yaml"))
-    assert finetune.train == config.train and finetune.data == config.data
-    for file in folder.glob("*.yaml"):
-        kind = DetectSearchRun if file.stem == "search" else DetectTrainRun
-        compose(kind, read_config(file))
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:
