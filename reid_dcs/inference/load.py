@@ -66,12 +66,22 @@ def read_trained(
     check_task(card, tasks, source)
     user_options = layer.get("model", {}).get("options", {})
     card = replace(card, options=options_of_card(card.options, user_options, source))
-    if named and named != card.model:
-        raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
+    check_model(card, layer, source)
     config = compose(EvaluateRun, settings_of_card(card, layer), layer)
     pixels = replace(card.preprocessing, height=config.data.height, width=config.data.width)
     card = replace(card, options=dict(config.model.options), preprocessing=pixels)
     return TrainedWeights(str(source), path, content, card, config)
+
+
+def check_model(card: ModelCard, given: Mapping[str, Any], source: object) -> None:
+    """Check that ``model.name`` of the user's settings, if any, is the weights' architecture.
+
+    Raises:
+        InputError: it is another.
+    """
+    named = given.get("model", {}).get("name")
+    if named and named != card.model:
+        raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
 
 
 def check_task(card: ModelCard, tasks: Collection[str], source: object) -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +12,8 @@ from reid_dcs.config import Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
 from reid_dcs.inference.load import CLASSIFICATION, check_task
-from reid_dcs.jobs.output import SETTINGS_FILES, OutputFolder, write_settings
+from reid_dcs.jobs.evaluation import evaluation_output, required_weights, settings_files
+from reid_dcs.jobs.output import OutputFolder, write_settings
 from reid_dcs.models.architecture import options_of_card
 from reid_dcs.models.classification import build_classifier
 from reid_dcs.runtime import distributed
@@ -79,18 +79,14 @@ def evaluate(config: Layer) -> dict[str, Any]:
         InputError: invalid setting, path or file.
     """
     given = as_layer(ClassifyEvaluateRun, config)
-    source = given.get("eval", {}).get("weights", "")
-    if not source:
-        raise InputError("no weights to evaluate: pass --weights FILE")
+    source = required_weights(given)
     _, content, card = read_weights_and_card(source)
     settings, card = _settings_of_card(given, card, content, source)
-    if settings.eval.report and not given.get("output_dir"):
-        raise InputError("eval.report needs an output folder: pass --output-dir DIR")
-    with distributed.process_group(choose_device(settings.device)) as device:
-        if not given.get("output_dir"):
-            return _evaluate(settings, card, content, None, device)
-        with OutputFolder(Path(settings.output_dir)) as folder:
-            return _evaluate(settings, card, content, folder, device)
+    with (
+        distributed.process_group(choose_device(settings.device)) as device,
+        evaluation_output(given, settings) as folder,
+    ):
+        return _evaluate(settings, card, content, folder, device)
 
 
 def _settings_of_card(
@@ -155,12 +151,9 @@ def _evaluate(
     loader = evaluation_loader(
         images, evaluation_transform(pixels), config.eval.batch_size, config.data.workers
     )
-    names = ("metrics.json", *SETTINGS_FILES, *["report.html"] * config.eval.report)
-    keep = folder is not None and (folder.path / "checkpoint.pt").exists()  # a training's
-    if keep:
-        names = tuple(name for name in names if name not in SETTINGS_FILES)
     if folder:
-        folder.open(names)
+        page = ["report.html"] * config.eval.report
+        folder.open(["metrics.json", *settings_files(folder.path), *page])
     print(
         f"{card.model} on {len(images.names):,} images of {len(images.classes)} classes at "
         f"{pixels.height}x{pixels.width}, on {device}",
@@ -173,7 +166,7 @@ def _evaluate(
         "trained_on": card.trained_on,
     }
     if folder and distributed.is_main():
-        if not keep:
+        if settings_files(folder.path):
             write_settings(folder.path, config, device)
         write_json(folder.path / "metrics.json", metrics)
         if config.eval.report:

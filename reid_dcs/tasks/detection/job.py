@@ -25,7 +25,7 @@ from reid_dcs.tasks.detection.initial import load_initial_detector
 from reid_dcs.tasks.detection.network import CascadeMaskRCNN, build_detector
 from reid_dcs.tasks.detection.network.counting import detector_complexity
 from reid_dcs.tasks.detection.results import fingerprint, table
-from reid_dcs.tasks.detection.settings import DetectSearchRun, DetectTrainRun
+from reid_dcs.tasks.detection.settings import DetectSearchRun, DetectTrainRun, data_name
 from reid_dcs.tasks.detection.task import DetectionTask, parameter_groups
 from reid_dcs.weights import ModelCard, Preprocessing
 
@@ -41,8 +41,7 @@ class DetectionJob(Job):
     @property
     def data_name(self) -> str:
         """Name of the data set in titles."""
-        data = self.config.data
-        return data.name if data.name == "scenes" else Path(data.root).resolve().name
+        return data_name(self.config.data)
 
     @property
     def preprocessing(self) -> Preprocessing:
