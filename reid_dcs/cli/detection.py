@@ -94,9 +94,9 @@ def _check(arguments: Sequence[str]) -> None:
     _installed()
     from reid_dcs.tasks.detection.check import check
 
-    reports = check(given.dataset, Path(given.root))
-    print("\n\n".join(map(str, reports.values())))
-    sys.exit(0 if all(report.usable for report in reports.values()) else 1)
+    report = check(given.dataset, Path(given.root))
+    print(report)
+    sys.exit(0 if report.usable else 1)
 
 
 def _installed() -> None:

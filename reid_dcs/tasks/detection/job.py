@@ -19,6 +19,7 @@ from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.tasks.detection.data.annotations import check_trainable
 from reid_dcs.tasks.detection.data.batches import DetectionLoader, load_image
 from reid_dcs.tasks.detection.data.find import load_split
 from reid_dcs.tasks.detection.initial import load_initial_detector
@@ -69,14 +70,7 @@ class DetectionJob(Job):
                 load_split(config.data.name, root, split).require_valid()
                 for split in ("train", config.eval.split)
             )
-        if self.train.categories != self.val.categories:
-            raise InputError(
-                f"{self.val.file} has other categories than {self.train.file}: give both the same"
-            )
-        if not self.train.images:
-            raise InputError(f"{self.train.file} lists no images")
-        if all(thing.crowd for image in self.val.images for thing in image.things):
-            raise InputError(f"{self.val.file} has no objects to evaluate on: annotate some")
+        check_trainable(self.train, self.val)
         self.fingerprints = {
             split: fingerprint(annotations)
             for split, annotations in (("train", self.train), ("val", self.val))
