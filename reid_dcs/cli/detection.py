@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dcs.cli.parsers import Parser, SettingsParser, file_or_folder
-from reid_dcs.errors import InputError
+from reid_dcs.runtime.imports import extra
 from reid_dcs.tasks.detection.settings import DetectEvaluateRun, DetectSearchRun, DetectTrainRun
 
 Layer = dict[str, Any]
@@ -75,7 +75,7 @@ def _predict(arguments: Sequence[str]) -> None:
     parser.add_debug()
     given = vars(parser.parse_args(arguments))
     del given["debug"]
-    _installed()
+    extra("pycocotools", "detection")
     from reid_dcs.tasks.detection.predict import predict
 
     predict(**given)
@@ -91,7 +91,7 @@ def _check(arguments: Sequence[str]) -> None:
     parser.add_argument("--dataset", default="coco", choices=DATASETS)
     parser.add_debug()
     given: argparse.Namespace = parser.parse_args(arguments)
-    _installed()
+    extra("pycocotools", "detection")
     from reid_dcs.tasks.detection.check import check
 
     report = check(given.dataset, Path(given.root))
@@ -99,22 +99,8 @@ def _check(arguments: Sequence[str]) -> None:
     sys.exit(0 if report.usable else 1)
 
 
-def _installed() -> None:
-    """Check that the packages of the extra are there.
-
-    Raises:
-        InputError: they are not.
-    """
-    try:
-        import pycocotools  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "object detection needs pycocotools: install it with pip install 'reid_dcs[detection]'"
-        ) from error
-
-
 def _runs() -> Any:
-    _installed()
+    extra("pycocotools", "detection")
     from reid_dcs.tasks.detection import runs
 
     return runs

@@ -20,7 +20,7 @@ import numpy as np
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.embedded import GRPC_OPTIONS, Embedded, damaged
 from reid_dcs.gallery.pictures import FIELDS, TEXT_LENGTHS, Picture
-from reid_dcs.inference.onnx import extra
+from reid_dcs.runtime.imports import extra
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from reid_dcs.inference.forms import (
     write_form,
 )
 from reid_dcs.inference.load import BUILDERS, REID, load_trained, read_trained
-from reid_dcs.inference.onnx import Normalized, OnnxNetwork, extra, onnx_graph
+from reid_dcs.inference.onnx import Normalized, OnnxNetwork, onnx_graph
 from reid_dcs.inference.reduced import (
     CALIBRATION,
     LabeledImages,
@@ -32,6 +32,7 @@ from reid_dcs.inference.reduced import (
     to_float16,
     to_int8,
 )
+from reid_dcs.runtime.imports import extra
 from reid_dcs.weights import ModelCard, Preprocessing, save_safetensors
 
 TOLERANCE = 1e-4
