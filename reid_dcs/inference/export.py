@@ -70,14 +70,13 @@ def export(
     output: Path,
     model: str | None = None,
     images: Path | None = None,
-    preprocess: bool = False,
-    target: Target | None = None,
+    target: Target = Target(),
 ) -> tuple[Path, str]:
     """Write a trained network to ``output``, in the format of its suffix.
 
-    ``.onnx``: a graph from normalized images (B, 3, H, W), or with ``preprocess`` from (B, H, W, 3)
-    uint8, RGB, to features (B, D), or to the logits of an image classification network. It is
-    written only if its features and rankings match PyTorch's.
+    ``.onnx``: a graph from normalized images (B, 3, H, W), or with ``target.preprocess`` from
+    (B, H, W, 3) uint8, RGB, to features (B, D), or to the logits of an image classification
+    network. It is written only if its features and rankings match PyTorch's.
     ``.xml``: the same for OpenVINO. Other forms of input: :mod:`reid_dcs.inference.forms`; reduced
     precision: :mod:`reid_dcs.inference.reduced`.
     ``.safetensors``: the weights; see :mod:`reid_dcs.weights.safetensors`. All include the card.
@@ -88,7 +87,6 @@ def export(
         model: name of the architecture, if the weights do not name it.
         images: folder of images to compare on, and to calibrate int8 on; by default generated
             people.
-        preprocess: include the normalization in the graph.
         target: what to export for; by default an ONNX graph of the size of the training.
 
     Returns:
@@ -98,7 +96,6 @@ def export(
         InputError: missing weights, images or package, an unknown suffix, or different features
             or rankings; nothing is written.
     """
-    target = target or Target(preprocess=preprocess)
     sizes = {"height": target.height, "width": target.width}
     data = {key: value for key, value in sizes.items() if value}
     given = {"model": {"name": model} if model else {}, "data": data}
@@ -106,7 +103,7 @@ def export(
     network, card = load_trained(trained, torch.device("cpu")), trained.card
     path = _output_file(output, card.model, suffix(target.form))
     if path.suffix == ".safetensors":
-        if target != Target(preprocess=preprocess):
+        if target != Target():
             raise InputError(f"{path} is a file of weights: export a graph to {FORM_SUFFIXES}")
         rounding = save_safetensors(path, trained.content, card)
         return path, f"rounded by {rounding:.1e} at most, relative to each tensor's largest number"
