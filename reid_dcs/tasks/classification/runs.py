@@ -11,11 +11,9 @@ from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
-from reid_dcs.inference.load import CLASSIFICATION, check_task
+from reid_dcs.inference.load import CLASSIFICATION, build_described, read_described
 from reid_dcs.jobs.evaluation import evaluation_output, required_weights, settings_files
 from reid_dcs.jobs.output import OutputFolder, write_settings
-from reid_dcs.models.architecture import options_of_card
-from reid_dcs.models.classification import build_classifier
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
@@ -32,8 +30,7 @@ from reid_dcs.tasks.classification.settings import (
 from reid_dcs.tasks.classification.sources import read_label_map
 from reid_dcs.tasks.classification.task import predict
 from reid_dcs.tasks.classification.transforms import evaluation_transform
-from reid_dcs.weights import ModelCard, count_classes, load_exactly
-from reid_dcs.zoo import read_weights_and_card
+from reid_dcs.weights import ModelCard
 
 
 def train(config: Layer) -> dict[str, Any]:
@@ -80,8 +77,8 @@ def evaluate(config: Layer) -> dict[str, Any]:
     """
     given = as_layer(ClassifyEvaluateRun, config)
     source = required_weights(given)
-    _, content, card = read_weights_and_card(source)
-    settings, card = _settings_of_card(given, card, content, source)
+    _, content, card = read_described(source, given, [CLASSIFICATION])
+    settings, card = _settings_of_card(given, card)
     with (
         distributed.process_group(choose_device(settings.device)) as device,
         evaluation_output(given, settings) as folder,
@@ -90,21 +87,10 @@ def evaluate(config: Layer) -> dict[str, Any]:
 
 
 def _settings_of_card(
-    given: dict[str, Any], card: ModelCard | None, content: dict[str, Any], source: str
+    given: dict[str, Any], card: ModelCard
 ) -> tuple[ClassifyEvaluateRun, ModelCard]:
-    """The user's settings, completed by the card; and the card with the settings' input size."""
-    model = given.get("model", {})
-    if card is None:
-        if not model.get("name"):
-            raise InputError(f"{source} does not name its model: pass --model NAME")
-        outputs = count_classes(content["state_dict"])
-        card = ModelCard(model["name"], num_classes=outputs, task=CLASSIFICATION)
-    check_task(card, [CLASSIFICATION], source)
-    if model.get("name", card.model) != card.model:
-        raise InputError(f"{source} holds {card.model}, not {model['name']}: leave --model out")
-    options = options_of_file(
-        card.model, options_of_card(card.options, model.get("options", {}), source)
-    )
+    """The user's settings, completed by the card, and the card with the settings' input size."""
+    options = options_of_file(card.model, card.options)
     pixels = card.preprocessing
     implied = {
         "model": {"name": card.model, "options": options},
@@ -143,9 +129,7 @@ def _evaluate(
             f"{config.eval.weights} has {card.num_classes} outputs, but the images have "
             f"{len(images.classes)} classes: pass data.label_map=FILE with the names of the outputs"
         )
-    network = build_classifier(card.model, card.num_classes, **card.options)
-    load_exactly(network, content["state_dict"], config.eval.weights)
-    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    network = build_described(card, content["state_dict"], config.eval.weights, device)
     pixels = card.preprocessing
     images = stored(images, config.data, "val", pixels)
     loader = evaluation_loader(
