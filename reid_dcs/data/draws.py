@@ -5,7 +5,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-
 PROPOSALS = 16
 """Boxes drawn for random erasing, of which the first that fits is taken."""
 

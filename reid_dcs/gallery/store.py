@@ -173,7 +173,7 @@ class Store:
         return [Picture.from_row(row) for row in rows]
 
     def values(self, field: str) -> list[str]:
-        """The different texts of a field of at most :data:`MOST` pictures: the first 1000, sorted."""
+        """The different texts of a field in :data:`MOST` pictures at most: the first 1000."""
         rows = self._call("query", filter='id > ""', output_fields=[field], limit=MOST)
         return sorted({row[field] for row in rows} - {""})[:1000]
 
