@@ -9,11 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
-from reid_dcs.engine import Freezing, Trainer, build_optimizer, build_schedule
+from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
 from reid_dcs.jobs.networks import to_device, written_options
-from reid_dcs.jobs.trainer import build_policy, trainer_options
+from reid_dcs.jobs.trainer import build_optimization, build_policy, trainer_options
 from reid_dcs.jobs.windows import write_windows
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
@@ -111,14 +111,12 @@ class DetectionJob(Job):
         groups = parameter_groups(
             network, recipe.learning_rate, recipe.weight_decay, recipe.layer_decay
         )
-        optimizer = build_optimizer(groups, recipe)
-        steps = -(-len(loader) // recipe.accumulate)  # rounded up
-        schedule = build_schedule(optimizer, recipe, recipe.epochs, steps)
+        batches = [len(loader)] * recipe.epochs
         return self._trainer(
             config,
             network,
             loader,
-            {"weights": (optimizer, schedule)},
+            {"weights": build_optimization(network, recipe, batches, groups)},
             ema=recipe.ema,
             freezing=Freezing(network.backbone, recipe.frozen_epochs, KEPT_TRAINING),
         )
