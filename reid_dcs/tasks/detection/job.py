@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
+from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
@@ -125,12 +126,11 @@ class DetectionJob(Job):
         """Training images, spread evenly over the set, each resized to 4:3 and normalized."""
         assert isinstance(self.config, DetectSearchRun)
         images, height = self.train.images, self.config.data.sizes[-1]
-        count = min(self.config.search.calibration, len(images))
         mean, std = (
             torch.tensor(values)[:, None, None]
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
-        for index in torch.linspace(0, len(images) - 1, count).round().long().tolist():
+        for index in evenly_spaced(len(images), self.config.search.calibration).tolist():
             image = (load_image(images[index]).float() / 255 - mean) / std
             size = (height, round(height * 4 / 3))
             yield F.interpolate(image[None], size, mode="bilinear").to(self.device)
