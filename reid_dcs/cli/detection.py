@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reid_dcs.cli.parsers import Parser, SettingsParser, file_or_folder
+from reid_dcs.cli.parsers import Parser, SettingsParser, choose, file_or_folder
 from reid_dcs.runtime.imports import extra
 from reid_dcs.tasks.detection.settings import DetectEvaluateRun, DetectSearchRun, DetectTrainRun
 
@@ -16,16 +16,9 @@ DATASETS = ("coco", "scenes")
 
 def detect(arguments: Sequence[str]) -> None:
     """Run the action that the first argument names."""
-    parser = Parser(
-        "reid-dcs detect",
-        "Object detection: Cascade Mask R-CNN with attention in its trunk.",
-        epilog="\n".join(
-            ["actions:", *(f"  {name:8} {text}" for name, (_, text) in ACTIONS.items())]
-            + ["\nreid-dcs detect ACTION --help describes an action."]
-        ),
-    )
-    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="listed below")
-    chosen = parser.parse_args(arguments[:1]).action
+    description = "Object detection: Cascade Mask R-CNN with attention in its trunk."
+    choices = {name: text for name, (_, text) in ACTIONS.items()}
+    chosen = choose("reid-dcs detect", description, "action", choices, arguments)
     ACTIONS[chosen][0](arguments[1:])
 
 

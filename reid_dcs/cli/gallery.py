@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reid_dcs.cli.parsers import Parser, file_or_folder
+from reid_dcs.cli.parsers import Parser, choose, file_or_folder
 from reid_dcs.errors import InputError
 
 ACTIONS = {
@@ -18,19 +18,8 @@ ACTIONS = {
 
 
 def gallery(arguments: Sequence[str]) -> None:
-    parser = Parser(
-        "reid-dcs gallery",
-        "Find people in a collection of pictures.",
-        epilog="\n".join(
-            [
-                "actions:",
-                *(f"  {name:10} {text}" for name, text in ACTIONS.items()),
-                "\nreid-dcs gallery ACTION --help describes an action.",
-            ]
-        ),
-    )
-    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="listed below")
-    action = parser.parse_args(arguments[:1]).action
+    description = "Find people in a collection of pictures."
+    action = choose("reid-dcs gallery", description, "action", ACTIONS, arguments)
     {"index": index, "search": search, "serve": serve, "threshold": threshold}[action](
         arguments[1:]
     )
