@@ -237,7 +237,9 @@ def test_mistakes_with_the_model_zoo(tool, arguments, said):
 
 def test_the_model_zoo_lists_and_brings(tool, tmp_path):
     lines = tool("model_zoo.py", "list").stdout
-    assert "mobilenetv2_dcs_synthetic" in lines and "* as their authors state" in lines
+    assert "* as their authors state" in lines
+    tasks = {line.split()[0]: line.split()[1] for line in lines.splitlines() if line}
+    assert (tasks["mobilenetv2_dcs_synthetic"], tasks["yolox_nano"]) == ("reid", "detection")
     result = tool("model_zoo.py", "download", "mobilenetv2_dcs_synthetic", "--output-dir", "here")
     assert result.stdout == "here/mobilenetv2_dcs_synthetic.safetensors\n"
     assert (tmp_path / "here/mobilenetv2_dcs_synthetic.safetensors").is_file()

@@ -34,7 +34,7 @@ class SelectingAttention(WindowedAttention):
 
 
 class DCS(SelectingAttention):
-    """Differentiable Channel SelectionConv: M windows for each position, start and length learned.
+    """Differentiable Channel Selection: M windows for each position, start and length learned.
 
     Args:
         channels: C of the feature map.

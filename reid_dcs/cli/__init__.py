@@ -36,19 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(given: list[str]) -> None:
-    from reid_dcs.cli.parsers import Parser
+    from reid_dcs.cli.parsers import choose
 
-    parser = Parser(
-        "reid-dcs",
-        "Person re-identification with Differentiable Channel Selection.",
-        epilog="\n".join(
-            [
-                "commands:",
-                *(f"  {name:10} {text}" for name, (_, text) in COMMANDS.items()),
-                "\nreid-dcs COMMAND --help describes a command.",
-            ]
-        ),
-    )
-    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="listed below")
-    chosen = parser.parse_args(given[:1]).command
+    description = "Person re-identification with Differentiable Channel Selection."
+    choices = {name: text for name, (_, text) in COMMANDS.items()}
+    chosen = choose("reid-dcs", description, "command", choices, given)
     resolve_name(COMMANDS[chosen][0])(given[1:])

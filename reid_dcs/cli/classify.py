@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from reid_dcs.cli.parsers import Parser, SettingsParser
+from reid_dcs.cli.parsers import SettingsParser, choose
 
 Layer = dict[str, Any]
 ACTIONS = {
@@ -14,19 +14,10 @@ ACTIONS = {
 
 
 def classify(arguments: Sequence[str]) -> None:
-    parser = Parser(
-        "reid-dcs classify",
-        "Image classification on the backbones of re-identification (Section 3.3 of the paper).",
-        epilog="\n".join(
-            [
-                "actions:",
-                *(f"  {name:8} {text}" for name, text in ACTIONS.items()),
-                "\nreid-dcs classify ACTION --help describes an action.",
-            ]
-        ),
+    description = (
+        "Image classification on the backbones of re-identification (Section 3.3 of the paper)."
     )
-    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="listed above")
-    action = parser.parse_args(arguments[:1]).action
+    action = choose("reid-dcs classify", description, "action", ACTIONS, arguments)
     from reid_dcs.tasks.classification.settings import COMMANDS
 
     flags, switches = [], []

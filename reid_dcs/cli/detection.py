@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from reid_dcs.cli.parsers import Parser, SettingsParser, file_or_folder
-from reid_dcs.errors import InputError
+from reid_dcs.cli.parsers import Parser, SettingsParser, choose, file_or_folder
+from reid_dcs.runtime.imports import extra
 from reid_dcs.tasks.detection.settings import DetectEvaluateRun, DetectSearchRun, DetectTrainRun
 
 Layer = dict[str, Any]
@@ -16,16 +16,9 @@ DATASETS = ("coco", "scenes")
 
 def detect(arguments: Sequence[str]) -> None:
     """Run the action that the first argument names."""
-    parser = Parser(
-        "reid-dcs detect",
-        "Object detection: Cascade Mask R-CNN with attention in its trunk.",
-        epilog="\n".join(
-            ["actions:", *(f"  {name:8} {text}" for name, (_, text) in ACTIONS.items())]
-            + ["\nreid-dcs detect ACTION --help describes an action."]
-        ),
-    )
-    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="listed below")
-    chosen = parser.parse_args(arguments[:1]).action
+    description = "Object detection: Cascade Mask R-CNN with attention in its trunk."
+    choices = {name: text for name, (_, text) in ACTIONS.items()}
+    chosen = choose("reid-dcs detect", description, "action", choices, arguments)
     ACTIONS[chosen][0](arguments[1:])
 
 
@@ -75,7 +68,7 @@ def _predict(arguments: Sequence[str]) -> None:
     parser.add_debug()
     given = vars(parser.parse_args(arguments))
     del given["debug"]
-    _installed()
+    extra("pycocotools", "detection")
     from reid_dcs.tasks.detection.predict import predict
 
     predict(**given)
@@ -91,30 +84,16 @@ def _check(arguments: Sequence[str]) -> None:
     parser.add_argument("--dataset", default="coco", choices=DATASETS)
     parser.add_debug()
     given: argparse.Namespace = parser.parse_args(arguments)
-    _installed()
+    extra("pycocotools", "detection")
     from reid_dcs.tasks.detection.check import check
 
-    reports = check(given.dataset, Path(given.root))
-    print("\n\n".join(map(str, reports.values())))
-    sys.exit(0 if all(report.usable for report in reports.values()) else 1)
-
-
-def _installed() -> None:
-    """Check that the packages of the extra are there.
-
-    Raises:
-        InputError: they are not.
-    """
-    try:
-        import pycocotools  # noqa: F401
-    except ImportError as error:
-        raise InputError(
-            "object detection needs pycocotools: install it with pip install 'reid_dcs[detection]'"
-        ) from error
+    report = check(given.dataset, Path(given.root))
+    print(report)
+    sys.exit(0 if report.usable else 1)
 
 
 def _runs() -> Any:
-    _installed()
+    extra("pycocotools", "detection")
     from reid_dcs.tasks.detection import runs
 
     return runs

@@ -4,8 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-from reid_dcs.cli.parsers import Parser, file_or_folder
+from reid_dcs.cli.parsers import Parser, choose, file_or_folder
 from reid_dcs.errors import InputError
 
 ACTIONS = {
@@ -17,19 +18,8 @@ ACTIONS = {
 
 
 def gallery(arguments: Sequence[str]) -> None:
-    parser = Parser(
-        "reid-dcs gallery",
-        "Find people in a collection of pictures.",
-        epilog="\n".join(
-            [
-                "actions:",
-                *(f"  {name:10} {text}" for name, text in ACTIONS.items()),
-                "\nreid-dcs gallery ACTION --help describes an action.",
-            ]
-        ),
-    )
-    parser.add_argument("action", choices=ACTIONS, metavar="ACTION", help="listed below")
-    action = parser.parse_args(arguments[:1]).action
+    description = "Find people in a collection of pictures."
+    action = choose("reid-dcs gallery", description, "action", ACTIONS, arguments)
     {"index": index, "search": search, "serve": serve, "threshold": threshold}[action](
         arguments[1:]
     )
@@ -189,20 +179,20 @@ def threshold(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     from reid_dcs.gallery import Gallery
     from reid_dcs.gallery.threshold import measure_threshold
+    from reid_dcs.inference.extractor import FeatureExtractor
 
-    if not given.gallery and not given.weights:
-        raise InputError("no weights: pass --weights, or --gallery for those of a gallery")
-    place = given.gallery or "new.db"
-    if given.gallery:
-        found = Gallery.open(place, given.device, create=False)
-    else:
-        found = Gallery(place, None, given.device)
-    with found:
-        extractor = found.extractor(given.weights, given.model)
+    def measure(extractor: FeatureExtractor) -> dict[str, Any]:
         output = Path(given.output_dir) if given.output_dir else None
-        measured = measure_threshold(extractor, given.dataset, given.root, given.far, output)
-        if given.gallery:
+        return measure_threshold(extractor, given.dataset, given.root, given.far, output)
+
+    if given.gallery:
+        with Gallery.open(given.gallery, given.device, create=False) as found:
+            measured = measure(found.extractor(given.weights, given.model))
             found.set_threshold(measured)
+    elif given.weights:
+        measured = measure(FeatureExtractor(given.weights, given.model, device=given.device))
+    else:
+        raise InputError("no weights: pass --weights, or --gallery for those of a gallery")
     print(
         f"distance {measured['distance']:.4f}: false-accept rate {measured['far']:.2%}, "
         f"true-accept rate {measured['tar']:.2%} on {given.dataset}"

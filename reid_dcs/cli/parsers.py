@@ -75,6 +75,24 @@ class Parser(argparse.ArgumentParser):
         )
 
 
+def choose(
+    prog: str, description: str, kind: str, choices: Mapping[str, str], arguments: Sequence[str]
+) -> str:
+    """Parse the first argument, which names a sub-command.
+
+    Args:
+        prog, description: see :class:`Parser`.
+        kind: ``command`` or ``action``, as the help calls the sub-commands.
+        choices: a line of help for each name.
+        arguments: the command line.
+    """
+    lines = (f"  {name:10} {text}" for name, text in choices.items())
+    usage = f"\n{prog} {kind.upper()} --help describes one."
+    parser = Parser(prog, description, epilog="\n".join([f"{kind}s:", *lines, usage]))
+    parser.add_argument(kind, choices=choices, metavar=kind.upper(), help="listed below")
+    return getattr(parser.parse_args(arguments[:1]), kind)
+
+
 class PictureParser(Parser):
     """Parser of the commands that draw figures of trained networks on images."""
 

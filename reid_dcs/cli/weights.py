@@ -32,9 +32,11 @@ def zoo(arguments: Sequence[str]) -> None:
 
 def _list(_: argparse.Namespace) -> None:
     """Print a line per file: metrics in per cent, with a star if not measured here."""
-    from reid_dcs.zoo import cache_folder, read_manifest
+    from reid_dcs.zoo import cache_folder, read_detectors, read_manifest
 
-    print(f"{'name':30} {'input':>8} {'measured on':>12} {'mAP':>6} {'rank1':>6}  license")
+    print(
+        f"{'name':30} {'task':14} {'input':>8} {'measured on':>12} {'mAP':>6} {'rank1':>6}  license"
+    )
     for name, entry in read_manifest().items():
         size = f"{entry.preprocessing.height}x{entry.preprocessing.width}"
         on, star = entry.evaluated_on or entry.trained_on, "*" if entry.stated_by else " "
@@ -42,7 +44,12 @@ def _list(_: argparse.Namespace) -> None:
         if "top1" in entry.metrics:  # of an image classification network
             shown = [entry.metrics["top1"], entry.metrics["top5"]]
         metrics = " ".join(f"{value:6.1%}" for value in shown)
-        print(f"{name:30} {size:>8} {on:>12} {metrics}{star} {entry.licence}")
+        print(f"{name:30} {entry.task:14} {size:>8} {on:>12} {metrics}{star} {entry.licence}")
+    for name, detector in read_detectors().items():
+        size = detector.input.partition(",")[0]
+        print(
+            f"{name:30} {'detection':14} {size:>8} {'-':>12} {'-':>6} {'-':>6}  {detector.licence}"
+        )
     try:
         cache = str(cache_folder())
     except InputError as error:
@@ -52,9 +59,10 @@ def _list(_: argparse.Namespace) -> None:
 
 
 def _download(given: argparse.Namespace) -> None:
-    from reid_dcs.zoo import download, find_entry
+    from reid_dcs.zoo import download, find_entry, read_detectors
 
-    print(download(given.name, find_entry(given.name), _folder(given.output_dir)))
+    entry = read_detectors().get(given.name) or find_entry(given.name)
+    print(download(given.name, entry, _folder(given.output_dir)))
 
 
 def _verify(given: argparse.Namespace) -> None:

@@ -5,6 +5,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+PROPOSALS = 16
+"""Boxes drawn for random erasing, of which the first that fits is taken."""
+
 
 class Draws(NamedTuple):
     """Random numbers of the B images of a batch.
@@ -29,13 +32,12 @@ def draw_boxes(
     width: int,
     probability: float,
     random: torch.Generator,
-    proposals: int = 16,
 ) -> Tensor:
     """Boxes of random erasing (Zhong et al., 2020), (B, 4), as :class:`Draws` has them.
 
     Area 2 % to 40 % of the image, height / width between 0.3 and 1 / 0.3, as in torchreid.
     """
-    area, ratio, y, x = torch.rand(4, batch, proposals, generator=random)
+    area, ratio, y, x = torch.rand(4, batch, PROPOSALS, generator=random)
     area = height * width * (0.02 + 0.38 * area)
     ratio = 0.3 + (1 / 0.3 - 0.3) * ratio
     h, w = (area * ratio).sqrt().round(), (area / ratio).sqrt().round()

@@ -18,6 +18,7 @@ import numpy as np
 import PIL
 
 from reid_dcs.data.decode import read_images
+from reid_dcs.errors import InputError
 from reid_dcs.files import regular, written_whole
 from reid_dcs.weights.card import Interpolation
 
@@ -69,7 +70,7 @@ def mapped_images(
         (N, H, W, 3) uint8, mapped copy-on-write: changes are not written to the file.
 
     Raises:
-        InputError: unreadable images, or the store cannot be written.
+        InputError: unreadable images, or the store cannot be written or read back.
     """
     try:
         # taken before decoding, so that files modified meanwhile invalidate the store
@@ -82,7 +83,7 @@ def mapped_images(
         _write(path, sources, shape, expected, interpolation, crop)
         images = _open(path, expected, shape)
     if images is None:
-        raise OSError(f"{path} does not read back as it was written: check the disk")
+        raise InputError(f"{path} does not read back as it was written: check the disk")
     return images
 
 

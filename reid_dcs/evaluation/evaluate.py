@@ -59,7 +59,6 @@ def evaluate_features(
     max_rank: int = 50,
     *,
     device: torch.device | None = None,
-    together: bool = False,
 ) -> RankResult:
     """CMC, mAP and mINP of query and gallery features.
 
@@ -71,8 +70,6 @@ def evaluate_features(
         metric: ``"cosine"`` or ``"euclidean"``.
         max_rank: length of the CMC curve, limited to num_gallery.
         device: device that computes the distances; default: the device of the features.
-        together: split the queries over the ranks of the process group. Every rank must call
-            this with the same arguments, and every rank gets the whole result.
 
     Raises:
         ValueError: unknown metric, or the labels do not have the shape of the features.
@@ -80,7 +77,7 @@ def evaluate_features(
     """
     distances = FeatureDistances(qf, gf, metric, device)
     labels = Labels(q_pids, g_pids, q_camids, g_camids)
-    return rank_gallery(distances, labels, distributed=together).summary(max_rank)
+    return rank_gallery(distances, labels).summary(max_rank)
 
 
 class Ranked(NamedTuple):

@@ -20,7 +20,7 @@ from reid_dcs.gallery.pictures import Picture
 from reid_dcs.gallery.sources import is_video
 from reid_dcs.gallery.times import UNKNOWN
 from reid_dcs.gallery.video import read_frames
-from reid_dcs.inference.onnx import extra
+from reid_dcs.runtime.imports import extra
 from reid_dcs.zoo.cache import download
 from reid_dcs.zoo.manifest import read_detectors
 

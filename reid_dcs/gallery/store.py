@@ -20,7 +20,7 @@ import numpy as np
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.embedded import GRPC_OPTIONS, Embedded, damaged
 from reid_dcs.gallery.pictures import FIELDS, TEXT_LENGTHS, Picture
-from reid_dcs.inference.onnx import extra
+from reid_dcs.runtime.imports import extra
 
 T = TypeVar("T")
 
@@ -138,9 +138,9 @@ class Store:
         """Replace the description of the gallery."""
         self._call("alter_collection_properties", properties={_ABOUT: json.dumps(about)})
 
-    def count(self, where: str = "") -> int:
-        """Number of pictures, of those that satisfy a filter."""
-        return int(self._call("query", filter=where, output_fields=["count(*)"])[0]["count(*)"])
+    def count(self) -> int:
+        """Number of pictures."""
+        return int(self._call("query", filter="", output_fields=["count(*)"])[0]["count(*)"])
 
     # --- rows ------------------------------------------------------------------------------------
 
@@ -172,10 +172,10 @@ class Store:
         rows = self._call("query", filter='id > ""', output_fields=list(FIELDS), limit=number)
         return [Picture.from_row(row) for row in rows]
 
-    def values(self, field: str, most: int = 1000) -> list[str]:
-        """The different texts of a field, sorted, of at most :data:`MOST` pictures."""
+    def values(self, field: str) -> list[str]:
+        """The different texts of a field in :data:`MOST` pictures at most: the first 1000."""
         rows = self._call("query", filter='id > ""', output_fields=[field], limit=MOST)
-        return sorted({row[field] for row in rows} - {""})[:most]
+        return sorted({row[field] for row in rows} - {""})[:1000]
 
     def get(self, ids: Sequence[str]) -> list[Neighbor]:
         """The pictures with these keys, and their features; missing ones are left out."""

@@ -22,7 +22,7 @@ from reid_dcs.inference.forms import (
     write_form,
 )
 from reid_dcs.inference.load import BUILDERS, REID, load_trained, read_trained
-from reid_dcs.inference.onnx import Normalized, OnnxNetwork, extra, onnx_graph
+from reid_dcs.inference.onnx import Normalized, OnnxNetwork, onnx_graph
 from reid_dcs.inference.reduced import (
     CALIBRATION,
     LabeledImages,
@@ -32,6 +32,7 @@ from reid_dcs.inference.reduced import (
     to_float16,
     to_int8,
 )
+from reid_dcs.runtime.imports import extra
 from reid_dcs.weights import ModelCard, Preprocessing, save_safetensors
 
 TOLERANCE = 1e-4
@@ -69,14 +70,13 @@ def export(
     output: Path,
     model: str | None = None,
     images: Path | None = None,
-    preprocess: bool = False,
-    target: Target | None = None,
+    target: Target = Target(),
 ) -> tuple[Path, str]:
     """Write a trained network to ``output``, in the format of its suffix.
 
-    ``.onnx``: a graph from normalized images (B, 3, H, W), or with ``preprocess`` from (B, H, W, 3)
-    uint8, RGB, to features (B, D), or to the logits of an image classification network. It is
-    written only if its features and rankings match PyTorch's.
+    ``.onnx``: a graph from normalized images (B, 3, H, W), or with ``target.preprocess`` from
+    (B, H, W, 3) uint8, RGB, to features (B, D), or to the logits of an image classification
+    network. It is written only if its features and rankings match PyTorch's.
     ``.xml``: the same for OpenVINO. Other forms of input: :mod:`reid_dcs.inference.forms`; reduced
     precision: :mod:`reid_dcs.inference.reduced`.
     ``.safetensors``: the weights; see :mod:`reid_dcs.weights.safetensors`. All include the card.
@@ -87,7 +87,6 @@ def export(
         model: name of the architecture, if the weights do not name it.
         images: folder of images to compare on, and to calibrate int8 on; by default generated
             people.
-        preprocess: include the normalization in the graph.
         target: what to export for; by default an ONNX graph of the size of the training.
 
     Returns:
@@ -97,7 +96,6 @@ def export(
         InputError: missing weights, images or package, an unknown suffix, or different features
             or rankings; nothing is written.
     """
-    target = target or Target(preprocess=preprocess)
     sizes = {"height": target.height, "width": target.width}
     data = {key: value for key, value in sizes.items() if value}
     given = {"model": {"name": model} if model else {}, "data": data}
@@ -105,7 +103,7 @@ def export(
     network, card = load_trained(trained, torch.device("cpu")), trained.card
     path = _output_file(output, card.model, suffix(target.form))
     if path.suffix == ".safetensors":
-        if target != Target(preprocess=preprocess):
+        if target != Target():
             raise InputError(f"{path} is a file of weights: export a graph to {FORM_SUFFIXES}")
         rounding = save_safetensors(path, trained.content, card)
         return path, f"rounded by {rounding:.1e} at most, relative to each tensor's largest number"

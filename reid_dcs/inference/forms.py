@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import folder_written_whole, write_json, written_whole
-from reid_dcs.inference.onnx import Fractions, extra
+from reid_dcs.inference.onnx import Fractions
+from reid_dcs.runtime.imports import extra
 from reid_dcs.weights import ModelCard
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
@@ -57,21 +57,53 @@ def read_trained(
             ``given``, or weights of another task.
     """
     layer = as_layer(EvaluateRun, given)
-    path, content, card = read_weights_and_card(source)
-    named = layer.get("model", {}).get("name")
-    if card is None:
-        if not named:
-            raise InputError(f"{source} does not name its model: pass --model NAME")
-        card = ModelCard(named, num_classes=count_classes(content["state_dict"]))
-    check_task(card, tasks, source)
-    user_options = layer.get("model", {}).get("options", {})
-    card = replace(card, options=options_of_card(card.options, user_options, source))
-    if named and named != card.model:
-        raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
+    path, content, card = read_described(source, layer, tasks)
     config = compose(EvaluateRun, settings_of_card(card, layer), layer)
     pixels = replace(card.preprocessing, height=config.data.height, width=config.data.width)
     card = replace(card, options=dict(config.model.options), preprocessing=pixels)
     return TrainedWeights(str(source), path, content, card, config)
+
+
+def read_described(
+    source: str | Path, given: Mapping[str, Any], tasks: Collection[str]
+) -> tuple[Path, dict[str, Any], ModelCard]:
+    """Read weights and the card that describes their network.
+
+    Args:
+        source: a file, or a name of the model zoo.
+        given: the user's settings; ``model.name`` describes a file without a card.
+        tasks: keys of :data:`BUILDERS` that are accepted; the first is that of a file without a
+            card.
+
+    Returns:
+        path and content of the file, and its card with the user's ``model.options``.
+
+    Raises:
+        InputError: missing weights, an unknown architecture or another than ``model.name``, or
+            weights of another task.
+    """
+    path, content, card = read_weights_and_card(source)
+    model = given.get("model", {})
+    if card is None:
+        if not model.get("name"):
+            raise InputError(f"{source} does not name its model: pass --model NAME")
+        outputs = count_classes(content["state_dict"])
+        card = ModelCard(model["name"], num_classes=outputs, task=next(iter(tasks)))
+    check_task(card, tasks, source)
+    check_model(card, given, source)
+    options = options_of_card(card.options, model.get("options", {}), source)
+    return path, content, replace(card, options=options)
+
+
+def check_model(card: ModelCard, given: Mapping[str, Any], source: object) -> None:
+    """Check that ``model.name`` of the user's settings, if any, is the weights' architecture.
+
+    Raises:
+        InputError: it is another.
+    """
+    named = given.get("model", {}).get("name")
+    if named and named != card.model:
+        raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
 
 
 def check_task(card: ModelCard, tasks: Collection[str], source: object) -> None:
@@ -111,11 +143,30 @@ def load_trained(weights: TrainedWeights, device: torch.device) -> nn.Module:
     Raises:
         InputError: the weights belong to another architecture.
     """
-    card, state = weights.card, weights.content["state_dict"]
-    classes = count_classes(state) or card.num_classes or 1
-    build = partial(BUILDERS[card.task], card.model, classes, **card.options)
+    state = weights.content["state_dict"]
+    card = replace(weights.card, num_classes=count_classes(state) or weights.card.num_classes)
+    return build_described(card, state, weights.source, device, ignore="classifier")
+
+
+def build_described(
+    card: ModelCard,
+    state: Mapping[str, Tensor],
+    source: object,
+    device: torch.device,
+    ignore: str | None = None,
+) -> nn.Module:
+    """Build the network of a card and load its weights: in evaluation mode, ``channels_last``.
+
+    Args:
+        card: result of :func:`read_described`.
+        state, source, ignore: see :func:`reid_dcs.weights.load_exactly`.
+
+    Raises:
+        InputError: the weights belong to another architecture.
+    """
+    build = partial(BUILDERS[card.task], card.model, card.num_classes or 1, **card.options)
     with torch.device("meta"):  # options of a stranger's card may ask for any amount of memory
-        check_fits(build(), state, weights.source, ignore="classifier")
+        check_fits(build(), state, source, ignore)
     model = build()
-    load_exactly(model, state, weights.source, ignore="classifier")
+    load_exactly(model, state, source, ignore)
     return model.to(device).to(memory_format=torch.channels_last).eval()

@@ -5,14 +5,13 @@ The exporter folds each batch norm that follows a convolution into it; only the 
 
 import warnings
 from collections.abc import Sequence
-from types import ModuleType
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.export import Dim
 
-from reid_dcs.errors import InputError
+from reid_dcs.runtime.imports import extra
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -94,19 +93,3 @@ class OnnxNetwork:
     def __call__(self, images: Tensor) -> Tensor:
         (features,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
         return torch.from_numpy(features)
-
-
-def extra(package: str, name: str = "export") -> ModuleType:
-    """Import a package of an extra of this package.
-
-    Args:
-        package: module to import.
-        name: name of the extra, as in ``pip install -e ".[export]"``.
-
-    Raises:
-        InputError: the package is not installed.
-    """
-    try:
-        return __import__(package)
-    except ImportError as error:
-        raise InputError(f'{package} is not installed: pip install -e ".[{name}]"') from error

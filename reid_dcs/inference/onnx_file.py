@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from reid_dcs.errors import InputError
 from reid_dcs.files import regular
 from reid_dcs.inference.forms import CARD
-from reid_dcs.inference.onnx import OUTPUT, extra
+from reid_dcs.inference.onnx import OUTPUT
+from reid_dcs.runtime.imports import extra
 from reid_dcs.weights import ModelCard
 
 

@@ -23,7 +23,8 @@ from reid_dcs.data.datasets.names import read_name
 from reid_dcs.data.decode import read_images
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import evaluate_features
-from reid_dcs.inference.onnx import INPUT, OnnxNetwork, extra
+from reid_dcs.inference.onnx import INPUT, OnnxNetwork
+from reid_dcs.runtime.imports import extra
 from reid_dcs.weights.card import Preprocessing
 
 PRECISIONS = ("float32", "float16", "int8")

@@ -42,62 +42,82 @@ def search(job: Job) -> dict[str, Any]:
     """
     job.check_searchable()
     output = Path(job.config.output_dir)
-    with OutputFolder(output) as whole, OutputFolder(output / "search") as first:
-        return _search_and_train(job, whole, first)
+    with OutputFolder(output) as whole, OutputFolder(output / "search") as folder:
+        searched = _run_search(job, whole, folder)
+        return _train_result(job, output, *searched)
 
 
-def _search_and_train(job: Job, whole: OutputFolder, first: OutputFolder) -> dict[str, Any]:
-    config, output, folder = job.config, whole.path, first.path
-    resumed = checkpoint_to_resume(config, folder)
-    searching = {"windows", "starts", "logits"}
-    if resumed and not searching & set(resumed["optimizer"]) and not is_warm(config):
-        raise InputError(
-            f"resume={config.resume}: not a checkpoint of a search: pass OUTPUT_DIR/search/"
-            "checkpoint.pt of a search job, or use resume=auto"
-        )
-    finished = resumed is not None and _is_finished(config, resumed)
-    goes_on = continues_in(config, folder, resumed)
+def _run_search(
+    job: Job, whole: OutputFolder, folder: OutputFolder
+) -> tuple[nn.Module, InitialWeights | None, bool]:
+    """Search from scratch or from a checkpoint, or read the result of a finished search.
+
+    Args:
+        whole, folder: of the job, and ``search/`` in it.
+
+    Returns:
+        the network with the search's weights, the initial weights if they were read, and whether
+        the search had been finished before, so that there may be a checkpoint of the training.
+    """
+    config = job.config
+    resumed = _search_to_resume(config, folder.path)
+    finished = resumed if resumed and _is_finished(config, resumed) else None
+    goes_on = continues_in(config, folder.path, resumed)
     whole.check(SEARCH_FILES, resumed=goes_on)
     initial = None if resumed else job.read_initial()
     job.load_data(initial, resumed)
-
-    # Phase 1: search, in search/
     with seeded(config.seed):
-        searched = build_searched(job, initial)
-    trainer = None if finished else job.build_search_trainer(searched)
+        network = build_searched(job, initial)
+    trainer = None if finished else job.build_search_trainer(network)
     whole.open(SEARCH_FILES, fresh=not finished, resumed=goes_on)
-    first.open((*CHECKPOINTS, "curves.png"), fresh=not goes_on, resumed=goes_on)
-    write_settings(output, config, job.device)
-    job.announce(searched)
-    if resumed and finished:
-        searched.load_state_dict(resumed["state_dict"])
-        history = resumed["history"]
+    folder.open((*CHECKPOINTS, "curves.png"), fresh=not goes_on, resumed=goes_on)
+    write_settings(whole.path, config, job.device)
+    job.announce(network)
+    if finished:
+        network.load_state_dict(finished["state_dict"])
+        history = finished["history"]
     elif trainer is not None:
         if resumed:
             restore(trainer, resumed, f"resume={config.resume}")
         print("search", flush=True)
         with job.searching():
-            trainer.run(folder, config.search.epochs, eval_freq=config.eval.every)
+            trainer.run(folder.path, config.search.epochs, eval_freq=config.eval.every)
         history = trainer.history
     if distributed.is_main():
-        draw_curves(history, f"search of {config.model.name}", folder / "curves.png")
-    result = search_result(searched, job.calibration_images())
+        draw_curves(history, f"search of {config.model.name}", folder.path / "curves.png")
+    return network, initial, finished is not None
 
-    # Phase 2: train the result
-    training = training_config(job, result)
-    auto = replace(training, resume="auto")  # resume=FILE is the search's
-    resumed = checkpoint_to_resume(auto, output) if finished else None
-    begins_anew = training_weights(searched, config.search.retrain) == "rebuild" and not resumed
+
+def _train_result(
+    job: Job,
+    output: Path,
+    searched: nn.Module,
+    initial: InitialWeights | None,
+    may_continue: bool,
+) -> dict[str, Any]:
+    """Train the network that was found, from scratch or from the training's checkpoint.
+
+    Args:
+        searched: network with the search's weights.
+        initial: weights of ``train.init``, if they have been read.
+        may_continue: continue from a checkpoint in ``output`` if there is one.
+    """
+    retrain = job.config.search.retrain
+    result = search_result(searched, job.calibration_images())
+    config = training_config(job, result)
+    # resume=FILE is the search's: the training continues from its last checkpoint
+    resumed = checkpoint_to_resume(replace(config, resume="auto"), output) if may_continue else None
+    begins_anew = training_weights(searched, retrain) == "rebuild" and not resumed
     if begins_anew and initial is None:  # the search was resumed
         initial = job.read_initial()
     with seeded(config.seed):
-        network = job.build_network(training, initial if begins_anew else None)
-    load_search_result(network, result.state, config.search.retrain)
-    trainer = job.build_trainer(training, network)
+        network = job.build_network(config, initial if begins_anew else None)
+    load_search_result(network, result.state, retrain)
+    trainer = job.build_trainer(config, network)
     if resumed:
-        restore(trainer, resumed, f"resume={config.resume}")
+        restore(trainer, resumed, output)
     print("\ntraining", flush=True)
-    metrics = fit(job, training, trainer, output)
+    metrics = fit(job, config, trainer, output)
     if distributed.is_main():
         job.write_windows(network, output)
     return metrics
@@ -133,6 +153,22 @@ def training_config(job: Job, result: SearchResult) -> Any:
     if distributed.is_main():
         result.architecture.write(Path(config.output_dir) / "architecture.json")
     return derived
+
+
+def _search_to_resume(config: Any, folder: Path) -> dict[str, Any] | None:
+    """Read the checkpoint of a search to continue from; None if it starts from scratch.
+
+    Raises:
+        InputError: the checkpoint is damaged, or that of a training or another run.
+    """
+    resumed = checkpoint_to_resume(config, folder)
+    searching = {"windows", "starts", "logits"}
+    if resumed and not searching & set(resumed["optimizer"]) and not is_warm(config):
+        raise InputError(
+            f"resume={config.resume}: not a checkpoint of a search: pass OUTPUT_DIR/search/"
+            "checkpoint.pt of a search job, or use resume=auto"
+        )
+    return resumed
 
 
 def _is_finished(config: Any, content: Mapping[str, Any]) -> bool:

@@ -14,7 +14,10 @@ from reid_dcs.search import Alternation, Supergraph, expected_macs, target_penal
 
 
 def build_optimization(
-    network: nn.Module, recipe: RecipeConfig, batches: Sequence[int]
+    network: nn.Module,
+    recipe: RecipeConfig,
+    batches: Sequence[int],
+    groups: Sequence[dict[str, Any]] | None = None,
 ) -> Optimization:
     """Optimizer and schedule of a training.
 
@@ -22,9 +25,10 @@ def build_optimization(
         network: its parameters that require a gradient are trained.
         recipe: settings of ``train``.
         batches: number of batches of each epoch.
+        groups: torch's parameter groups of the network; by default one.
     """
     trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-    optimizer = build_optimizer(trained, recipe)
+    optimizer = build_optimizer(groups or trained, recipe)
     steps = [-(-number // recipe.accumulate) for number in batches]  # rounded up
     return optimizer, build_schedule(optimizer, recipe, recipe.epochs, steps)
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from reid_dcs.data.decode import read_pixels
+from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import choose_queries, ranked_list
 from reid_dcs.evaluation.match_ranks import match_positions
@@ -126,10 +127,9 @@ def similarity(evaluation: Evaluation) -> Section:
 
 def channels(evaluation: Evaluation) -> Section:
     """Channels selected by the attention blocks over evenly spaced query images."""
-    title, num_query = "Selected channels", len(evaluation.dataset.query)
-    count = min(MAX_IMAGES, num_query)
-    chosen = np.linspace(0, num_query - 1, count).round().astype(int)
-    paths = [evaluation.image_path("query", query) for query in chosen]
+    title = "Selected channels"
+    chosen = evenly_spaced(len(evaluation.dataset.query), MAX_IMAGES)
+    paths = [evaluation.image_path("query", query) for query in chosen.tolist()]
     try:
         blocks = selections(evaluation.model, [evaluation.inputs(paths)])
     except InputError:
@@ -146,7 +146,8 @@ def channels(evaluation: Evaluation) -> Section:
                 "A query image, and maps of its windows",
             ),
             VectorFigure(
-                f"Mean weight of each channel, and selected share by depth, over {count} queries.",
+                "Mean weight of each channel, and selected share by depth, over "
+                f"{len(paths)} queries.",
                 draw_channels(blocks),
                 f"Channel weights by stage; selected shares: {shares}",
             ),

@@ -13,7 +13,6 @@ from torch import nn
 from reid_dcs.config import EvaluateRun, Layer, as_layer
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.mapped import fingerprint
-from reid_dcs.engine import CHECKPOINT
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation import (
     Features,
@@ -34,7 +33,8 @@ from reid_dcs.evaluation.feature_cache import (
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
-from reid_dcs.jobs.output import SETTINGS_FILES, OutputFolder, write_settings
+from reid_dcs.jobs.evaluation import evaluation_output, required_weights, settings_files
+from reid_dcs.jobs.output import OutputFolder, write_settings
 from reid_dcs.runs.announce import announce
 from reid_dcs.runs.data import build_evaluation_loaders, load_test_data
 from reid_dcs.runs.outside import check_outside_data
@@ -44,7 +44,6 @@ from reid_dcs.runs.ranking import (
     extract_split,
     feature_dtype,
     rank_splits,
-    required_weights,
 )
 from reid_dcs.runs.results import metrics_of, table
 from reid_dcs.runs.worth import check_attention, worth_rows
@@ -81,11 +80,11 @@ def evaluate(config: Layer) -> dict[str, Any]:
     """
     given = as_layer(EvaluateRun, config)
     weights = read_trained(required_weights(given), given)
-    with distributed.process_group(choose_device(weights.config.device)) as device:
-        if not given.get("output_dir"):
-            return run_evaluation(weights, None, device)
-        with OutputFolder(Path(weights.config.output_dir)) as folder:
-            return run_evaluation(weights, folder, device)
+    with (
+        distributed.process_group(choose_device(weights.config.device)) as device,
+        evaluation_output(given, weights.config, ("ranks", "report")) as folder,
+    ):
+        return run_evaluation(weights, folder, device)
 
 
 def run_evaluation(
@@ -97,9 +96,6 @@ def run_evaluation(
         folder: receives the results; None writes none.
     """
     config, card = weights.config, weights.card
-    for setting in ("ranks", "report"):
-        if getattr(config.eval, setting) and not folder:
-            raise InputError(f"eval.{setting} needs an output folder: pass --output-dir DIR")
     if config.eval.worth and not config.eval.report:
         raise InputError(
             "eval.worth is a section of the report: pass --report, or use reid-dcs channels worth"
@@ -130,7 +126,7 @@ def run_evaluation(
         found = open_set(ranked.distances, ranked.labels, config.eval.open_set)
         metrics["open_set"] = found._asdict()
     if output and distributed.is_main():
-        if not (output / CHECKPOINT).exists():
+        if settings_files(output):
             write_settings(output, config, device)
         write_json(output / "metrics.json", metrics)
         draw_evaluation(config, dataset, *ranked, output)
@@ -152,9 +148,7 @@ def run_evaluation(
 
 def _files(config: EvaluateRun, output: Path) -> list[str]:
     """Names of the files that an evaluation writes."""
-    names = ["metrics.json", "cmc.png"]
-    if not (output / CHECKPOINT).exists():  # keep the configuration of a training
-        names += SETTINGS_FILES
+    names = ["metrics.json", "cmc.png", *settings_files(output)]
     if config.eval.ranks:
         names += ["ranks.png", "ranks.csv"]
     if config.eval.report:

@@ -4,13 +4,13 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from reid_dcs.config import SearchRun, TrainRun
 from reid_dcs.data.augment import normalize
 from reid_dcs.data.datasets.joint import JointDataset
 from reid_dcs.data.manager import TrainLoader
+from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
@@ -89,10 +89,9 @@ class ReIDJob(Job):
     def calibration_images(self) -> Iterator[Tensor]:
         """Batches of training images, spread evenly over the data set, without augmentation."""
         store = self._train_loader.store
-        count = min(self.config.search.calibration, len(store))
-        index = torch.linspace(0, len(store) - 1, count).round().long()
+        index = evenly_spaced(len(store), self.config.search.calibration)
         # batches of about equal size
-        for batch in index.tensor_split(-(-count // self.config.eval.batch_size)):
+        for batch in index.tensor_split(-(-len(index) // self.config.eval.batch_size)):
             yield normalize(store.images[batch].to(self.device))
 
     def build_trainer(self, config: TrainRun, network: nn.Module) -> ReIDEngine:

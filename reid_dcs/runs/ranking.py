@@ -6,7 +6,6 @@ import torch
 from torch import nn
 
 from reid_dcs.config import EvaluateRun
-from reid_dcs.errors import InputError
 from reid_dcs.evaluation import (
     Features,
     KReciprocal,
@@ -21,18 +20,6 @@ SPLITS = ("query", "gallery")
 
 Loaders = Mapping[str, Iterable[dict]]
 """The loaders of both splits."""
-
-
-def required_weights(given: Mapping) -> str:
-    """``eval.weights`` of the given settings.
-
-    Raises:
-        InputError: there are none.
-    """
-    source = given.get("eval", {}).get("weights")
-    if not source:
-        raise InputError("no weights given: pass --weights FILE, or a name of the model zoo")
-    return source
 
 
 def feature_dtype(config: EvaluateRun, model: nn.Module) -> torch.dtype:

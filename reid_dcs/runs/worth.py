@@ -5,7 +5,6 @@ positions of an image, with random windows of the same lengths, and without its 
 (:mod:`reid_dcs.attention.substitution`). Weights, images and protocol are the same for every row.
 """
 
-import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,11 +20,11 @@ from reid_dcs.evaluation import RankResult
 from reid_dcs.evaluation.protocol import describe_protocol, protocol_warnings
 from reid_dcs.files import check_writable, write_json
 from reid_dcs.inference.load import TrainedWeights, load_trained, read_trained
-from reid_dcs.jobs.output import OutputFolder
+from reid_dcs.jobs.evaluation import evaluation_output, required_weights
 from reid_dcs.runs.announce import announce
 from reid_dcs.runs.data import build_evaluation_loaders, load_test_data
 from reid_dcs.runs.outside import check_outside_data
-from reid_dcs.runs.ranking import SPLITS, Loaders, extract_split, rank_splits, required_weights
+from reid_dcs.runs.ranking import SPLITS, Loaders, extract_split, rank_splits
 from reid_dcs.runs.results import metrics_of
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
@@ -58,9 +57,8 @@ def worth(config: Layer, json: str | Path | None = None) -> dict[str, Any]:
         model = load_trained(weights, device)
         check_attention(weights, model)
         dataset = load_test_data(weights.config)
-        with contextlib.ExitStack() as stack:
-            if given.get("output_dir"):
-                folder = stack.enter_context(OutputFolder(Path(weights.config.output_dir)))
+        with evaluation_output(given, weights.config, needing=()) as folder:
+            if folder:
                 check_outside_data(folder.path, weights.config.data, dataset)
                 files.append(folder.open(["worth.json"]) / "worth.json")
             content = run_worth(weights, dataset, model, device)

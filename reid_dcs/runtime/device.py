@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import platform
 import warnings
 from pathlib import Path
@@ -66,6 +67,13 @@ def device_name(device: torch.device) -> str:
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
+
+
+def available_cores() -> int:
+    """Number of processor cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1  # macOS, Windows
 
 
 def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:

@@ -7,6 +7,8 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+from reid_dcs.errors import InputError
+
 
 def at_first_use(package: str, modules: Mapping[str, str]) -> Callable[[str], Any]:
     """A package's ``__getattr__`` that imports a public name when it is first used.
@@ -24,6 +26,23 @@ def at_first_use(package: str, modules: Mapping[str, str]) -> Callable[[str], An
         return value
 
     return get
+
+
+def extra(module: str, name: str = "export") -> ModuleType:
+    """Import a module of a package that only an extra of this package installs.
+
+    Args:
+        module: module to import.
+        name: name of the extra, as in ``pip install -e ".[export]"``.
+
+    Raises:
+        InputError: the package is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        package = module.split(".")[0]
+        raise InputError(f'{package} is not installed: pip install -e ".[{name}]"') from error
 
 
 def after_import(name: str, action: Callable[[], None]) -> None:

@@ -89,6 +89,7 @@ def attention_macs(attention: nn.Module, width: int, positions: int) -> int:
     if isinstance(attention, DCSMask):
         logits = width  # a logit for each channel
     product = attention.affinity_macs(positions, channels_read(attention, width), width)
+    # a position's 1x1 convolution to logits, and the depthwise 3x3 convolution, 9 per channel
     return positions * width * (logits + 9) + product
 
 

@@ -2,7 +2,7 @@
 
 from reid_dcs.zoo.cache import cache_folder, download, verify
 from reid_dcs.zoo.lookup import find_entry, find_weights, read_weights_and_card
-from reid_dcs.zoo.manifest import WeightsFile, ZooEntry, read_manifest
+from reid_dcs.zoo.manifest import WeightsFile, ZooEntry, read_detectors, read_manifest
 from reid_dcs.zoo.sources import PACKAGE
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "download",
     "find_entry",
     "find_weights",
+    "read_detectors",
     "read_manifest",
     "read_weights_and_card",
     "verify",

@@ -143,7 +143,8 @@ def test_an_export(inside, weights, network, files, tmp_path, monkeypatch):
     folder.mkdir()
     for file in files:
         (folder / file.name).symlink_to(file)
-    path, _ = export.export(weights, tmp_path / "x.onnx", images=folder, preprocess=inside)
+    target = export.Target(preprocess=inside)
+    path, _ = export.export(weights, tmp_path / "x.onnx", images=folder, target=target)
     if inside:
         assert np.array_equal(seen["inputs"], np.stack([pixels_by_hand(file) for file in files]))
     else:

@@ -1,6 +1,8 @@
 """A search as one job: what it hands to the training, its phases, its ablations."""
 
 import json
+import re
+import shutil
 import sys
 
 import pytest
@@ -173,6 +175,16 @@ def test_a_file_to_resume_is_one_of_the_search(settings, whole, tmp_path, capsys
         for folder in (whole[0], tmp_path)
     )
     assert all(torch.equal(first[key], again[key]) for key in first)
+
+
+@pytest.mark.slow
+def test_a_damaged_checkpoint_of_the_training_is_named(settings, whole, tmp_path):
+    shutil.copytree(whole[0], tmp_path, dirs_exist_ok=True)
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    torch.save(content | {"optimizer": {}}, tmp_path / "checkpoint.pt")
+    search = tmp_path / "search" / "checkpoint.pt"
+    with pytest.raises(InputError, match=f"^{re.escape(str(tmp_path))} cannot be resumed"):
+        runs.search(settings | {"output_dir": str(tmp_path), "resume": str(search)})
 
 
 def test_a_search_mixes_no_images(settings, tmp_path, small_network, monkeypatch):

@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-from reid_dcs.runtime.imports import after_import
+from reid_dcs import InputError
+from reid_dcs.runtime.imports import after_import, extra
 
 
 @pytest.fixture
@@ -84,3 +85,11 @@ def test_where_torchreid_comes_second_and_public_names_come_at_first_use():
         "from reid_dcs import *",
         "assert FeatureExtractor and list_models",
     )
+
+
+def test_a_package_of_an_extra_is_named_with_it(package):
+    assert extra("made_up.inside").__name__ == "made_up.inside"
+    with pytest.raises(
+        InputError, match=r'absent is not installed: pip install -e "\.\[gallery\]"'
+    ):
+        extra("absent.inside", "gallery")

@@ -4,7 +4,7 @@ import socket
 
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.gallery import Gallery
-from reid_dcs.inference.onnx import extra
+from reid_dcs.runtime.imports import extra
 
 _BACKLOG = 512
 

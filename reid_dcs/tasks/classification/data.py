@@ -93,7 +93,8 @@ def stored(
         store = ImageStore.decode(items, *size, split, pixels.interpolation, pixels.center_crop)
     else:
         options = {"classes": len(images.classes), "crop": pixels.center_crop}
-        file = store_file(store_prefix(data.root, "images", options), split, *size)
+        prefix = store_prefix(data.root, "images", options)
+        file = store_file(prefix, split, *size, pixels.interpolation)
         with distributed.main_first():  # rank 0 writes it, the other processes read it
             store = ImageStore.mapped(items, *size, file, pixels.interpolation, pixels.center_crop)
     return StoredImages(images.classes, store)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
 from reid_dcs.data.augment import normalize
+from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.inference.load import CLASSIFICATION
 from reid_dcs.jobs import Job
@@ -108,10 +109,9 @@ class ClassificationJob(Job):
     def calibration_images(self) -> Iterator[Tensor]:
         """Batches of training images, spread evenly over the data set, without augmentation."""
         pixels, transform = self.preprocessing, evaluation_transform(self.preprocessing)
-        count = min(self.config.search.calibration, len(self.train.names))
-        index = torch.linspace(0, len(self.train.names) - 1, count).round().long()
+        index = evenly_spaced(len(self.train.names), self.config.search.calibration)
         # batches of about equal size
-        for batch in index.tensor_split(-(-count // self.config.eval.batch_size)):
+        for batch in index.tensor_split(-(-len(index) // self.config.eval.batch_size)):
             images = torch.stack([transform(self._read(i)) for i in batch.tolist()])
             yield normalize(images.to(self.device), pixels.mean, pixels.std)
 

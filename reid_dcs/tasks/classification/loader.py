@@ -4,7 +4,6 @@ What a training batch holds depends on the seed, the epoch and the index of the 
 the number of workers, so that an epoch can be resumed within.
 """
 
-import os
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from reid_dcs.errors import InputError
 from reid_dcs.runtime import distributed
+from reid_dcs.runtime.device import available_cores
 from reid_dcs.tasks.classification.sources import LabelledImages
 from reid_dcs.tasks.classification.transforms import Transform
 
@@ -140,7 +140,7 @@ def evaluation_loader(
 
 def _loader(samples: Samples, batches: Any, workers: int | None) -> DataLoader:
     if workers is None:
-        workers = min(MOST_WORKERS, len(os.sched_getaffinity(0)))
+        workers = min(MOST_WORKERS, available_cores())
     return DataLoader(
         samples,
         batch_sampler=batches,

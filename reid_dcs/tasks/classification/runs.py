@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,10 +11,9 @@ from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
-from reid_dcs.inference.load import CLASSIFICATION, check_task
-from reid_dcs.jobs.output import SETTINGS_FILES, OutputFolder, write_settings
-from reid_dcs.models.architecture import options_of_card
-from reid_dcs.models.classification import build_classifier
+from reid_dcs.inference.load import CLASSIFICATION, build_described, read_described
+from reid_dcs.jobs.evaluation import evaluation_output, required_weights, settings_files
+from reid_dcs.jobs.output import OutputFolder, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
@@ -32,8 +30,7 @@ from reid_dcs.tasks.classification.settings import (
 from reid_dcs.tasks.classification.sources import read_label_map
 from reid_dcs.tasks.classification.task import predict
 from reid_dcs.tasks.classification.transforms import evaluation_transform
-from reid_dcs.weights import ModelCard, count_classes, load_exactly
-from reid_dcs.zoo import read_weights_and_card
+from reid_dcs.weights import ModelCard
 
 
 def train(config: Layer) -> dict[str, Any]:
@@ -79,36 +76,21 @@ def evaluate(config: Layer) -> dict[str, Any]:
         InputError: invalid setting, path or file.
     """
     given = as_layer(ClassifyEvaluateRun, config)
-    source = given.get("eval", {}).get("weights", "")
-    if not source:
-        raise InputError("no weights to evaluate: pass --weights FILE")
-    _, content, card = read_weights_and_card(source)
-    settings, card = _settings_of_card(given, card, content, source)
-    if settings.eval.report and not given.get("output_dir"):
-        raise InputError("eval.report needs an output folder: pass --output-dir DIR")
-    with distributed.process_group(choose_device(settings.device)) as device:
-        if not given.get("output_dir"):
-            return _evaluate(settings, card, content, None, device)
-        with OutputFolder(Path(settings.output_dir)) as folder:
-            return _evaluate(settings, card, content, folder, device)
+    source = required_weights(given)
+    _, content, card = read_described(source, given, [CLASSIFICATION])
+    settings, card = _settings_of_card(given, card)
+    with (
+        distributed.process_group(choose_device(settings.device)) as device,
+        evaluation_output(given, settings) as folder,
+    ):
+        return _evaluate(settings, card, content, folder, device)
 
 
 def _settings_of_card(
-    given: dict[str, Any], card: ModelCard | None, content: dict[str, Any], source: str
+    given: dict[str, Any], card: ModelCard
 ) -> tuple[ClassifyEvaluateRun, ModelCard]:
-    """The user's settings, completed by the card; and the card with the settings' input size."""
-    model = given.get("model", {})
-    if card is None:
-        if not model.get("name"):
-            raise InputError(f"{source} does not name its model: pass --model NAME")
-        outputs = count_classes(content["state_dict"])
-        card = ModelCard(model["name"], num_classes=outputs, task=CLASSIFICATION)
-    check_task(card, [CLASSIFICATION], source)
-    if model.get("name", card.model) != card.model:
-        raise InputError(f"{source} holds {card.model}, not {model['name']}: leave --model out")
-    options = options_of_file(
-        card.model, options_of_card(card.options, model.get("options", {}), source)
-    )
+    """The user's settings, completed by the card, and the card with the settings' input size."""
+    options = options_of_file(card.model, card.options)
     pixels = card.preprocessing
     implied = {
         "model": {"name": card.model, "options": options},
@@ -147,20 +129,15 @@ def _evaluate(
             f"{config.eval.weights} has {card.num_classes} outputs, but the images have "
             f"{len(images.classes)} classes: pass data.label_map=FILE with the names of the outputs"
         )
-    network = build_classifier(card.model, card.num_classes, **card.options)
-    load_exactly(network, content["state_dict"], config.eval.weights)
-    network = network.to(device).to(memory_format=torch.channels_last).eval()
+    network = build_described(card, content["state_dict"], config.eval.weights, device)
     pixels = card.preprocessing
     images = stored(images, config.data, "val", pixels)
     loader = evaluation_loader(
         images, evaluation_transform(pixels), config.eval.batch_size, config.data.workers
     )
-    names = ("metrics.json", *SETTINGS_FILES, *["report.html"] * config.eval.report)
-    keep = folder is not None and (folder.path / "checkpoint.pt").exists()  # a training's
-    if keep:
-        names = tuple(name for name in names if name not in SETTINGS_FILES)
     if folder:
-        folder.open(names)
+        page = ["report.html"] * config.eval.report
+        folder.open(["metrics.json", *settings_files(folder.path), *page])
     print(
         f"{card.model} on {len(images.names):,} images of {len(images.classes)} classes at "
         f"{pixels.height}x{pixels.width}, on {device}",
@@ -173,7 +150,7 @@ def _evaluate(
         "trained_on": card.trained_on,
     }
     if folder and distributed.is_main():
-        if not keep:
+        if settings_files(folder.path):
             write_settings(folder.path, config, device)
         write_json(folder.path / "metrics.json", metrics)
         if config.eval.report:

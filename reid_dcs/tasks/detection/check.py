@@ -7,7 +7,13 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from reid_dcs.errors import InputError
-from reid_dcs.tasks.detection.data.annotations import COUNTED, FATAL, HANDLED, Annotations
+from reid_dcs.tasks.detection.data.annotations import (
+    COUNTED,
+    FATAL,
+    HANDLED,
+    Annotations,
+    check_trainable,
+)
 from reid_dcs.tasks.detection.data.batches import load_image
 from reid_dcs.tasks.detection.data.find import load_split
 
@@ -23,9 +29,8 @@ class SplitReport(NamedTuple):
 
     @property
     def usable(self) -> bool:
-        """Whether training and evaluation would start."""
-        found = self.annotations.findings
-        return not self.unreadable and not any(found.get(fault) for fault in FATAL)
+        """Whether every annotation and image can be used."""
+        return not self.unreadable and not self.annotations.faults
 
     def __str__(self) -> str:
         annotations = self.annotations
@@ -42,7 +47,24 @@ class SplitReport(NamedTuple):
         return "\n".join(lines)
 
 
-def check(name: str, root: Path) -> dict[str, SplitReport]:
+class Report(NamedTuple):
+    """What was found in a data set."""
+
+    splits: dict[str, SplitReport]
+    refused: str
+    """Why a training would refuse the splits together; empty if it would not."""
+
+    @property
+    def usable(self) -> bool:
+        """Whether a training would start, and read every image."""
+        return not self.refused and all(split.usable for split in self.splits.values())
+
+    def __str__(self) -> str:
+        refused = [f"error: {self.refused}"] if self.refused else []
+        return "\n\n".join([*map(str, self.splits.values()), *refused])
+
+
+def check(name: str, root: Path) -> Report:
     """Read the annotations of the splits that there are, and decode every image.
 
     Args:
@@ -64,7 +86,13 @@ def check(name: str, root: Path) -> dict[str, SplitReport]:
                 except InputError as error:
                     unreadable.append(str(error))
         reports[split] = SplitReport(annotations, unreadable)
-    return reports
+    refused = ""
+    try:
+        # without a split val, a training can evaluate on the training images
+        check_trainable(reports["train"].annotations, [*reports.values()][-1].annotations)
+    except InputError as error:
+        refused = str(error)
+    return Report(reports, refused)
 
 
 def _has_split(root: Path, split: str) -> bool:

@@ -9,23 +9,25 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
-from reid_dcs.engine import Freezing, Trainer, build_optimizer, build_schedule
+from reid_dcs.data.spaced import evenly_spaced
+from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
 from reid_dcs.jobs.networks import to_device, written_options
-from reid_dcs.jobs.trainer import build_policy, trainer_options
+from reid_dcs.jobs.trainer import build_optimization, build_policy, trainer_options
 from reid_dcs.jobs.windows import write_windows
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.tasks.detection.data.annotations import check_trainable
 from reid_dcs.tasks.detection.data.batches import DetectionLoader, load_image
 from reid_dcs.tasks.detection.data.find import load_split
 from reid_dcs.tasks.detection.initial import load_initial_detector
 from reid_dcs.tasks.detection.network import CascadeMaskRCNN, build_detector
 from reid_dcs.tasks.detection.network.counting import detector_complexity
 from reid_dcs.tasks.detection.results import fingerprint, table
-from reid_dcs.tasks.detection.settings import DetectSearchRun, DetectTrainRun
+from reid_dcs.tasks.detection.settings import DetectSearchRun, DetectTrainRun, data_name
 from reid_dcs.tasks.detection.task import DetectionTask, parameter_groups
 from reid_dcs.weights import ModelCard, Preprocessing
 
@@ -41,8 +43,7 @@ class DetectionJob(Job):
     @property
     def data_name(self) -> str:
         """Name of the data set in titles."""
-        data = self.config.data
-        return data.name if data.name == "scenes" else Path(data.root).resolve().name
+        return data_name(self.config.data)
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -70,14 +71,7 @@ class DetectionJob(Job):
                 load_split(config.data.name, root, split).require_valid()
                 for split in ("train", config.eval.split)
             )
-        if self.train.categories != self.val.categories:
-            raise InputError(
-                f"{self.val.file} has other categories than {self.train.file}: give both the same"
-            )
-        if not self.train.images:
-            raise InputError(f"{self.train.file} lists no images")
-        if all(thing.crowd for image in self.val.images for thing in image.things):
-            raise InputError(f"{self.val.file} has no objects to evaluate on: annotate some")
+        check_trainable(self.train, self.val)
         self.fingerprints = {
             split: fingerprint(annotations)
             for split, annotations in (("train", self.train), ("val", self.val))
@@ -118,14 +112,12 @@ class DetectionJob(Job):
         groups = parameter_groups(
             network, recipe.learning_rate, recipe.weight_decay, recipe.layer_decay
         )
-        optimizer = build_optimizer(groups, recipe)
-        steps = -(-len(loader) // recipe.accumulate)  # rounded up
-        schedule = build_schedule(optimizer, recipe, recipe.epochs, steps)
+        batches = [len(loader)] * recipe.epochs
         return self._trainer(
             config,
             network,
             loader,
-            {"weights": (optimizer, schedule)},
+            {"weights": build_optimization(network, recipe, batches, groups)},
             ema=recipe.ema,
             freezing=Freezing(network.backbone, recipe.frozen_epochs, KEPT_TRAINING),
         )
@@ -134,12 +126,11 @@ class DetectionJob(Job):
         """Training images, spread evenly over the set, each resized to 4:3 and normalized."""
         assert isinstance(self.config, DetectSearchRun)
         images, height = self.train.images, self.config.data.sizes[-1]
-        count = min(self.config.search.calibration, len(images))
         mean, std = (
             torch.tensor(values)[:, None, None]
             for values in (self.preprocessing.mean, self.preprocessing.std)
         )
-        for index in torch.linspace(0, len(images) - 1, count).round().long().tolist():
+        for index in evenly_spaced(len(images), self.config.search.calibration).tolist():
             image = (load_image(images[index]).float() / 255 - mean) / std
             size = (height, round(height * 4 / 3))
             yield F.interpolate(image[None], size, mode="bilinear").to(self.device)

@@ -11,6 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch import nn
 
+from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.report import run_sections
 from reid_dcs.report.page import (
     Column,
@@ -107,8 +108,8 @@ def _classes(metrics: Mapping[str, Any]) -> Section:
 
 
 def _examples(trained: TrainedDetector, annotations: Annotations) -> Section:
-    count = min(SHOWN, len(annotations.images))
-    chosen = np.linspace(0, len(annotations.images) - 1, count).round().astype(int)
+    chosen = evenly_spaced(len(annotations.images), SHOWN)
+    count = len(chosen)
     names = [category.name for category in trained.categories]
     figure = Figure(figsize=(9, 3.4 * count), layout="constrained")
     FigureCanvasAgg(figure)

@@ -3,11 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from reid_dcs import jobs
 from reid_dcs.config import Layer, as_layer, compose
 from reid_dcs.errors import InputError
 from reid_dcs.files import write_json
-from reid_dcs.jobs.output import OutputFolder
+from reid_dcs.inference.load import check_model
+from reid_dcs.jobs.evaluation import evaluation_output, required_weights, settings_files
+from reid_dcs.jobs.output import OutputFolder, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
@@ -20,8 +24,9 @@ from reid_dcs.tasks.detection.settings import (
     DetectEvaluateRun,
     DetectSearchRun,
     DetectTrainRun,
+    data_name,
 )
-from reid_dcs.tasks.detection.trained import load_detector
+from reid_dcs.tasks.detection.trained import TrainedDetector, load_detector
 
 
 def train(config: Layer) -> dict[str, Any]:
@@ -50,44 +55,63 @@ def search(config: Layer) -> dict[str, Any]:
 
 
 def evaluate(config: Layer) -> dict[str, Any]:
-    """Evaluate trained weights; with ``output_dir``, write ``metrics.json`` there.
+    """Evaluate ``eval.weights``, a checkpoint; the model is that of the weights.
+
+    Args:
+        config: some or all settings.
+
+    Returns:
+        the content of ``metrics.json``. If ``output_dir`` is given, it is written there;
+        ``eval.report`` adds ``report.html``.
 
     Raises:
         InputError: invalid setting, path or file, or other categories than the weights have.
     """
     given = as_layer(DetectEvaluateRun, config)
+    source = required_weights(given)
     settings = compose(DetectEvaluateRun, given)
-    if not settings.eval.weights:
-        raise InputError("--weights: give a checkpoint of detect train or detect search")
-    with distributed.process_group(choose_device(settings.device)) as device:
-        trained = load_detector(settings.eval.weights, device)
-        data = settings.data
-        annotations = load_split(data.name, Path(data.root), settings.eval.split).require_valid()
-        if annotations.categories != trained.categories:
-            raise InputError(
-                f"{annotations.file} has other categories than {settings.eval.weights} was "
-                "trained on"
-            )
-        report = ("report.html",) if settings.eval.report else ()
-        with OutputFolder(Path(settings.output_dir)) as output:
-            files = ("metrics.json", *report)
-            if given.get("output_dir") or report:
-                output.check(files)
-            with Precision(settings.eval.precision, device).autocast():
-                result = evaluate_detector(trained.detector, annotations, settings.eval.batch_size)
-            metrics = result | {
-                "dataset": data.name,
-                "split": settings.eval.split,
-                "num_images": len(annotations.images),
-                "num_objects": sum(len(image.things) for image in annotations.images),
-                "model": trained.card.model,
-            }
-            if given.get("output_dir") or report:
-                output.open(files)
-                if distributed.is_main():
-                    write_json(output.path / "metrics.json", metrics)
-                if distributed.is_main() and report:
-                    evaluation = Evaluation(settings, trained, annotations, metrics)
-                    write_page(evaluation, output.path / report[0])
+    with (
+        distributed.process_group(choose_device(settings.device)) as device,
+        evaluation_output(given, settings) as folder,
+    ):
+        trained = load_detector(source, device)
+        check_model(trained.card, given, source)
+        settings.model.name = trained.card.model
+        settings.model.options = dict(trained.card.options)
+        return _evaluate(settings, trained, folder, device)
+
+
+def _evaluate(
+    config: DetectEvaluateRun,
+    trained: TrainedDetector,
+    folder: OutputFolder | None,
+    device: torch.device,
+) -> dict[str, Any]:
+    data = config.data
+    with distributed.main_first():  # rank 0 draws the generated set
+        annotations = load_split(data.name, Path(data.root), config.eval.split).require_valid()
+    if annotations.categories != trained.categories:
+        raise InputError(
+            f"{annotations.file} has other categories than {config.eval.weights} was trained on"
+        )
+    if folder:
+        page = ["report.html"] * config.eval.report
+        folder.open(["metrics.json", *settings_files(folder.path), *page])
+    with Precision(config.eval.precision, device).autocast():
+        result = evaluate_detector(trained.detector, annotations, config.eval.batch_size)
+    metrics = result | {
+        "dataset": data_name(data),
+        "split": config.eval.split,
+        "num_images": len(annotations.images),
+        "num_objects": sum(len(image.things) for image in annotations.images),
+        "model": trained.card.model,
+    }
+    if folder and distributed.is_main():
+        if settings_files(folder.path):
+            write_settings(folder.path, config, device)
+        write_json(folder.path / "metrics.json", metrics)
+        if config.eval.report:
+            evaluation = Evaluation(config, trained, annotations, metrics)
+            write_page(evaluation, folder.path / "report.html")
     print(table(metrics))
     return metrics

@@ -98,6 +98,11 @@ class DetectEvaluateRun(TaskRun):
         return Path("outputs", f"detect-{self.data.name}", self.model.name)
 
 
+def data_name(data: DetectionDataConfig) -> str:
+    """Name of a data set: that of its folder, or ``scenes``."""
+    return data.name if data.name == "scenes" else Path(data.root).resolve().name
+
+
 COMMANDS = {
     "detect train": DetectTrainRun,
     "detect search": DetectSearchRun,

@@ -81,6 +81,15 @@ def test_a_store_has_the_pixels_that_an_evaluation_reads(changed, storage):
     assert storage == "memory" or len(list((changed / "stores").glob("*-val-16x16.npy"))) == 1
 
 
+def test_stores_of_two_interpolations_are_two_files(changed):
+    data = settings(changed, storage="mapped")
+    files = list_images(data, seed=1).val
+    for interpolation in ("bilinear", "bicubic"):
+        stored(files, data, "val", Preprocessing(12, 12, interpolation=interpolation))
+    names = [path.name for path in (changed / "stores").glob("*-val-12x12*.npy")]
+    assert len(names) == 2 and sum("bicubic" in name for name in names) == 1
+
+
 @pytest.mark.parametrize("size", [(40, 30), (30, 40), (23, 57), (16, 16)])
 @pytest.mark.parametrize("crop", [0.875, 1.0])
 def test_an_evaluation_resizes_and_crops_as_torchvision_does(size, crop):

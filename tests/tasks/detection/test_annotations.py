@@ -109,7 +109,7 @@ def test_faults_that_cannot_be_mended_are_refused_in_one_line(tmp_path, broken, 
         read.require_valid()
     message = str(caught.value)
     assert "\n" not in message and "instances_train2017.json" in message
-    assert not check("coco", tmp_path)["train"].usable
+    assert not check("coco", tmp_path).usable
 
 
 @pytest.mark.parametrize(
@@ -138,7 +138,7 @@ def test_faults_that_are_put_right_are_counted(tmp_path, broken, fault, things):
     boxes = target["boxes"]
     assert (boxes[:, 2:] > boxes[:, :2]).all()
     assert (boxes >= 0).all() and (boxes <= torch.tensor([60, 40, 60, 40])).all()
-    report = check("coco", tmp_path)["train"]
+    report = check("coco", tmp_path).splits["train"]
     assert report.usable and "handled: 1" in str(report)
 
 
@@ -175,8 +175,21 @@ def test_an_image_of_another_size_or_a_damaged_one_is_named(tmp_path):
     (root / "images/b.png").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"b\.png"):
         load_image(read.images[1])
-    report = check("coco", root)["train"]
-    assert len(report.unreadable) == 2 and not report.usable
+    report = check("coco", root)
+    assert len(report.splits["train"].unreadable) == 2 and not report.usable
+
+
+def test_a_check_refuses_what_a_training_would(tmp_path):
+    root = write(tmp_path, content())
+    assert check("coco", root).usable
+    file = root / "annotations/instances_val.json"
+    for changes, said in (
+        ({"annotations": []}, "no objects to evaluate on"),
+        ({"categories": content()["categories"][:1], "annotations": []}, "other categories than"),
+    ):
+        file.write_text(json.dumps(content() | changes))
+        report = check("coco", root)
+        assert report.splits["val"].usable and not report.usable and said in str(report)
 
 
 @pytest.mark.parametrize("place", ["images/train2017", "train2017", "images/train", "images", ""])

@@ -70,16 +70,30 @@ def test_evaluation_of_the_checkpoint_gives_the_metrics_of_the_training(trained,
     found = evaluate(
         {
             "eval": {"weights": str(output / "checkpoint.pt"), "report": True},
-            "data": {"name": "scenes", "root": str(root)},
+            "data": {"name": "coco", "root": str(root / "scenes")},
             "output_dir": str(tmp_path / "eval"),
             "device": "cpu",
         }
     )
-    for key in ("box_AP", "box_AP50", "mask_AP", "classes"):
+    for key in ("box_AP", "box_AP50", "mask_AP", "classes", "dataset", "model"):
         assert found[key] == metrics[key]
     assert json.loads((tmp_path / "eval/metrics.json").read_text())["box_AP"] == found["box_AP"]
+    written = read_config(tmp_path / "eval/config.yaml")
+    assert written["model"]["name"] == "mobilenetv2_dcs" and written["eval"]["report"] is True
     page = (tmp_path / "eval/report.html").read_text()
     assert "bicycle" in page and f"{100 * found['box_AP']:.1f}" in page
+
+
+def test_an_evaluation_refuses_what_it_would_ignore(trained, root):
+    given = {
+        "eval": {"weights": str(trained[0] / "checkpoint.pt")},
+        "data": {"root": str(root)},
+        "device": "cpu",
+    }
+    with pytest.raises(InputError, match="eval.report needs an output folder"):
+        evaluate(merge_layers(given, {"eval": {"report": True}}))
+    with pytest.raises(InputError, match="holds mobilenetv2_dcs, not resnet50_sa: leave --model"):
+        evaluate(given | {"model": {"name": "resnet50_sa"}})
 
 
 def test_predictions_are_cocos_results_pictures_and_crops_for_re_id(trained, root, tmp_path):

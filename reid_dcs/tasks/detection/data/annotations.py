@@ -89,19 +89,40 @@ class Annotations:
     images: list[AnnotatedImage]
     findings: dict[str, list[str]]
 
+    @property
+    def faults(self) -> dict[str, list[str]]:
+        """The findings that no training or evaluation starts with."""
+        return {fault: places for fault in FATAL if (places := self.findings.get(fault))}
+
     def require_valid(self) -> "Annotations":
         """Refuse a file with faults that cannot be put right.
 
         Raises:
             InputError: it has some; the message names the first places.
         """
-        for fault, title in FATAL.items():
-            if places := self.findings.get(fault):
-                shown = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
-                raise InputError(
-                    f"{self.file}: {len(places)} {title}: {shown}; reid-dcs detect check lists all"
-                )
+        for fault, places in self.faults.items():
+            shown = ", ".join(places[:3]) + (", ..." if len(places) > 3 else "")
+            raise InputError(
+                f"{self.file}: {len(places)} {FATAL[fault]}: {shown}; reid-dcs detect check lists "
+                "all"
+            )
         return self
+
+
+def check_trainable(train: Annotations, evaluated: Annotations) -> None:
+    """Check that a training can start with two splits, each valid.
+
+    Raises:
+        InputError: their categories differ, there are no images, or no objects to evaluate on.
+    """
+    if train.categories != evaluated.categories:
+        raise InputError(
+            f"{evaluated.file} has other categories than {train.file}: give both the same"
+        )
+    if not train.images:
+        raise InputError(f"{train.file} lists no images")
+    if all(thing.crowd for image in evaluated.images for thing in image.things):
+        raise InputError(f"{evaluated.file} has no objects to evaluate on: annotate some")
 
 
 def read_annotations(file: Path, folders: list[Path]) -> Annotations:

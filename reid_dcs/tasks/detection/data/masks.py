@@ -5,14 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from reid_dcs.errors import InputError
+from reid_dcs.runtime.imports import extra
 
-try:
-    from pycocotools import mask as coco_mask
-except ImportError as error:
-    raise InputError(
-        "object detection needs pycocotools: install it with pip install 'reid_dcs[detection]'"
-    ) from error
+coco_mask = extra("pycocotools.mask", "detection")
 
 Segmentation = list[list[float]] | dict[str, Any]
 """Polygons x1, y1, x2, y2, ..., or run lengths: ``{"size": [H, W], "counts": ...}``."""

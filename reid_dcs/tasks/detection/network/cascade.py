@@ -35,6 +35,8 @@ class Cascade(nn.Module):
 
     Args:
         channels, num_classes, hidden, samples: see :class:`CascadeStage`.
+
+    Attributes:
         score_threshold: detections with a lower score are dropped.
         nms_threshold: of two detections of a class that overlap more, the better one is kept.
         max_detections: in an image.
@@ -46,9 +48,6 @@ class Cascade(nn.Module):
         num_classes: int,
         hidden: int = 1024,
         samples: int = 512,
-        score_threshold: float = 0.05,
-        nms_threshold: float = 0.5,
-        max_detections: int = 100,
     ) -> None:
         super().__init__()
         stages = nn.ModuleList(
@@ -56,8 +55,8 @@ class Cascade(nn.Module):
             for each in STAGES
         )
         self.stages = cast(Sequence[CascadeStage], stages)
-        self.score_threshold, self.nms_threshold = score_threshold, nms_threshold
-        self.max_detections = max_detections
+        self.score_threshold, self.nms_threshold = 0.05, 0.5
+        self.max_detections = 100
 
     def forward(
         self,
