@@ -15,7 +15,7 @@ from PIL import Image
 import reid_dcs
 from reid_dcs import InputError
 from reid_dcs.cli import main
-from reid_dcs.config import compose
+from reid_dcs.config import compose, merge_layers, read_config
 from reid_dcs.data.datasets.folder import Folder
 from reid_dcs.engine import Trainer
 from reid_dcs.models.initial import InitialWeights
