@@ -1,6 +1,7 @@
-"""The network of a run: its initial weights, its options in files of weights, its device."""
+"""The network of a run: checked, built and initialized; its options in files of weights."""
 
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -9,9 +10,10 @@ from torch import nn
 from reid_dcs.attention.options import options_to_write
 from reid_dcs.config.settings import ModelConfig
 from reid_dcs.models.architecture import read_architecture
-from reid_dcs.models.initial import InitialWeights, read_initial
+from reid_dcs.models.initial import InitialWeights, load_initial, read_initial
 from reid_dcs.runtime.device import synchronized
 from reid_dcs.weights import Preprocessing
+from reid_dcs.zoo import find_weights
 
 
 def initial_weights(source: str, pixels: Preprocessing) -> InitialWeights | None:
@@ -35,6 +37,52 @@ def initial_weights(source: str, pixels: Preprocessing) -> InitialWeights | None
             file=sys.stderr,
         )
     return weights
+
+
+Build = Callable[..., nn.Module]
+"""Builds a network from name, number of classes, ``pretrained`` and options."""
+
+
+def check_network(build: Build, config: Any, initial: InitialWeights | None) -> None:
+    """Check name, options and weights of a network, before any image is read.
+
+    Args:
+        build: :func:`~reid_dcs.models.build_model` or :func:`~reid_dcs.models.build_classifier`.
+        config: settings with the groups ``model`` and ``train``.
+        initial: weights of ``train.init``.
+
+    Raises:
+        InputError: an unknown name or option, or weights that are missing or do not fit.
+    """
+    name, options = config.model.name, config.model.options
+    with torch.device("meta"):
+        network = build(name, 2, **options)
+    if initial:
+        load_initial(network, initial, name, options)
+    if isinstance(config.model.pretrained, str) and not config.train.init:
+        find_weights(config.model.pretrained)
+
+
+def build_initialized(
+    build: Build,
+    config: Any,
+    num_classes: int,
+    device: torch.device,
+    initial: InitialWeights | None = None,
+) -> nn.Module:
+    """Build the network of ``config.model`` on a device, ``channels_last``.
+
+    Args:
+        build, config: see :func:`check_network`.
+        initial: weights to load and to print a line about. With ``train.init``, ImageNet weights
+            are not loaded, whether ``initial`` is given or the run is resumed.
+    """
+    name, options = config.model.name, config.model.options
+    pretrained = False if config.train.init else config.model.pretrained
+    network = build(name, num_classes, pretrained=pretrained, **options)
+    if initial:
+        print(load_initial(network, initial, name, options), flush=True)
+    return to_device(network, device, config.train.sync_bn)
 
 
 def written_options(model: ModelConfig) -> dict[str, Any]:

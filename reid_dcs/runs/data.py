@@ -21,8 +21,10 @@ from reid_dcs.data.fingerprint import check_same_data, fingerprint_data
 from reid_dcs.data.manager import InMemoryDataManager, TestLoader, build_test_loaders
 from reid_dcs.data.store import store_prefix
 from reid_dcs.errors import InputError
+from reid_dcs.jobs.networks import check_network
+from reid_dcs.models import build_model
 from reid_dcs.models.initial import InitialWeights
-from reid_dcs.runs.network import check_model, training_preprocessing
+from reid_dcs.runs.network import training_preprocessing
 from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.runtime import distributed
 from reid_dcs.weights import Preprocessing
@@ -57,7 +59,7 @@ def load_data(
     for name, (_, options) in _parts(config).items():
         find_dataset(name, options)
     check_phases(config)
-    check_model(config, initial)
+    check_network(build_model, config, initial)
     with distributed.main_first():
         if len(_parts(config)) > 1:
             data = config.data

@@ -5,12 +5,9 @@ background, scale and occlusion, so that color alone does not identify a person.
 determines every image.
 """
 
-import json
 import os
-import shutil
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,9 +18,9 @@ from tqdm import tqdm
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import SPLITS, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
+from reid_dcs.data.generated import generated, generating, read_recipe
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
-from reid_dcs.files import exclusive, folder_written_whole, read_text
 
 HEIGHT, WIDTH = 128, 64
 VERSION = 1  # of the generator: a folder with another version is generated again
@@ -63,9 +60,9 @@ class Synthetic(ListedDataset):
     @classmethod
     def list_files(cls, root: Path, required: Collection[str] = SPLITS) -> Listing:
         folder = root / "synthetic"
-        if _version_of(folder) != VERSION:
-            with _drawing(folder):
-                if _version_of(folder) != VERSION:  # no other process has drawn it meanwhile
+        if not _is_current(folder):
+            with generating(folder):
+                if not _is_current(folder):  # no other process has drawn it meanwhile
                     _draw_dataset(folder, Synthesis())
         return list_market_layout(folder, required)
 
@@ -80,26 +77,12 @@ def draw_dataset(folder: Path, synthesis: Synthesis) -> None:
     Raises:
         InputError: the folder cannot be written, or contains something else.
     """
-    with _drawing(folder):
+    with generating(folder):
         _draw_dataset(folder, synthesis)
 
 
-@contextmanager
-def _drawing(folder: Path) -> Iterator[None]:
-    """Hold the lock of a data set; wait for another process that draws it."""
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        waiting = f"waiting for another process that generates {folder}"
-        with exclusive(folder.with_name(f".reid-dcs-{folder.name}.lock"), waiting):
-            yield
-    except OSError as error:
-        raise InputError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
-
-
 def _draw_dataset(folder: Path, synthesis: Synthesis) -> None:
-    if folder.exists() and _version_of(folder) is None:
-        raise InputError(f"{folder} is not a generated data set: move it away or change --root")
-    with folder_written_whole(folder) as temporary:
+    with generated(folder, {"version": VERSION, **asdict(synthesis)}) as temporary:
         for name in FOLDERS.values():
             (temporary / name).mkdir()
         total = synthesis.train_identities + synthesis.test_identities
@@ -110,9 +93,6 @@ def _draw_dataset(folder: Path, synthesis: Synthesis) -> None:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        recipe = json.dumps({"version": VERSION, **asdict(synthesis)})
-        (temporary / "recipe.json").write_text(recipe)
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None:
@@ -132,9 +112,5 @@ def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None
                 raise InputError(f"cannot write {path}: is the disk full?")
 
 
-def _version_of(folder: Path) -> int | None:
-    """Generator version of the data set in a folder; None if there is none."""
-    try:
-        return json.loads(read_text(folder / "recipe.json"))["version"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return None
+def _is_current(folder: Path) -> bool:
+    return (read_recipe(folder) or {}).get("version") == VERSION

@@ -12,10 +12,10 @@ from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.inference.load import CLASSIFICATION
 from reid_dcs.jobs import Job
-from reid_dcs.jobs.networks import to_device, written_options
+from reid_dcs.jobs.networks import build_initialized, check_network, to_device, written_options
 from reid_dcs.jobs.trainer import build_optimization, build_policy, trainer_options
 from reid_dcs.models.classification import build_classifier
-from reid_dcs.models.initial import InitialWeights, load_initial
+from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import compiled
 from reid_dcs.runtime.environment import command_line
@@ -33,7 +33,6 @@ from reid_dcs.tasks.classification.settings import ClassifyTrainRun, data_name
 from reid_dcs.tasks.classification.task import Classification
 from reid_dcs.tasks.classification.transforms import evaluation_transform, training_transform
 from reid_dcs.weights import ModelCard, Preprocessing
-from reid_dcs.zoo import find_weights
 
 HEAD = ("classifier",)
 
@@ -55,12 +54,7 @@ class ClassificationJob(Job):
     def load_data(self, initial: InitialWeights | None, resumed: Mapping[str, Any] | None) -> None:
         """List the images, and decode them if they are stored."""
         config, data = self.config, self.config.data
-        with torch.device("meta"):
-            network = build_classifier(config.model.name, 2, **config.model.options)
-        if initial:
-            load_initial(network, initial, config.model.name, config.model.options)
-        if isinstance(config.model.pretrained, str) and not config.train.init:
-            find_weights(config.model.pretrained)
+        check_network(build_classifier, config, initial)
         listed = list_images(data, config.seed)
         check_outside(config.output_dir, data)
         self.fingerprints = {
@@ -83,12 +77,8 @@ class ClassificationJob(Job):
         self, config: ClassifyTrainRun, initial: InitialWeights | None = None
     ) -> nn.Module:
         """Build the network for the classes of the data set."""
-        name, options = config.model.name, config.model.options
-        pretrained = False if config.train.init else config.model.pretrained
-        network = build_classifier(name, len(self.train.classes), pretrained, **options)
-        if initial:
-            print(load_initial(network, initial, name, options), flush=True)
-        return to_device(network, self.device, config.train.sync_bn)
+        classes = len(self.train.classes)
+        return build_initialized(build_classifier, config, classes, self.device, initial)
 
     def build_supergraph(self) -> nn.Module:
         """Build the supergraph for the classes of the data set."""

@@ -1,7 +1,6 @@
 """Generated scenes of people and bicycles, in COCO's layout; the seed fixes every image."""
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -9,9 +8,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from reid_dcs.data.generated import generated, generating, read_recipe
 from reid_dcs.data.synthetic.streets import KINDS, draw_street
 from reid_dcs.errors import InputError
-from reid_dcs.files import exclusive, folder_written_whole, read_text
 from reid_dcs.tasks.detection.data.masks import count_runs
 
 VERSION = 1  # of the generator: a folder with another version is generated again
@@ -48,33 +47,22 @@ def draw_scenes(folder: Path, scenes: SceneSet | None = None) -> Path:
     Raises:
         InputError: the folder cannot be written, or contains something else.
     """
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        waiting = f"waiting for another process that generates {folder}"
-        with exclusive(folder.with_name(f".reid-dcs-{folder.name}.lock"), waiting):
-            there = _recipe(folder)
-            if there is None and folder.exists():
-                raise InputError(
-                    f"{folder} is not a generated data set: move it away or change --root"
-                )
-            wanted = {"version": VERSION, **asdict(scenes or SceneSet())}
-            same = there == wanted if scenes else (there or {}).get("version") == VERSION
-            if not same:
-                _draw(folder, scenes or SceneSet(), wanted)
-    except OSError as error:
-        raise InputError(f"cannot write to {folder.parent}: {error.strerror or error}") from error
+    wanted = {"version": VERSION, **asdict(scenes or SceneSet())}
+    with generating(folder):
+        there = read_recipe(folder)
+        same = there == wanted if scenes else (there or {}).get("version") == VERSION
+        if not same:
+            _draw(folder, scenes or SceneSet(), wanted)
     return folder
 
 
 def _draw(folder: Path, scenes: SceneSet, recipe: dict) -> None:
-    with folder_written_whole(folder) as temporary:
+    with generated(folder, recipe) as temporary:
         (temporary / "annotations").mkdir()
         for split, count in zip(SPLITS, (scenes.train, scenes.val), strict=True):
             (temporary / "images" / split).mkdir(parents=True)
             content = _draw_split(temporary / "images" / split, split, count, scenes)
             (temporary / "annotations" / f"instances_{split}.json").write_text(json.dumps(content))
-        (temporary / "recipe.json").write_text(json.dumps(recipe))
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _draw_split(folder: Path, split: str, count: int, scenes: SceneSet) -> dict[str, list]:
@@ -109,12 +97,3 @@ def _draw_split(folder: Path, split: str, count: int, scenes: SceneSet) -> dict[
                 }
             )
     return content
-
-
-def _recipe(folder: Path) -> dict | None:
-    """What made the set in a folder; None if there is none."""
-    try:
-        recipe = json.loads(read_text(folder / "recipe.json"))
-        return recipe if isinstance(recipe.get("version"), int) else None
-    except (OSError, ValueError, AttributeError, RecursionError):
-        return None
