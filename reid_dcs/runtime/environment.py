@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 
-from reid_dcs import __version__
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import device_name
 
@@ -22,15 +21,23 @@ def environment(device: torch.device) -> dict[str, Any]:
     """Content of ``environment.json``."""
     return {
         "command": sys.argv,
-        "reid_dcs": __version__,
+        "reid_dcs": version("reid_dcs"),
         "commit": commit(),
-        "packages": {name: metadata.version(name) for name in _PACKAGES},
+        "packages": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),
         "device": device_name(device),
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
     }
+
+
+def version(package: str) -> str | None:
+    """Version of an installed package; None of one that is used without being installed."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def commit() -> str | None:
