@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -124,6 +125,8 @@ def test_twenty_clients_search_while_another_process_indexes(many, people, weigh
             try:
                 page = urllib.request.urlopen(f"{address}?like={key}", timeout=60).read()
                 answers.append(page.count(b"similarity"))
+            except urllib.error.HTTPError as error:
+                failures.append(error.read().decode())  # the page says why
             except OSError as error:
                 failures.append(error)
 
