@@ -233,18 +233,18 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--torchreid-epochs", type=int, help="default: as many as fit")
     parser.add_argument("--torchreid-batch", type=int, default=32)
     parser.add_argument("--workers", type=int, default=os.cpu_count(), help="of torchreid's loader")
-    parser.add_argument("--library", choices=LIBRARIES, help=argparse.SUPPRESS)
+    parser.add_argument("--only", choices=LIBRARIES, help=argparse.SUPPRESS)
     arguments = sys.argv[1:] if arguments is None else arguments
     options = parser.parse_args(arguments)
     options.every = options.every or options.minutes / 10
-    if options.library:
-        return measure(options.library, options)
+    if options.only:
+        return measure(options.only, options)
     options.output.mkdir(parents=True, exist_ok=True)
     results = {}
     for library in LIBRARIES:
         file = options.output / f"{library}.json"
         if not (file.exists() and json.loads(file.read_text())["finished"]):
-            command = [sys.executable, __file__, *arguments, "--library", library]
+            command = [sys.executable, __file__, *arguments, "--only", library]
             subprocess.run(command, check=True)
         results[library] = json.loads(file.read_text())
     draw(results, options.output / "time_to_accuracy.png")
