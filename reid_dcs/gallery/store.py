@@ -266,15 +266,15 @@ class Store:
             try:
                 return function()
             except (MilvusException, ValueError) as error:  # a closed channel is a ValueError
-                if self._closed or not _passes(error) or time.monotonic() > deadline:
+                state = _passing_state(error)
+                if self._closed or state is None or time.monotonic() > deadline:
                     raise self._error(error) from error
-                unloaded = _unloaded(error)
-            if unloaded:  # as a gallery is that has just been opened
+            if state == "released":  # as a gallery is that has just been opened
                 with suppress(MilvusException):  # its index is just being exchanged
                     self._client.load_collection(self.collection, retry_times=1)
                     continue
             time.sleep(_PAUSE)
-            if self._embedded and not unloaded:
+            if self._embedded and state == "gone":
                 self._embedded.connect()
                 self._client = self._embedded.client
 
@@ -305,13 +305,15 @@ def _neighbor(row: Mapping[str, Any]) -> Neighbor:
     return Neighbor(Picture.from_row(dict(row)), np.asarray(row[_VECTOR], dtype=np.float32))
 
 
-def _passes(error: Exception) -> bool:
-    """Whether to try again: no connection, or an index that is just being exchanged."""
-    text = str(error).lower()
-    gone = ("unavailable", "closed channel", "connect", "retry", "shutdown", "index not found")
-    return _unloaded(error) or any(word in text for word in gone)
+_PASSING = {
+    "released": ("'released'", "not loaded"),
+    "loading": ("'loading'", "index not found"),  # by another thread, or with another index
+    "gone": ("unavailable", "closed channel", "connect", "retry", "shutdown"),
+}
+"""States of a gallery that pass, and what Milvus's errors say in them."""
 
 
-def _unloaded(error: Exception) -> bool:
+def _passing_state(error: Exception) -> str | None:
+    """The state after which a call is worth another try; None for other errors."""
     text = str(error).lower()
-    return "'released'" in text or "not loaded" in text
+    return next((state for state, words in _PASSING.items() if any(w in text for w in words)), None)

@@ -2,6 +2,9 @@
 
 import os
 import shutil
+import time
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 
 import numpy as np
 import pytest
@@ -127,6 +130,37 @@ def test_a_second_connection_sees_the_same_gallery(gallery, query):
     with Gallery.open(gallery.address, device="cpu", create=False) as again:
         assert [h.path for h in again.search(query)] == [h.path for h in gallery.search(query)]
     assert gallery.search(query)
+
+
+def test_many_threads_search_a_gallery_that_is_just_being_loaded(tmp_path, monkeypatch):
+    """The first to come loads the index; the others wait for it."""
+    from milvus_lite.engine.collection import Collection
+
+    place, picture = str(tmp_path / "people.db"), Picture("/people/1.jpg")
+    vector = np.ones(4, np.float32) / 2
+    store = Store(place, create=True)
+    store.create(4, {"format": 1})
+    store.put([picture], vector[None])
+    store.settle()
+    store.close()
+    build = Collection._build_or_load_segment_index
+
+    def slowly(self, *arguments):
+        time.sleep(0.3)
+        return build(self, *arguments)
+
+    monkeypatch.setattr(Collection, "_build_or_load_segment_index", slowly)
+    store = Store(place)
+    together = Barrier(8)
+
+    def search():
+        together.wait()
+        return [each.picture for each in store.get([picture.id]) + store.nearest(vector, 5)]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(search) for _ in range(8)]
+        assert [answer.result() for answer in answers] == 8 * [2 * [picture]]
+    store.close()
 
 
 def test_the_graph_ranks_nearly_as_the_exact_search(tmp_path, monkeypatch):
