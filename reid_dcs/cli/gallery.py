@@ -85,6 +85,7 @@ def index(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     from reid_dcs.gallery import Gallery
     from reid_dcs.gallery.crops import whole
+    from reid_dcs.gallery.embedded import LARGEST
 
     reader, videos = whole, False
     if given.detect:
@@ -101,7 +102,14 @@ def index(arguments: Sequence[str]) -> None:
             reader=reader,
             videos=videos,
         )
-        print(f"{given.gallery}: {counts}; {len(found):,} pictures in all")
+        total = len(found)
+        print(f"{given.gallery}: {counts}; {total:,} pictures in all")
+        if found.store.folder and total > LARGEST:
+            print(
+                f"warning: with more than {LARGEST:,} pictures, a gallery in a file answers slowly "
+                "and overlooks pictures: use a Milvus server, --gallery http://HOST:19530/NAME",
+                file=sys.stderr,
+            )
 
 
 def search(arguments: Sequence[str]) -> None:

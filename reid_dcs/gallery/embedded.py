@@ -17,6 +17,8 @@ from typing import Any
 from reid_dcs.errors import InputError
 
 SUFFIX = ".db"
+LARGEST = 200_000
+"""Pictures up to which Milvus Lite answers well (``benchmarks/results/gallery.md``)."""
 STARTUP = 30.0  # seconds that another process may take to open a gallery
 _ENDPOINT = "ENDPOINT"
 _ADDRESS = re.compile(r"http://127\.0\.0\.1:\d{1,5}")

@@ -54,6 +54,15 @@ def test_a_collection_is_indexed_and_searched(command, people, weights, query, t
     refused(command("search", *place, "--image", query, "--weights", "no"), "no weights")
 
 
+def test_a_gallery_that_outgrows_its_file_is_told_of(command, people, weights, monkeypatch):
+    monkeypatch.setattr("reid_dcs.gallery.embedded.LARGEST", 30)
+    given = ("index", people, "--gallery", "people.db", "--weights", weights, "--device", "cpu")
+    status, out, err = command(*given)
+    assert status == 0 and "36 pictures in all" in out
+    (line,) = [line for line in err.splitlines() if line.startswith("warning")]
+    assert "more than 30 pictures" in line and "Milvus server" in line
+
+
 def test_a_threshold_is_measured_and_printed_beside_answers(command, weights, query, tmp_path):
     draw_dataset(tmp_path / "synthetic", Synthesis(2, 4, 2))
     place = ("--gallery", "people.db", "--device", "cpu")
