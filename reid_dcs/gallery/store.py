@@ -1,30 +1,22 @@
 """A gallery's storage: a collection of Milvus, embedded in a file or on a server.
 
-Everything that is specific to Milvus is here and in :mod:`reid_dcs.gallery.embedded`. A collection
-has one row per picture; what describes the whole gallery is JSON in its properties.
+Everything that is specific to Milvus is here, in :mod:`reid_dcs.gallery.connection` and in
+:mod:`reid_dcs.gallery.embedded`. A collection has one row per picture; what describes the whole
+gallery is JSON in its properties.
 """
 
 import json
-import logging
-import os
-import re
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from reid_dcs.errors import InputError
-from reid_dcs.gallery.embedded import GRPC_OPTIONS, Embedded, damaged
+from reid_dcs.gallery.connection import Connection
 from reid_dcs.gallery.pictures import FIELDS, TEXT_LENGTHS, Picture
-from reid_dcs.runtime.imports import extra
 
-T = TypeVar("T")
-
-COLLECTION = "people"
 EXACT = 50_000
 """Pictures up to which every vector is compared (Milvus's FLAT); HNSW is built for more."""
 HNSW = {"M": 16, "efConstruction": 200}
@@ -34,9 +26,7 @@ MOST = 16_384
 """Rows of an answer that Milvus allows."""
 _ABOUT = "reid_dcs.about"
 _VECTOR, _INDEX = "vector", "vector"
-_PAUSE = 0.1
 _ATTEMPTS = 20
-_RETRIES = 60.0  # seconds to wait for a server that restarts, or an index that is exchanged
 
 
 class FileState(NamedTuple):
@@ -67,31 +57,16 @@ class Store:
     """
 
     def __init__(self, address: str, create: bool = False) -> None:
-        os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # it prints what is an exception anyway
-        extra("pymilvus", "gallery")
-        logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-        self.address, self.collection = address, COLLECTION
-        self._embedded: Embedded | None = None
-        self._closed = False
-        if re.match("https?://", address):
-            base, _, name = address.partition("://")[2].partition("/")
-            self.collection = name.strip("/") or COLLECTION
-            if not re.fullmatch("[A-Za-z_][A-Za-z0-9_]{0,200}", self.collection):
-                raise InputError(f"--gallery {address}: {name} is not the name of a collection")
-            self._client = _server(address.partition("://")[0] + "://" + base)
-        else:
-            extra("milvus_lite", "gallery")
-            self._embedded = Embedded(Path(address), create)
-            self._client = self._embedded.client
+        self._connection = Connection(address, create)
+        self._call = self._connection.call
 
     @property
     def folder(self) -> Path | None:
         """Folder of an embedded gallery; None on a server."""
-        return self._embedded.path if self._embedded else None
+        return self._connection.folder
 
     def close(self) -> None:
-        self._closed = True
-        self._embedded.close() if self._embedded else self._client.close()
+        self._connection.close()
 
     # --- the whole gallery ---------------------------------------------------------------------
 
@@ -106,7 +81,8 @@ class Store:
                 raise ValueError
         except (KeyError, ValueError) as error:
             raise InputError(
-                f"{self.address}: the collection {self.collection} is not a gallery of reid-dcs"
+                f"{self._connection.address}: the collection {self._connection.collection} is not "
+                "a gallery of reid-dcs"
             ) from error
         return about
 
@@ -114,7 +90,7 @@ class Store:
         """Create the collection, unless another process has just created it."""
         from pymilvus import DataType
 
-        schema = self._client.create_schema(auto_id=False, enable_dynamic_field=False)
+        schema = self._connection.client.create_schema(auto_id=False, enable_dynamic_field=False)
         schema.add_field("id", DataType.VARCHAR, is_primary=True, max_length=32)
         schema.add_field(_VECTOR, DataType.FLOAT_VECTOR, dim=dimension)
         for name in FIELDS:
@@ -146,13 +122,13 @@ class Store:
 
     def files(self, folder: str) -> dict[str, dict[str, FileState]]:
         """The files below a folder, or that file: by path, the state of each picture by its key."""
-        return self._retrying(lambda: self._files(folder))
+        return self._connection.retrying(lambda: self._files(folder))
 
     def _files(self, folder: str) -> dict[str, dict[str, FileState]]:
         ends = "/", chr(ord("/") + 1)  # everything below the folder sorts between them
         below, after = (json.dumps(folder.rstrip("/") + end, ensure_ascii=False) for end in ends)
-        iterator = self._client.query_iterator(
-            self.collection,
+        iterator = self._connection.client.query_iterator(
+            self._connection.collection,
             filter=f"{equals('path', folder)} or (path > {below} and path < {after})",
             output_fields=["id", "path", "size", "modified", "box"],
             batch_size=MOST // 2,
@@ -231,58 +207,21 @@ class Store:
 
         for remaining in reversed(range(_ATTEMPTS)):  # a search of another process loads it again
             try:
-                self._client.release_collection(self.collection)
-                self._client.drop_index(self.collection, _INDEX)
+                self._connection.client.release_collection(self._connection.collection)
+                self._connection.client.drop_index(self._connection.collection, _INDEX)
                 break
             except MilvusException as error:
                 if not remaining:
-                    raise self._error(error) from error
+                    raise self._connection.error(error) from error
         self._call("create_index", index_params=self._index("HNSW", HNSW))
         self._call("load_collection")
 
     def _index(self, kind: str, parameters: Mapping[str, Any]) -> Any:
-        params = self._client.prepare_index_params()
+        params = self._connection.client.prepare_index_params()
         params.add_index(
             _VECTOR, kind, index_name=_INDEX, metric_type="COSINE", params=dict(parameters)
         )
         return params
-
-    # --- calls -----------------------------------------------------------------------------------
-
-    def _call(self, method: str, **arguments: Any) -> Any:
-        arguments |= {"collection_name": self.collection, "retry_times": 1}
-        return self._retrying(lambda: getattr(self._client, method)(**arguments))
-
-    def _retrying(self, function: Callable[[], T]) -> T:
-        """Call a function; wait for a server that restarts, or reopen what another process closed.
-
-        Raises:
-            InputError: another error of Milvus.
-        """
-        from pymilvus.exceptions import MilvusException
-
-        deadline = time.monotonic() + _RETRIES
-        while True:
-            try:
-                return function()
-            except (MilvusException, ValueError) as error:  # a closed channel is a ValueError
-                state = _passing_state(error)
-                if self._closed or state is None or time.monotonic() > deadline:
-                    raise self._error(error) from error
-            if state == "released":  # as a gallery is that has just been opened
-                with suppress(MilvusException):  # its index is just being exchanged
-                    self._client.load_collection(self.collection, retry_times=1)
-                    continue
-            time.sleep(_PAUSE)
-            if self._embedded and state == "gone":
-                self._embedded.connect()
-                self._client = self._embedded.client
-
-    def _error(self, error: Exception) -> InputError:
-        if self._embedded:
-            return damaged(self.address, error)
-        reason = " ".join(str(error).split())[:200]
-        return InputError(f"the Milvus server at {self.address} answers: {reason}")
 
 
 def equals(field: str, value: str) -> str:
@@ -290,30 +229,5 @@ def equals(field: str, value: str) -> str:
     return f"{field} == {json.dumps(value, ensure_ascii=False)}"
 
 
-def _server(address: str) -> Any:
-    from pymilvus import MilvusClient
-
-    try:
-        token = os.environ.get("MILVUS_TOKEN", "")
-        return MilvusClient(address, token=token, timeout=10, grpc_options=GRPC_OPTIONS)
-    except Exception as error:  # of pymilvus and of gRPC
-        reason = " ".join(str(error).split())[:200]
-        raise InputError(f"no Milvus server at {address} ({reason}): check the address") from error
-
-
 def _neighbor(row: Mapping[str, Any]) -> Neighbor:
     return Neighbor(Picture.from_row(dict(row)), np.asarray(row[_VECTOR], dtype=np.float32))
-
-
-_PASSING = {
-    "released": ("'released'", "not loaded"),
-    "loading": ("'loading'", "index not found"),  # by another thread, or with another index
-    "gone": ("unavailable", "closed channel", "connect", "retry", "shutdown"),
-}
-"""States of a gallery that pass, and what Milvus's errors say in them."""
-
-
-def _passing_state(error: Exception) -> str | None:
-    """The state after which a call is worth another try; None for other errors."""
-    text = str(error).lower()
-    return next((state for state, words in _PASSING.items() if any(w in text for w in words)), None)
