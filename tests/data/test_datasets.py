@@ -94,6 +94,7 @@ def test_data_sets_are_registered_with_torchreid(name):
         torchreid_data.register_image_dataset(f"dcs_{name}", DATASETS[name])
 
 
+@pytest.mark.slow
 def test_the_real_market1501_is_the_official_one(market1501_root, shared):
     dataset = Market1501(str(market1501_root))
     assert dataset.unofficial is None

@@ -168,6 +168,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, said_on_a_full_disk):
     assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, PREVIOUS}
 
 
+@pytest.mark.slow
 def test_a_run_stops_when_the_disk_is_full(tmp_path, said_on_a_full_disk):
     assert said_on_a_full_disk(run_to_the_end, tmp_path).startswith("cannot write")
     assert not list(tmp_path.glob("*.pt")) and not list(tmp_path.glob(".*"))

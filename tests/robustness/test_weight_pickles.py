@@ -32,7 +32,7 @@ from helpers.damage import (
 from reid_dcs import InputError
 from reid_dcs.weights import read_weights
 
-CASES = 200
+CASES = 80
 
 READER = """
     import sys

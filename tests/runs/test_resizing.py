@@ -66,7 +66,9 @@ def test_each_epoch_has_its_size_and_all_have_one_schedule(whole):
     assert (metrics["height"], metrics["width"]) == (64, 32)
 
 
-@pytest.mark.parametrize("batch", [2, 3, 5, 9, 12])
+@pytest.mark.parametrize(
+    "batch", [2, 5, *(pytest.param(n, marks=pytest.mark.slow) for n in (3, 9, 12))]
+)
 def test_a_run_stopped_in_any_phase_ends_as_one_never_stopped(
     settings, whole, tmp_path, monkeypatch, batch
 ):

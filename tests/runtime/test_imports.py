@@ -72,6 +72,7 @@ def test_the_package_alone_imports_neither_torch_nor_torchreid():
     run("import reid_dcs, sys", "assert not {'torch', 'torchreid', 'omegaconf'} & {*sys.modules}")
 
 
+@pytest.mark.slow
 def test_where_torchreid_comes_second_and_public_names_come_at_first_use():
     run(
         "import sys, reid_dcs",
