@@ -250,8 +250,10 @@ def test_table_7_has_the_rows_of_the_paper_and_the_small_one_more(composed):
     (_, rows), (_, small) = (
         composed(CONFIGS / f"ablation/{name}.yaml")[0] for name in ("table7", "table7_small")
     )
+    compared = ["base_longer", "sa_longer", "base_warm", "sa_warm"]
     published = ["dcs_mask", "dcs_mask_softmax", "dcs_ib"]
-    assert list(small) == [*rows, "base_longer", "sa_longer", *published]
+    assert list(small) == [*rows, *compared, *published]
     lengths = {row: (config.search.epochs, config.train.epochs) for row, config in small.items()}
     assert {lengths[row] for row in rows} == {(3, 10)}
     assert lengths["base_longer"][1] == lengths["sa_longer"][1] == 3 + 10
+    assert small["base_warm"].search.retrain == small["sa_warm"].search.retrain == "warm_frozen"
