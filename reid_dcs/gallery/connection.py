@@ -1,7 +1,7 @@
-"""A connection to Milvus, embedded in a file or on a server, that waits for what passes.
+"""A connection to Milvus, embedded in a file or on a server, that repeats calls.
 
-A server restarts, an index is exchanged, the process that has opened a file ends: the calls of
-another process then fail for a moment, and are tried again.
+Calls fail for a moment while a server restarts, while another process replaces the index, and when
+the process that has opened a file ends. They are repeated until they succeed.
 """
 
 import logging
@@ -20,7 +20,7 @@ from reid_dcs.runtime.imports import extra
 T = TypeVar("T")
 
 COLLECTION = "people"
-PATIENCE = 60.0  # seconds to wait for what passes
+RETRY_SECONDS = 60.0  # for which a call is repeated
 _PAUSE = 0.1
 
 
@@ -78,16 +78,16 @@ class Connection:
         """
         from pymilvus.exceptions import MilvusException
 
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + RETRY_SECONDS
         while True:
             try:
                 return function()
             except (MilvusException, ValueError) as error:  # a closed channel is a ValueError
-                state = _passing_state(error)
+                state = _temporary_state(error)
                 if self._closed or state is None or time.monotonic() > deadline:
                     raise self.error(error) from error
-            if state == "released":  # as a gallery is that has just been opened
-                with suppress(MilvusException):  # its index is just being exchanged
+            if state == "released":  # the state of a gallery that has just been opened
+                with suppress(MilvusException):  # another process is replacing its index
                     self.client.load_collection(self.collection, retry_times=1)
                     continue
             time.sleep(_PAUSE)
@@ -103,18 +103,20 @@ class Connection:
         return InputError(f"the Milvus server at {self.address} answers: {reason}")
 
 
-_PASSING = {
+_TEMPORARY = {
     "released": ("'released'", "not loaded"),
     "loading": ("'loading'", "index not found"),  # by another thread, or with another index
     "gone": ("unavailable", "closed channel", "connect", "retry", "shutdown"),
 }
-"""States of a gallery that pass, and what Milvus's errors say in them."""
+"""Temporary states of a gallery, and what Milvus's errors say in them."""
 
 
-def _passing_state(error: Exception) -> str | None:
-    """The state after which a call is worth another try; None for other errors."""
+def _temporary_state(error: Exception) -> str | None:
+    """The temporary state that an error tells of; None for other errors."""
     text = str(error).lower()
-    return next((state for state, words in _PASSING.items() if any(w in text for w in words)), None)
+    return next(
+        (state for state, words in _TEMPORARY.items() if any(w in text for w in words)), None
+    )
 
 
 def _server(address: str) -> Any:
