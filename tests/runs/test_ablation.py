@@ -1,0 +1,92 @@
+"""Rows of an ablation: each is run once, and all become one table."""
+
+import sys
+
+import pytest
+
+from reid_dcs import InputError, runs
+from reid_dcs.engine.reid import ReIDEngine
+from reid_dcs.runs.ablation import as_markdown
+
+
+@pytest.mark.slow
+def test_an_ablation_makes_a_table_and_does_nothing_twice(settings, tmp_path, monkeypatch, capsys):
+    rows = {
+        "base": {"model": {"name": "mobilenetv2_base"}, "paper": {"market1501": [78.9, 92.0]}},
+        "dcs_sw": {"train": {"learning_rate": 1e-3}},
+    }
+    job = settings | {"output_dir": str(tmp_path), "ablation": {"rows": rows, "seeds": [1, 2]}}
+    job |= {"train": {"epochs": 1}, "search": {"epochs": 1, "calibration": 8}}
+    table = runs.search(job)
+    assert {row: len(found) for row, found in table.items()} == {"base": 2, "dcs_sw": 2}
+    assert (tmp_path / "table.md").read_text() == as_markdown(table, {})
+    assert (tmp_path / "dcs_sw/seed-2/windows.json").exists()
+    assert not (tmp_path / "base/seed-1/search").exists()
+    monkeypatch.setattr(ReIDEngine, "train", None)  # nothing is trained any more
+    assert runs.search(job) == table
+    assert "| base | 2 |" in capsys.readouterr().out
+
+
+def test_trainings_make_a_table_too(tmp_path, monkeypatch):
+    def trained(config, device):
+        figure = config.train.epochs / 10 + config.seed / 100
+        return {"mAP": figure, "rank1": figure, "params": 10**6, "total_macs": 10**9}
+
+    monkeypatch.setattr(sys.modules["reid_dcs.runs.train"], "run_training", trained)
+    rows = {"short": {"train": {"epochs": 1}}, "long": {"train": {"epochs": 2}}}
+    ablation = {"rows": rows, "seeds": [1, 2]}
+    table = runs.train({"output_dir": str(tmp_path), "ablation": ablation, "device": "cpu"})
+    figures = {row: [metrics["mAP"] for metrics in found] for row, found in table.items()}
+    assert figures == {"short": pytest.approx([0.11, 0.12]), "long": pytest.approx([0.21, 0.22])}
+    assert "| short | 2 | 1.00 | 1.0000 | 11.5 ± 0.7 |" in (tmp_path / "table.md").read_text()
+
+
+def test_the_papers_figures_are_those_of_the_data_set(tmp_path, monkeypatch):
+    def trained(config, device):
+        return {"mAP": 0.5, "rank1": 0.6, "params": 10**6, "total_macs": 10**9}
+
+    monkeypatch.setattr(sys.modules["reid_dcs.runs.train"], "run_training", trained)
+    figures = {"market1501": [84.5, 93.9], "msmt17": [36.9, 63.6]}
+    ablation = {"rows": {"dcs": {"paper": figures}}, "seeds": [1]}
+    shown = {"market1501": "84.5 | 93.9", "msmt17": "36.9 | 63.6", "cuhk03": "- | -"}
+    for name, pair in shown.items():
+        config = {"output_dir": str(tmp_path), "data": {"name": name}, "ablation": ablation}
+        runs.train(config | {"device": "cpu"})
+        assert f"| 50.0 | 60.0 | {pair} |" in (tmp_path / "table.md").read_text()
+
+
+def test_a_table_has_mean_and_deviation_beside_the_papers():
+    cost = {"params": 2_230_000, "total_macs": 22_600_000}
+    table = {
+        "base": [{"mAP": 0.5, "rank1": 0.8} | cost, {"mAP": 0.6, "rank1": 0.9} | cost],
+        "sa": [{"mAP": 0.25, "rank1": 0.5} | cost],
+        "dcs": [],
+    }
+    assert as_markdown(table, {"base": [78.9, 92.0]}).splitlines()[2:] == [
+        "| base | 2 | 2.23 | 0.0226 | 55.0 ± 7.1 | 85.0 ± 7.1 | 78.9 | 92.0 |",
+        "| sa | 1 | 2.23 | 0.0226 | 25.0 | 50.0 | - | - |",
+    ]
+
+
+@pytest.mark.parametrize(
+    "row, said",
+    [
+        ({"model": {"name": "mobilenetv2_dsc"}}, "unknown model 'mobilenetv2_dsc'"),
+        ({"train": {"epoch": 1}}, "train.epoch"),
+        (["mobilenetv2_dcs"], "ablation.rows.odd must hold settings"),
+        (
+            {"paper": [84.5, 93.9]},
+            "odd.paper must hold the paper's figures by data set",
+        ),
+        (
+            {"paper": {"market": [84.5, 93.9]}},
+            "odd.paper: unknown data set 'market'; known",
+        ),
+        ({"paper": {"msmt17": [36.9]}}, "odd.paper.msmt17 must be .mAP, rank-1. in per cent"),
+    ],
+)
+def test_a_wrong_row_is_refused_before_any_run(tmp_path, row, said):
+    rows = {"base": {"model": {"name": "mobilenetv2_base"}}, "odd": row}
+    with pytest.raises(InputError, match=said):
+        runs.search({"ablation": {"rows": rows}, "output_dir": str(tmp_path / "out")})
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,101 @@
+"""What runs of detection refuse, in one line and before anything is written."""
+
+import json
+
+import pytest
+from helpers.detection_run import settings, tiny_scenes
+
+from reid_dcs import InputError
+from reid_dcs.cli import main
+from reid_dcs.config import merge_layers
+from reid_dcs.tasks.detection import evaluate, predict, search, train
+
+
+def test_an_evaluation_refuses_what_it_would_ignore(trained, root):
+    given = {
+        "eval": {"weights": str(trained[0] / "checkpoint.pt")},
+        "data": {"root": str(root)},
+        "device": "cpu",
+    }
+    with pytest.raises(InputError, match="eval.report needs an output folder"):
+        evaluate(merge_layers(given, {"eval": {"report": True}}))
+    with pytest.raises(InputError, match="holds mobilenetv2_dcs, not resnet50_sa: leave --model"):
+        evaluate(given | {"model": {"name": "resnet50_sa"}})
+
+
+def test_a_damaged_image_leaves_nothing_behind(trained, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        predict(trained[0] / "checkpoint.pt", [tmp_path / "broken.jpg"], tmp_path / "found")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.jpg"]
+
+
+def test_a_split_without_objects_and_changed_annotations_are_refused(trained, tmp_path):
+    root = tiny_scenes(tmp_path)
+    file = root / "scenes/annotations/instances_val.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {"annotations": []}))
+    with pytest.raises(InputError, match="has no objects to evaluate on"):
+        train(settings(root, tmp_path / "out"))
+    file.write_text(json.dumps(whole))
+    file = root / "scenes/annotations/instances_train.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"annotations": content["annotations"][1:]}))
+    checkpoint = str(trained[0] / "checkpoint.pt")
+    again = {"train": {"epochs": 2, "ema": 0.5}, "resume": checkpoint}
+    with pytest.raises(InputError, match=r"instances_train\.json has changed since"):
+        train(settings(root, tmp_path / "out", again))
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"train": {"frozen_stages": 5}}, "train.frozen_stages"),
+        ({"train": {"margin": 0.1}}, "detect train would ignore train.margin"),
+        ({"data": {"name": "market1501"}}, "data.name"),
+        ({"data": {"sizes": [8]}}, "data.sizes"),
+        ({"search": {"epochs": 2}}, "detect train would ignore search.epochs"),
+    ],
+)
+def test_wrong_settings_are_named(root, tmp_path, changes, message):
+    with pytest.raises(InputError, match=message):
+        train(settings(root, tmp_path / "out", changes))
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_search_of_a_backbone_is_refused_before_anything_is_written(root, tmp_path):
+    given = settings(root, tmp_path / "out") | {"model": {"name": "fbnetv2_dcs"}}
+    with pytest.raises(InputError, match="fbnetv2_dcs is searched by reid-dcs search"):
+        search(given)
+    assert not (tmp_path / "out").exists()
+
+
+def run(capsys, *arguments) -> tuple[int, str, str]:
+    """Status, stdout and stderr of the command."""
+    with pytest.raises(SystemExit) as stopped:
+        main(["detect", *map(str, arguments)])
+    return (stopped.value.code, *capsys.readouterr())
+
+
+def test_the_commands_answer_in_one_line_and_check_counts(root, tmp_path, capsys):
+    status, out, _ = run(capsys, "check", "--dataset", "scenes", "--root", root)
+    assert status == 0 and "6 images" in out and "3 images" in out
+    missing = tmp_path / "none.pt"
+    for arguments, said in (
+        (["check", "--root", tmp_path], "instances_train"),
+        (["train", "--dataset", "coco", "--root", tmp_path, "device=cpu"], "instances_train"),
+        (["eval", "--root", root], "--weights"),
+        (["eval", "--root", root, "--weights", missing], "none.pt"),
+        (
+            ["predict", "--weights", missing, "--images", root, "--output-dir", tmp_path / "o"],
+            "none.pt",
+        ),
+        (["train", "data.nme=coco"], "data.nme"),
+        (["fly"], "fly"),
+    ):
+        status, _, err = run(capsys, *arguments)
+        assert status == 2 and len(err.splitlines()) == 1 and said in err, err
+    assert [*tmp_path.iterdir()] == []
+    status, out, _ = run(capsys, "--help")
+    assert status == 0 and "predict" in out
