@@ -141,6 +141,19 @@ def rows(options: argparse.Namespace) -> Iterator[str]:
         yield f"| {channels} | {reading} | {bounds} | {' | '.join(cells)} |"
 
 
+def starts_compared(options: argparse.Namespace) -> Iterator[str]:
+    """Whether the starting window matters: by size and seed, the overlaps of soft edges."""
+    yield f"| C |{''.join(f' seed {seed} |' for seed in range(1, options.seeds + 1))}"
+    yield "|---" * (1 + options.seeds) + "|"
+    for channels in options.sizes:
+        outcome = recover(
+            "soft", "clamp", "Adam", channels, steps=options.steps, seeds=options.seeds
+        )
+        by_seed = outcome.overlaps.view(options.seeds, len(PLACES))
+        cells = (f"{seed.min():.2f} to {seed.max():.2f}" for seed in by_seed)
+        yield f"| {channels} | {' | '.join(cells)} |"
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES)
@@ -157,6 +170,9 @@ def main() -> None:
     print(f"# {title}\n" + "\n".join(lines) + "\n")
     print(f"{options.steps} steps, {len(PLACES)} places x {options.seeds} seeds:\n")
     for line in rows(options):
+        print(line, flush=True)
+    print("\n`soft` within `clamp`, by Adam: IoU of the worst and best start of each seed:\n")
+    for line in starts_compared(options):
         print(line, flush=True)
 
 

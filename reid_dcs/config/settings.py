@@ -129,7 +129,7 @@ class RecipeConfig(OptimizerConfig):
     clip_norm: float = number(0.0, at_least=0)  # maximum norm of the gradient; 0: no clipping
     ema: float = number(0.0, at_least=0, below=1)  # decay of averaged weights; 0: no average
     precision: Precision = "auto"
-    compile: bool | None = None  # torch.compile; null: on accelerators only
+    compile: bool | None = None  # torch.compile; null: on CUDA only
     sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
 
 

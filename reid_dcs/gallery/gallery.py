@@ -19,6 +19,7 @@ from reid_dcs.gallery.index import Counts, Indexer, Reader, check_some
 from reid_dcs.gallery.pictures import Hit, Picture
 from reid_dcs.gallery.sources import from_paths, in_folder, in_table
 from reid_dcs.gallery.store import MOST, Store, equals
+from reid_dcs.gallery.times import UNKNOWN
 from reid_dcs.inference.extractor import FeatureExtractor, ImageLike
 
 FORMAT = 1
@@ -285,7 +286,10 @@ def conditions(
     since: int | None = None,
     until: int | None = None,
 ) -> str:
-    """The filter of a search; empty if there are no conditions."""
+    """The filter of a search; empty if there are no conditions.
+
+    A picture without a time meets neither ``since`` nor ``until``.
+    """
     parts = []
     if not_camera is not None:
         parts.append(f"not ({equals('camera', str(not_camera))})")
@@ -294,7 +298,7 @@ def conditions(
     if since is not None:
         parts.append(f"time >= {int(since)}")
     if until is not None:
-        parts.append(f"time < {int(until)}")
+        parts.append(f"time < {int(until)} and time > {UNKNOWN}")
     return " and ".join(parts)
 
 

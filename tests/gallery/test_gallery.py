@@ -50,7 +50,10 @@ def test_cameras_are_filtered(gallery, query):
     assert cameras == {"1", "2", "3", "4", "5", "6"}
     assert {hit.camera for hit in gallery.search(query, 36, not_camera=2)} == cameras - {"2"}
     assert {hit.camera for hit in gallery.search(query, 36, camera="2")} == {"2"}
-    assert gallery.search(query, since=0) == []  # none has a time
+
+
+def test_pictures_without_a_time_are_neither_late_nor_early(gallery, query):
+    assert gallery.search(query, since=0) == gallery.search(query, until=10**15) == []
 
 
 def test_only_new_changed_and_deleted_files_are_read(people, weights, tmp_path):
