@@ -3,7 +3,7 @@
 import pytest
 
 from reid_dcs import InputError
-from reid_dcs.files import check_writable, written_whole
+from reid_dcs.files import check_writable, create_folder, written_whole
 
 
 def test_a_crash_keeps_the_previous_file_and_leaves_no_other(tmp_path):
@@ -46,3 +46,14 @@ def test_a_file_that_could_not_be_written_is_told_before(tmp_path):
         with pytest.raises(InputError, match=f"cannot write {path}: {reason}"):
             check_writable(path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_created_unless_a_file_has_its_name(tmp_path):
+    for _ in range(2):
+        create_folder(tmp_path / "a" / "b")
+    assert (tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(InputError, match="cannot write to .*file: it is a file, not a folder"):
+        create_folder(tmp_path / "file")
+    with pytest.raises(InputError, match="cannot write to .*folder: Not a directory"):
+        create_folder(tmp_path / "file" / "folder")

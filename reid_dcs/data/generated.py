@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import exclusive, folder_written_whole, read_text
+from reid_dcs.files import create_folder, exclusive, folder_written_whole, read_text
 
 RECIPE = "recipe.json"
 
@@ -21,7 +21,7 @@ def generating(folder: Path) -> Iterator[None]:
         InputError: the folder cannot be written.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(folder.parent)
         waiting = f"waiting for another process that generates {folder}"
         with exclusive(folder.with_name(f".reid-dcs-{folder.name}.lock"), waiting):
             yield

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from reid_dcs.data.decode import read_images
 from reid_dcs.data.mapped import mapped_images
-from reid_dcs.errors import InputError
+from reid_dcs.files import create_folder
 from reid_dcs.weights.card import Interpolation
 
 
@@ -79,10 +79,7 @@ class ImageStore:
             InputError: unreadable images, or ``file`` cannot be written.
         """
         paths, pids, camids, dsetids = zip(*items, strict=True)
-        try:
-            file.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to {file.parent}: {error.strerror}") from error
+        create_folder(file.parent)
         images = torch.from_numpy(mapped_images(file, paths, height, width, interpolation, crop))
         return cls(images, _numbers(pids), _numbers(camids), _numbers(dsetids), paths)
 

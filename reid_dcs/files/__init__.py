@@ -5,6 +5,7 @@ from reid_dcs.files.reading import LONGEST_TEXT, check_zip, read_text, regular
 from reid_dcs.files.temporary import remove_leftovers, remove_temporary_files
 from reid_dcs.files.writing import (
     check_writable,
+    create_folder,
     folder_written_whole,
     link_whole,
     write_json,
@@ -15,6 +16,7 @@ __all__ = [
     "LONGEST_TEXT",
     "check_writable",
     "check_zip",
+    "create_folder",
     "exclusive",
     "folder_written_whole",
     "link_whole",

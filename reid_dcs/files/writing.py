@@ -20,6 +20,20 @@ from reid_dcs.files.temporary import (
 )
 
 
+def create_folder(path: Path) -> None:
+    """Create a folder, and those above it, unless it is there.
+
+    Raises:
+        InputError: it cannot be created, e.g. a file has its name.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except FileExistsError as error:
+        raise InputError(f"cannot write to {path}: it is a file, not a folder") from error
+    except OSError as error:
+        raise InputError(f"cannot write to {path}: {error.strerror}") from error
+
+
 @contextmanager
 def written_whole(path: Path) -> Iterator[IO[bytes]]:
     """Write a file atomically: ``with written_whole(path) as file: file.write(...)``.

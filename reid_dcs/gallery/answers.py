@@ -25,6 +25,9 @@ def answer_table(hits: Sequence[Hit], threshold: dict[str, Any] | None) -> str:
             f"same person: distance at most {threshold['distance']:.4f} "
             f"(false-accept rate {threshold['far']:.2%} on {threshold['dataset']})"
         )
+    if not hits:
+        lines.append("no picture meets the filters")
+        return "\n".join(lines)
     lines.append("rank  similarity  distance  verdict  identity  camera  time                 file")
     for rank, hit in enumerate(hits, 1):
         picture = hit.picture

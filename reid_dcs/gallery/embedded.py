@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from reid_dcs.errors import InputError
+from reid_dcs.files import create_folder
 
 SUFFIX = ".db"
 LARGEST = 200_000
@@ -49,10 +50,7 @@ class Embedded:
             raise InputError(f"{path} is not a gallery, which is a folder: choose another name")
         if not create and not (path / _ENDPOINT).exists():
             raise InputError(f"no gallery at {path}: reid-dcs gallery index FOLDER creates it")
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write {path}: {error.strerror}") from error
+        create_folder(path)
         self.connect()
 
     def connect(self) -> None:

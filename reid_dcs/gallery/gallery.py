@@ -1,7 +1,7 @@
 """Gallery: people found in a collection of pictures."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -15,10 +15,10 @@ from reid_dcs.evaluation import FeatureDistances
 from reid_dcs.evaluation.feature_cache import features_fingerprint
 from reid_dcs.files import exclusive
 from reid_dcs.gallery.crops import whole
-from reid_dcs.gallery.index import Counts, Indexer, Reader, check_some
+from reid_dcs.gallery.index import Counts, Indexer, Reader, check_readable, check_some
 from reid_dcs.gallery.pictures import Hit, Picture
 from reid_dcs.gallery.sources import from_paths, in_folder, in_table
-from reid_dcs.gallery.store import MOST, Store, equals
+from reid_dcs.gallery.store import MOST, FileState, Store, equals
 from reid_dcs.gallery.times import UNKNOWN
 from reid_dcs.inference.extractor import FeatureExtractor, ImageLike
 
@@ -121,8 +121,6 @@ class Gallery:
         return extractor
 
     def _create(self, extractor: FeatureExtractor) -> None:
-        if self.about() is not None:
-            return
         dimension = extractor([]).shape[1]
         path = Path(os.path.expanduser(self._source))
         about = {
@@ -172,28 +170,23 @@ class Gallery:
         if table and not folder:
             raise InputError(f"{table} names the pictures of a folder: pass that folder")
         extractor = self.extractor(weights, model)
-        self._create(extractor)
-        with self._one_writer():
-            indexer = Indexer(self.store, extractor, reader)
-            if folder:
-                self._add_folder(indexer, folder, table, videos)
-            else:
-                sources = list(from_paths(files))
-                known: dict = {}
-                for source in sources:
-                    known |= self.store.files(source.path)
-                indexer.run(sources, known, len(sources))
-        return indexer.counts()
 
-    def _add_folder(
-        self, indexer: Indexer, folder: Path, table: str | Path | None, videos: bool
-    ) -> None:
         def sources() -> Iterable[Picture]:
+            if not folder:
+                return from_paths(files)
             return in_table(Path(table), folder) if table else in_folder(folder, videos)
 
-        total = sum(1 for _ in sources())
-        check_some(total, table or folder)
-        indexer.run(sources(), self.store.files(str(folder)), total)
+        total = check_some(sources(), table or folder or "the list")
+        if self.about() is None:
+            check_readable(sources(), reader)
+            self._create(extractor)
+        with self._one_writer():
+            known: dict[str, Mapping[str, FileState]] = {}
+            for path in [folder] if folder else files:
+                known |= self.store.files(str(path))
+            indexer = Indexer(self.store, extractor, reader)
+            indexer.run(sources(), known, total)
+        return indexer.counts()
 
     def _one_writer(self) -> Any:
         folder = self.store.folder

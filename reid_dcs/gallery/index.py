@@ -23,6 +23,8 @@ WINDOW = 64
 SETTLE = 4096
 """Pictures after which they are written to where they are searched faster."""
 INCOMPLETE = 0  # modification time in a file's first row until all of its rows are stored
+UNREADABLE = (OSError, SyntaxError, ValueError)
+"""What Pillow and decoders of videos raise about a damaged file."""
 _SHOWN = 3
 
 Reader = Callable[[Picture], Iterable[Crop]]
@@ -114,8 +116,8 @@ class Indexer:
         def read(source: Picture) -> list[tuple[Picture, np.ndarray]] | str:
             try:
                 return [(crop.picture, self._pixels(crop)) for crop in self.reader(source)]
-            except (OSError, SyntaxError, ValueError) as error:  # Pillow's errors
-                return getattr(error, "strerror", None) or str(error)
+            except UNREADABLE as error:
+                return _reason(error)
 
         with ThreadPoolExecutor() as pool:
             found = list(pool.map(read, [source for source, _ in sources]))
@@ -151,8 +153,8 @@ class Indexer:
                     first = batch[0]
                     batch[0] = replace(first[0], modified=INCOMPLETE), first[1]
                 self._put(batch)
-        except (OSError, SyntaxError, ValueError) as error:
-            self._fail(source, str(error))
+        except UNREADABLE as error:
+            self._fail(source, _reason(error))
         else:
             if first is not None:
                 self._put([first])
@@ -193,11 +195,35 @@ def _unstorable(source: Picture) -> str:
     return "its path is too long" if length > TEXT_LENGTHS["path"] else ""
 
 
-def check_some(total: int, place: object) -> None:
-    """Refuse to empty a gallery because a disk is not mounted.
+def check_some(sources: Iterable[Picture], place: object) -> int:
+    """Refuse to empty a gallery because a disk is not mounted; return the number of files.
 
     Raises:
         InputError: there are no files.
     """
+    total = sum(1 for _ in sources)
     if not total:
         raise InputError(f"no pictures in {place}: check the folder; nothing was removed")
+    return total
+
+
+def check_readable(sources: Iterable[Picture], reader: Reader) -> None:
+    """Refuse to begin a gallery with files of which none can be read.
+
+    Raises:
+        InputError: none can be read.
+    """
+    failed: list[str] = []
+    for source in sources:
+        try:
+            next(iter(reader(source)), None)
+        except UNREADABLE as error:
+            failed.append(f"{source.path} ({_reason(error)})")
+        else:
+            return
+    others = f", and {len(failed) - 1:,} more" if len(failed) > 1 else ""
+    raise InputError(f"no picture can be read: {printable(failed[0])}{others}")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

@@ -9,9 +9,8 @@ import torch
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listing import Item
 from reid_dcs.data.decode import read_images
-from reid_dcs.errors import InputError
 from reid_dcs.evaluation import FeatureDistances, Features, Labels, verification
-from reid_dcs.files import write_json
+from reid_dcs.files import create_folder, write_json
 from reid_dcs.inference.extractor import FeatureExtractor
 from reid_dcs.visual.verification import draw_verification
 
@@ -56,10 +55,7 @@ def measure_threshold(
         "model": extractor.card.model,
     }
     if output:
-        try:
-            output.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise InputError(f"cannot write to {output}: {error.strerror}") from error
+        create_folder(output)
         title = f"{extractor.card.model} on {dataset}"
         draw_verification(result, far, title, output / "threshold.png")
         write_json(output / "threshold.json", measured)

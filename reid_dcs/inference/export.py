@@ -13,6 +13,7 @@ from reid_dcs.data.augment import normalize
 from reid_dcs.data.image_files import images_in
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
+from reid_dcs.files import create_folder
 from reid_dcs.inference.forms import (
     check_form,
     form_inputs,
@@ -217,10 +218,7 @@ def _output_file(output: Path, model: str, graph: str) -> Path:
     folder = output.parent if output.suffix in suffixes else output
     if output.suffix and folder is output and not output.is_dir():
         raise InputError(f"cannot export to {output}: its name must end in {' or '.join(suffixes)}")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {folder}: {error.strerror}") from error
+    create_folder(folder)
     return output if folder is not output else output / f"{model}{graph}"
 
 

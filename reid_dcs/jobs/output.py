@@ -13,7 +13,7 @@ from reid_dcs.config import TaskRun, to_yaml
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS
 from reid_dcs.engine.events import SUFFIX
 from reid_dcs.errors import InputError
-from reid_dcs.files import exclusive, remove_leftovers, write_json, written_whole
+from reid_dcs.files import create_folder, exclusive, remove_leftovers, write_json, written_whole
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import environment
 
@@ -88,7 +88,7 @@ class OutputFolder:
         if not distributed.is_main():
             return self.path
         try:
-            self.path.mkdir(parents=True, exist_ok=True)
+            create_folder(self.path)
             self._acquire()
             remove_leftovers(self.path)
             listed = self._listed().union(files if resumed else ())

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from reid_dcs.data.decode import read_images, read_pixels
 from reid_dcs.data.image_files import images_in
 from reid_dcs.errors import InputError
-from reid_dcs.files import written_whole
+from reid_dcs.files import create_folder, written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
 from reid_dcs.inference.load import BUILDERS, REID
 from reid_dcs.visual.text import plain_text
@@ -217,10 +217,7 @@ def _save(path: Path, figure: Figure) -> None:
 @contextmanager
 def _create(path: Path) -> Iterator[IO[bytes]]:
     """Create a file and its folder."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"cannot write to {path.parent}: {error.strerror}") from error
+    create_folder(path.parent)
     with written_whole(path) as file:
         yield file
 

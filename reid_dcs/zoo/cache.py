@@ -10,7 +10,7 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import written_whole
+from reid_dcs.files import create_folder, written_whole
 from reid_dcs.zoo.manifest import WeightsFile, read_detectors, read_manifest
 from reid_dcs.zoo.sources import PACKAGE, Unavailable, address, fetch, host
 
@@ -155,7 +155,7 @@ def _sha256(path: Path) -> str:
 def _locked(path: Path) -> Iterator[None]:
     """Hold the file's lock: other processes wait, and then find the downloaded file."""
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(path.parent)
         lock = FileLock(path.with_name(f".{path.name}.lock"))
         try:
             held = lock.acquire(timeout=0)

@@ -9,7 +9,7 @@ from typing import Any
 from reid_dcs.errors import InputError
 from reid_dcs.weights import ModelCard, count_classes, read_card
 from reid_dcs.zoo.cache import download, packaged_file
-from reid_dcs.zoo.manifest import ZooEntry, read_manifest
+from reid_dcs.zoo.manifest import ZooEntry, read_detectors, read_manifest
 
 
 def find_weights(source: str | Path) -> Path:
@@ -44,6 +44,8 @@ def find_entry(name: str) -> ZooEntry:
     zoo = read_manifest()
     if name in zoo:
         return zoo[name]
+    if name in read_detectors():
+        raise InputError(f"{name} finds people for reid-dcs gallery index --detect, nothing else")
     longer = [other for other in zoo if other.startswith(name)]
     close = (longer or get_close_matches(name, zoo, n=3, cutoff=0.5))[:3]
     hint = f"did you mean {' or '.join(close)}? " if close else ""

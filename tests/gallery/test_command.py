@@ -49,9 +49,23 @@ def test_a_collection_is_indexed_and_searched(command, people, weights, query, t
     assert Image.open("ranks.png").size[0] > 300
     _, out, _ = command("search", *asked)
     assert out.splitlines()[1].endswith(hits[0]["path"])
+    _, out, _ = command("search", *asked, "--camera", 99)
+    assert out.splitlines() == ["no picture meets the filters"]
     refused(command("search", *asked, "--since", "soon"), "--since", "is no time")
     refused(command("search", *place, "--image", "none.jpg"), "none.jpg")
     refused(command("search", *place, "--image", query, "--weights", "no"), "no weights")
+
+
+@pytest.mark.parametrize("content", [{}, {"a.jpg": b"text", "b.jpg": b""}, {"notes.txt": b"text"}])
+def test_a_gallery_is_not_begun_without_a_picture(command, weights, tmp_path, content):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for name, data in content.items():
+        (folder / name).write_bytes(data)
+    given = ("index", folder, "--gallery", "people.db", "--weights", weights, "--device", "cpu")
+    said = ("no picture can be read", "a.jpg", "1 more") if "a.jpg" in content else ("no pictures",)
+    refused(command(*given), *said)
+    assert [*tmp_path.iterdir()] == [folder]
 
 
 def test_a_gallery_that_outgrows_its_file_is_told_of(command, people, weights, monkeypatch):

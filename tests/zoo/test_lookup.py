@@ -65,6 +65,11 @@ def test_an_unknown_name_lists_close_names(typo, tmp_path):
     assert "python tools/model_zoo.py list" in message and "\n" not in message
 
 
+def test_a_detector_of_the_zoo_is_no_network():
+    with pytest.raises(InputError, match="yolox_nano finds people for .*gallery index --detect"):
+        runs.evaluate({"eval": {"weights": "yolox_nano"}})
+
+
 def test_a_file_of_torchreids_has_the_card_of_its_entry(own_cache, monkeypatch):
     torch.manual_seed(0)
     network = reid_dcs.build_model("osnet_x0_25", 751)

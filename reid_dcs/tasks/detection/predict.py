@@ -15,7 +15,7 @@ from tqdm import tqdm
 from reid_dcs.data.decode import read_pixels
 from reid_dcs.data.image_files import images_in
 from reid_dcs.errors import InputError
-from reid_dcs.files import folder_written_whole, write_json
+from reid_dcs.files import create_folder, folder_written_whole, write_json
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.tasks.detection.drawing import draw_detections
 from reid_dcs.tasks.detection.evaluation import as_results, detect_image
@@ -144,7 +144,7 @@ def _new_folder(path: Path) -> Iterator[Path]:
     if path.exists():
         raise InputError(f"{path} is there already: choose another folder with --output-dir")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        create_folder(path.parent)
         with folder_written_whole(path) as temporary:
             yield temporary
     except OSError as error:

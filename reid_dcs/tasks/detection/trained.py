@@ -7,10 +7,12 @@ import torch
 
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.errors import InputError
+from reid_dcs.inference.load import check_task
 from reid_dcs.models.architecture import options_of_card
 from reid_dcs.tasks.detection.data.annotations import Category
 from reid_dcs.tasks.detection.network import CascadeMaskRCNN, build_detector
-from reid_dcs.weights import ModelCard, load_exactly, read_card, read_weights
+from reid_dcs.weights import ModelCard, load_exactly
+from reid_dcs.zoo import read_weights_and_card
 
 
 class TrainedDetector(NamedTuple):
@@ -26,14 +28,14 @@ def load_detector(source: str | Path, device: torch.device) -> TrainedDetector:
     """Build the detector of a checkpoint and load its weights.
 
     Raises:
-        InputError: a missing or damaged file, or weights of something else than a detector.
+        InputError: a missing or damaged file, or weights of another task.
     """
-    content = read_weights(Path(source))
-    card = read_card(content, source)
-    if card is None or card.task != "detection":
+    _, content, card = read_weights_and_card(source)
+    if card is None:
         raise InputError(
             f"{source} holds no detector: give a checkpoint of detect train or detect search"
         )
+    check_task(card, ("detection",), source)
     categories = _categories(content.get("categories"), source)
     options = options_of_card(options_of_file(card.model, card.options), {}, source)
     detector = build_detector(

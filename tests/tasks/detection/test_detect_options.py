@@ -56,7 +56,7 @@ def test_layer_wise_decay_slows_early_stages_and_norms_do_not_decay():
         assert {of[id(p)]["lr"] for p in module.parameters()} == {1e-3}
 
 
-def test_initial_weights_of_a_classifier_or_re_id_network_go_to_the_trunk(trained, root, tmp_path):
+def test_initial_weights_of_a_classifier_or_re_id_network_go_to_the_trunk():
     torch.manual_seed(5)
     model = reid_dcs.build_model("mobilenetv2_base", 7)
     detector = small_detector()

@@ -7,17 +7,25 @@ from pathlib import Path
 
 import pytest
 import torch
-from helpers.detection_run import settings
+from helpers.detection_run import settings, tiny_scenes
 from helpers.paths import REPOSITORY
 from PIL import Image
 
 from reid_dcs import InputError
-from reid_dcs.config import read_config
+from reid_dcs.config import merge_layers, read_config
 from reid_dcs.data.datasets.folder import Folder
 from reid_dcs.engine import Trainer
 from reid_dcs.runtime.signals import Interrupted
 from reid_dcs.tasks.detection import evaluate, predict, search, train
 from reid_dcs.tasks.detection.predict import picture_names
+
+
+@pytest.fixture(scope="module")
+def trained(root, tmp_path_factory):
+    """The output folder of a training of two epochs with a moving average."""
+    output = tmp_path_factory.mktemp("run") / "out"
+    metrics = train(settings(root, output, {"train": {"epochs": 2, "ema": 0.5}}))
+    return output, metrics
 
 
 def checkpoint(folder, name="checkpoint.pt"):
@@ -82,6 +90,43 @@ def test_predictions_are_cocos_results_pictures_and_crops_for_re_id(trained, roo
     assert len(listing.splits["gallery"]) == len(crops)
     with pytest.raises(InputError, match="there already"):
         predict(output / "checkpoint.pt", images, tmp_path / "found")
+
+
+def test_an_evaluation_refuses_what_it_would_ignore(trained, root):
+    given = {
+        "eval": {"weights": str(trained[0] / "checkpoint.pt")},
+        "data": {"root": str(root)},
+        "device": "cpu",
+    }
+    with pytest.raises(InputError, match="eval.report needs an output folder"):
+        evaluate(merge_layers(given, {"eval": {"report": True}}))
+    with pytest.raises(InputError, match="holds mobilenetv2_dcs, not resnet50_sa: leave --model"):
+        evaluate(given | {"model": {"name": "resnet50_sa"}})
+
+
+def test_a_damaged_image_leaves_nothing_behind(trained, tmp_path):
+    (tmp_path / "broken.jpg").write_bytes(b"no image")
+    with pytest.raises(InputError, match=r"broken\.jpg"):
+        predict(trained[0] / "checkpoint.pt", [tmp_path / "broken.jpg"], tmp_path / "found")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["broken.jpg"]
+
+
+def test_a_split_without_objects_and_changed_annotations_are_refused(trained, tmp_path):
+    root = tiny_scenes(tmp_path)
+    file = root / "scenes/annotations/instances_val.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(whole | {"annotations": []}))
+    with pytest.raises(InputError, match="has no objects to evaluate on"):
+        train(settings(root, tmp_path / "out"))
+    file.write_text(json.dumps(whole))
+    file = root / "scenes/annotations/instances_train.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"annotations": content["annotations"][1:]}))
+    checkpoint = str(trained[0] / "checkpoint.pt")
+    again = {"train": {"epochs": 2, "ema": 0.5}, "resume": checkpoint}
+    with pytest.raises(InputError, match=r"instances_train\.json has changed since"):
+        train(settings(root, tmp_path / "out", again))
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.slow
