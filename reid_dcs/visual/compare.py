@@ -169,7 +169,9 @@ def windows(
             figure.suptitle(plain_text(title.replace("\n", ", ")), fontsize=8)
             _save(folder / f"channels-{column}.png", figure)
 
-    return _write("windows", images, output, pages)
+    written = _write("windows", images, output, pages)
+    print(f"all images together: {output}/channels-*.png")
+    return written
 
 
 def find_images(given: Sequence[str]) -> list[Path]:

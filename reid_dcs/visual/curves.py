@@ -6,6 +6,7 @@ from pathlib import Path
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from reid_dcs.files import written_whole
 from reid_dcs.visual.text import plain_text
@@ -85,6 +86,7 @@ def _is_loss(name: str) -> bool:
 
 
 def _dress(axes: Axes) -> None:
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
