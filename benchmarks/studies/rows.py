@@ -160,7 +160,7 @@ def main() -> None:
     parser.add_argument("--against", nargs="+", default=[], metavar="ROW")
     parser.add_argument("--curves", type=Path, metavar="FILE.png")
     options = parser.parse_args()
-    folders = sorted(options.folder.glob("*/seed-*"), key=lambda folder: folder.stat().st_ctime)
+    folders = sorted(options.folder.glob("*/seed-*/"), key=lambda folder: folder.stat().st_ctime)
     runs = [read_run(folder) for folder in folders]
     for line in table(runs, options.against):
         print(line)
