@@ -39,6 +39,8 @@ def main() -> None:
     print("| run | spread | mAP |\n|---|---|---|")
     for value, mAP, name in sorted(rows):
         print(f"| {name} | {value:.3f} | {100 * mAP:.1f} |")
+    if len(rows) < 3:
+        return
     spreads, scores, _ = zip(*rows, strict=True)
     print(f"\nRank correlation of {len(rows)} runs: {spearmanr(spreads, scores).statistic:.2f}")
 
