@@ -4,8 +4,8 @@
 
 (a) one training step, search step and evaluation of every model in every precision that the device
     supports, compared with the CPU: checks.md, checks.json
-(b) images per second of feeding, training (captured in a CUDA graph or not) and evaluation, with
-    the share of each: speed.md, speed.json
+(b) images per second of feeding, training (captured in CUDA graphs, compiled, or neither) and
+    evaluation, with the share of each: speed.md, speed.json
 (c) the rows of configs/ablation/table1.yaml in turn: table.md, table.json, and weights/
 
 The command stops before M minutes have passed, or on SIGTERM. With the same --output it goes on

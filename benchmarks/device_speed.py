@@ -23,7 +23,7 @@ from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.errors import InputError
 from reid_dcs.evaluation.features import extract_features
 from reid_dcs.losses import IdentityTripletLoss
-from reid_dcs.runtime.device import compiled, is_accelerator
+from reid_dcs.runtime.capture import training_network
 from reid_dcs.runtime.precision import Precision
 
 TRAIN_IMAGES, TEST_IMAGES = 12_936, 3_368 + 15_913  # of Market-1501
@@ -64,12 +64,14 @@ class Speed:
         yield "feeding", self.feeding()
         best = Precision("auto", self.device).name
         for name in dict.fromkeys(("float32", best)):
-            yield f"training, {name}", self.training(name, captured=False)
-        if is_accelerator(self.device):  # elsewhere there is nothing to capture
-            try:
-                yield f"training, {best}, compiled", self.training(best, captured=True)
-            except (InputError, RuntimeError) as error:
-                yield f"training, {best}, compiled", str(error).partition("\n")[0]
+            yield f"training, {name}", self.training(name)
+        if self.device.type == "cuda":  # elsewhere there is nothing to capture
+            for way in ("capture", "compile"):
+                part = f"training, {best}, train.{way}=true"
+                try:
+                    yield part, self.training(best, **{way: True})
+                except (InputError, RuntimeError) as error:
+                    yield part, str(error).partition("\n")[0]
         yield "evaluation", self.evaluation()
 
     def feeding(self) -> float:
@@ -79,13 +81,13 @@ class Speed:
             next(batches)
         return self._rate(lambda: [batch["img"] for batch in islice(batches, self.steps)])
 
-    def training(self, precision: str, captured: bool) -> float:
-        """Steps of the engine on one batch; ``captured`` ones are compiled, in a CUDA graph.
+    def training(self, precision: str, **ways: bool) -> float:
+        """Steps of the engine on one batch, with ``train.capture`` or ``train.compile``.
 
         Raises:
             InputError: there is no working compiler.
         """
-        recipe = TrainConfig(learning_rate=1e-4)
+        recipe = TrainConfig(learning_rate=1e-4, **({"compile": False} | ways))
         optimizer = build_optimizer(self.model.parameters(), recipe)
         loader = self._loader()
         engine = ReIDEngine(
@@ -94,7 +96,7 @@ class Speed:
             optimizer,
             build_schedule(optimizer, recipe, 10, self.steps),
             IdentityTripletLoss(),
-            compiled=compiled(self.model, captured),
+            compiled=training_network(self.model, recipe),
             precision=Precision(precision, self.device),
         )
         batch = next(iter(loader))

@@ -49,6 +49,7 @@ _FREE = (
     "data.mapped",
     "eval",
     "train.compile",
+    "train.capture",
     "data.workers",
 )
 

@@ -1,11 +1,11 @@
 """Re-ID training: torchreid's engine on top of the trainer."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torchreid import data as torchreid_data
@@ -33,7 +33,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         criterion: maps ``(logits, features, pids)`` to a named tuple of losses; the first is
             minimized.
         metric: distance of the evaluation, ``"cosine"`` or ``"euclidean"``.
-        compiled: compiled ``model`` for the training steps.
+        compiled: compiled or captured ``model`` for the training steps.
         frozen_epochs: number of first epochs that train only the head.
         options: keyword arguments of :class:`Trainer`.
     """
@@ -47,7 +47,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
         criterion: nn.Module | None = None,
         *,
         metric: str = "cosine",
-        compiled: nn.Module | None = None,
+        compiled: Callable[[Tensor], Any] | None = None,
         frozen_epochs: int = 0,
         **options: Any,
     ) -> None:

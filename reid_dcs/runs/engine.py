@@ -11,6 +11,7 @@ from reid_dcs.errors import InputError
 from reid_dcs.jobs.trainer import build_optimization, policy_options, trainer_options
 from reid_dcs.losses import IdentityTripletLoss, InformationBottleneckLoss
 from reid_dcs.runs.network import build_card
+from reid_dcs.runtime.capture import training_network
 from reid_dcs.runtime.device import compiled
 from reid_dcs.search.engine import SearchEngine
 
@@ -25,6 +26,7 @@ def build_engine(config: TrainRun, model: nn.Module, manager: InMemoryDataManage
         *build_optimization(model, recipe, batches),
         build_criterion(config),
         **engine_options(config, model, manager),
+        compiled=training_network(model, recipe),
         ema=recipe.ema,
         frozen_epochs=recipe.frozen_epochs,
     )
@@ -39,6 +41,7 @@ def build_search_engine(
         model,
         build_criterion(config),
         config.search,
+        compiled=compiled(model, config.train.compile),
         **policy_options(config, model, (3, config.data.height, config.data.width)),
         **engine_options(config, model, manager),
     )
@@ -74,6 +77,5 @@ def engine_options(
     }
     return {
         "metric": config.eval.metric,
-        "compiled": compiled(model, config.train.compile),
         **trainer_options(model, config.train, description),
     }

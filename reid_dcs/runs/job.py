@@ -15,7 +15,7 @@ from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
 from reid_dcs.jobs.networks import to_device
-from reid_dcs.models import build_model
+from reid_dcs.models import ReIDNetwork, build_model
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runs.announce import announce, announce_phases
 from reid_dcs.runs.data import load_data
@@ -59,13 +59,14 @@ class ReIDJob(Job):
 
     def build_network(self, config: TrainRun, initial: InitialWeights | None = None) -> nn.Module:
         """Build the network for the identities of the data set."""
-        return build_network(config, self.manager.num_train_pids, self.device, initial)
+        network = build_network(config, self.manager.num_train_pids, self.device, initial)
+        return _for_triplets(network, config)
 
     def build_supergraph(self) -> nn.Module:
         """Build the supergraph for the identities of the data set."""
         name, options = self.config.model.name, self.config.model.options
         model = build_supergraph(name, self.manager.num_train_pids, **options)
-        return to_device(model, self.device, self.config.train.sync_bn)
+        return to_device(_for_triplets(model, self.config), self.device, self.config.train.sync_bn)
 
     def build_untrained(self, config: TrainRun) -> nn.Module:
         """Build the network, without weights of a file."""
@@ -119,3 +120,20 @@ class ReIDJob(Job):
         loader = self.manager.train_loader
         assert isinstance(loader, TrainLoader)  # check_searchable refuses phases
         return loader
+
+
+def _for_triplets(network: nn.Module, config: TrainRun) -> nn.Module:
+    """Choose the feature of the network that the triplet loss compares.
+
+    Raises:
+        InputError: torchreid's networks have no BN neck.
+    """
+    feature = config.train.triplet_feature
+    if isinstance(network, ReIDNetwork):
+        network.triplet_feature = feature
+    elif feature == "after_neck":
+        raise InputError(
+            f"train.triplet_feature=after_neck: model {config.model.name} is torchreid's and has "
+            "no BN neck; use before_neck"
+        )
+    return network

@@ -1,5 +1,6 @@
 """Re-identification networks: a backbone, pooling, BN neck and identity classifier."""
 
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.models.backbones.base import Backbone
@@ -11,8 +12,9 @@ LOSSES = ("softmax", "triplet")
 class ReIDNetwork(nn.Module):
     """A backbone with the head of the strong baseline (Luo et al., 2019), for torchreid's engines.
 
-    The triplet loss uses the pooled feature before the BN neck; the classifier and evaluation use
-    the feature after it.
+    The classifier and evaluation use the feature after the BN neck. The triplet loss uses the one
+    before it, or with ``triplet_feature="after_neck"`` the one after it, of unit length: what
+    evaluation compares.
 
     Args:
         trunk: the backbone; D is its ``out_channels``. State dicts have its weights under
@@ -20,6 +22,9 @@ class ReIDNetwork(nn.Module):
         num_classes: number of identities in training.
         loss: ``"softmax"`` (in training the network returns logits) or ``"triplet"`` (logits and
             features).
+
+    Attributes:
+        triplet_feature: features for the triplet loss, ``"before_neck"`` or ``"after_neck"``.
 
     Raises:
         ValueError: an unknown loss.
@@ -30,6 +35,7 @@ class ReIDNetwork(nn.Module):
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {LOSSES}, not {loss!r}")
         self.loss, self.feature_dim = loss, trunk.out_channels
+        self.triplet_feature = "before_neck"
         self.trunk = trunk
         self.pool = GlobalAvgPool()
         self.neck = nn.BatchNorm1d(self.feature_dim)
@@ -44,7 +50,7 @@ class ReIDNetwork(nn.Module):
 
         Returns:
             in evaluation, features (B, D); in training, logits (B, num_classes), and with
-            ``loss="triplet"`` also the features before the neck (B, D); with
+            ``loss="triplet"`` also the features for the triplet loss (B, D); with
             ``return_featuremaps``, the backbone's last map (B, D, h, w).
         """
         maps = self.trunk(x)  # (B, D, h, w)
@@ -55,4 +61,7 @@ class ReIDNetwork(nn.Module):
         if not self.training:
             return features
         logits = self.classifier(features)  # (B, num_classes)
-        return logits if self.loss == "softmax" else (logits, pooled)
+        if self.loss == "softmax":
+            return logits
+        after = self.triplet_feature == "after_neck"
+        return logits, F.normalize(features, dim=1) if after else pooled

@@ -1,0 +1,95 @@
+"""A training step in CUDA graphs is the step without them; elsewhere one line refuses it."""
+
+import copy
+
+import pytest
+import torch
+from helpers.networks import CLASSES, active_model
+from torch import nn
+
+from reid_dcs.config import TrainConfig
+from reid_dcs.errors import InputError
+from reid_dcs.runtime import distributed
+from reid_dcs.runtime.capture import Captured, training_network
+
+on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
+MODELS = "mobilenetv2_base", "mobilenetv2_sa", "mobilenetv2_dcs", "osnet_x1_0_dcs", "resnet50_dcs"
+TOLERANCE = {torch.float64: 1e-6, torch.bfloat16: 2e-2}
+
+
+@on_cuda
+@pytest.mark.parametrize("precision", TOLERANCE, ids=str)
+@pytest.mark.parametrize("name", MODELS)
+def test_steps_are_those_of_the_network(name, precision):
+    """Two sizes of input in turn, with a part frozen in the last steps."""
+    plain = active_model(name).cuda().train()
+    if precision == torch.float64:
+        plain.double()
+    captured = copy.deepcopy(plain)
+    expected, found = steps(plain, plain, precision), steps(captured, Captured(captured), precision)
+    limit = TOLERANCE[precision]
+    torch.testing.assert_close(found, expected, rtol=limit, atol=limit)
+    if precision == torch.float64:  # in half precision, tiny networks magnify rounding
+        torch.testing.assert_close(
+            captured.state_dict(), plain.state_dict(), rtol=limit, atol=limit
+        )
+
+
+def steps(model: nn.Module, network, precision: torch.dtype) -> list[torch.Tensor]:
+    """Losses of six steps of SGD on the same images."""
+    optimizer = torch.optim.SGD(model.parameters(), 1e-3)
+    losses = []
+    for step in range(6):
+        if step == 4:
+            next(model.children()).requires_grad_(False)
+        torch.manual_seed(step % 2)
+        images = torch.randn(8, 3, 64, 32 + 32 * (step % 2), device="cuda")
+        half = precision == torch.bfloat16
+        with torch.autocast("cuda", torch.bfloat16, enabled=half):
+            logits, features = network(images if half else images.double())
+        targets = torch.arange(8, device="cuda") % CLASSES
+        loss = nn.functional.cross_entropy(logits, targets) + features.std()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.detach())
+    return losses
+
+
+@on_cuda
+def test_capture_changes_nothing():
+    """Running statistics move by one step, and the next random number is as without a capture."""
+    plain = active_model("mobilenetv2_dcs").cuda().train()
+    captured = copy.deepcopy(plain)
+    images = torch.randn(8, 3, 64, 32, device="cuda")
+    torch.manual_seed(0)
+    plain(images)
+    expected = torch.rand(3, device="cuda")
+    torch.manual_seed(0)
+    Captured(captured)(images)
+    assert torch.equal(torch.rand(3, device="cuda"), expected)
+    for key, value in plain.named_buffers():
+        torch.testing.assert_close(dict(captured.named_buffers())[key], value, msg=key)
+    assert "forward" not in vars(captured)
+
+
+def test_in_evaluation_the_network_is_called():
+    model = active_model("mobilenetv2_dcs").eval()
+    images = torch.randn(2, 3, 64, 32)
+    assert torch.equal(Captured(model)(images), model(images))
+
+
+@pytest.mark.parametrize(
+    ("settings", "processes", "reason"),
+    [
+        ({}, 1, "there is no CUDA device"),
+        ({"accumulate": 2}, 1, "train.accumulate adds gradients up"),
+        ({"compile": True}, 1, "train.compile=true captures as well"),
+        ({}, 2, "there are several processes"),
+    ],
+)
+def test_refusals(settings, processes, reason, monkeypatch):
+    monkeypatch.setattr(distributed, "world_size", lambda: processes)
+    recipe = TrainConfig(capture=True, **settings)
+    with pytest.raises(InputError, match=f"^train.capture: {reason}; use train.capture=false$"):
+        training_network(nn.Linear(1, 1), recipe)
