@@ -150,12 +150,12 @@ def _engine(model: nn.Module, step: str, precision: Precision) -> ReIDEngine:
 
 def _features(model: nn.Module, images: Tensor, dtype: torch.dtype) -> Tensor:
     """Features (B, D) of a batch, with the batch norms' statistics taken from it."""
-    model.train()
+    model.eval()  # windows are chosen as in evaluation: others would give other statistics
     norms = [m for m in model.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
+        norm.train()
         norm.momentum = 1.0
-    NOISE.manual_seed(0)
     with torch.no_grad():
         model(images)
     for norm, momentum in zip(norms, momenta, strict=True):

@@ -24,7 +24,7 @@ from reid_dcs.errors import InputError
 from reid_dcs.jobs.networks import check_network
 from reid_dcs.models import build_model
 from reid_dcs.models.initial import InitialWeights
-from reid_dcs.runs.network import training_preprocessing
+from reid_dcs.runs.network import check_triplet_feature, training_preprocessing
 from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.runtime import distributed
 from reid_dcs.weights import Preprocessing
@@ -60,6 +60,7 @@ def load_data(
         find_dataset(name, options)
     check_phases(config)
     check_network(build_model, config, initial)
+    check_triplet_feature(config)
     with distributed.main_first():
         if len(_parts(config)) > 1:
             data = config.data

@@ -60,13 +60,14 @@ class ReIDJob(Job):
     def build_network(self, config: TrainRun, initial: InitialWeights | None = None) -> nn.Module:
         """Build the network for the identities of the data set."""
         network = build_network(config, self.manager.num_train_pids, self.device, initial)
-        return _for_triplets(network, config)
+        return self._with_triplet_feature(network)
 
     def build_supergraph(self) -> nn.Module:
         """Build the supergraph for the identities of the data set."""
         name, options = self.config.model.name, self.config.model.options
-        model = build_supergraph(name, self.manager.num_train_pids, **options)
-        return to_device(_for_triplets(model, self.config), self.device, self.config.train.sync_bn)
+        model: nn.Module = build_supergraph(name, self.manager.num_train_pids, **options)
+        model = to_device(model, self.device, self.config.train.sync_bn)
+        return self._with_triplet_feature(model)
 
     def build_untrained(self, config: TrainRun) -> nn.Module:
         """Build the network, without weights of a file."""
@@ -115,25 +116,13 @@ class ReIDJob(Job):
         """The metrics in per cent."""
         return table(dict(metrics))
 
+    def _with_triplet_feature(self, network: nn.Module) -> nn.Module:
+        if isinstance(network, ReIDNetwork):
+            network.triplet_feature = self.config.train.triplet_feature
+        return network
+
     @property
     def _train_loader(self) -> TrainLoader:
         loader = self.manager.train_loader
         assert isinstance(loader, TrainLoader)  # check_searchable refuses phases
         return loader
-
-
-def _for_triplets(network: nn.Module, config: TrainRun) -> nn.Module:
-    """Choose the feature of the network that the triplet loss compares.
-
-    Raises:
-        InputError: torchreid's networks have no BN neck.
-    """
-    feature = config.train.triplet_feature
-    if isinstance(network, ReIDNetwork):
-        network.triplet_feature = feature
-    elif feature == "after_neck":
-        raise InputError(
-            f"train.triplet_feature=after_neck: model {config.model.name} is torchreid's and has "
-            "no BN neck; use before_neck"
-        )
-    return network

@@ -4,8 +4,9 @@ import torch
 from torch import nn
 
 from reid_dcs.config import TrainRun
+from reid_dcs.errors import InputError
 from reid_dcs.jobs.networks import build_initialized, written_options
-from reid_dcs.models import build_model
+from reid_dcs.models import build_model, list_models
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.weights import ModelCard, Preprocessing
@@ -37,3 +38,17 @@ def build_card(config: TrainRun, num_classes: int) -> ModelCard:
 def training_preprocessing(config: TrainRun) -> Preprocessing:
     """Preprocessing in training: ImageNet's mean and std, bilinear interpolation."""
     return Preprocessing(config.data.height, config.data.width)
+
+
+def check_triplet_feature(config: TrainRun) -> None:
+    """Check that the network has the feature that ``train.triplet_feature`` names.
+
+    Raises:
+        InputError: torchreid's networks have no BN neck.
+    """
+    name, feature = config.model.name, config.train.triplet_feature
+    if feature == "after_neck" and name not in list_models():
+        raise InputError(
+            f"train.triplet_feature=after_neck: {name} is torchreid's network and has no BN neck; "
+            "use before_neck"
+        )

@@ -56,6 +56,17 @@ def test_triplet_sees_the_feature_before_the_neck_and_the_classifier_the_one_aft
         torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_the_triplet_loss_can_compare_what_evaluation_compares():
+    """The feature after the neck, here with the statistics of the batch, of unit length."""
+    model = active_model("mobilenetv2_dcs").train()
+    before = model(images())[1]
+    model.triplet_feature = "after_neck"
+    logits, features = model(images())
+    expected = nn.functional.normalize(model.neck(before), dim=1)
+    torch.testing.assert_close(features, expected)
+    torch.testing.assert_close(logits, model.classifier(model.neck(before)))
+
+
 @every_model
 @pytest.mark.parametrize("loss", ["softmax", "triplet"])
 def test_backward_reaches_every_parameter(name, loss):

@@ -106,6 +106,24 @@ def test_a_frozen_backbone_keeps_the_files_weights_and_statistics(file, run, tmp
     assert found["classifier.weight"].shape[0] == 8
 
 
+def test_torchreids_networks_have_no_feature_after_a_neck(run):
+    with pytest.raises(InputError, match="after_neck: osnet_x0_25 is torchreid's network"):
+        run("osnet_x0_25", init="", triplet_feature="after_neck")
+
+
+@pytest.mark.parametrize("command", [runs.train, runs.search])
+def test_the_triplet_loss_compares_the_feature_that_is_asked_for(run, tmp_path, command):
+    """Those after the neck have unit length: the loss is at most the margin plus the diameter."""
+    losses = {}
+    for feature in ("before_neck", "after_neck"):
+        train = {"epochs": 1, "init": "", "triplet_feature": feature}
+        run("mobilenetv2_dcs", command, feature, **train)
+        folder = tmp_path / feature / ("search" if command is runs.search else "")
+        content = torch.load(folder / "checkpoint.pt", weights_only=True)
+        losses[feature] = content["history"][0]["triplet"]
+    assert losses["before_neck"] != losses["after_neck"] < 0.3 + 2
+
+
 def test_imagenet_weights_are_not_needed(file, tmp_path, monkeypatch):
     state, name = file("mobilenetv2_base"), "mobilenetv2_base"
     model = {"name": name, "pretrained": str(tmp_path / "absent.pth")}

@@ -14,7 +14,7 @@ from reid_dcs.runtime.capture import Captured, training_network
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 MODELS = "mobilenetv2_base", "mobilenetv2_sa", "mobilenetv2_dcs", "osnet_x1_0_dcs", "resnet50_dcs"
-TOLERANCE = {torch.float64: 1e-6, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float64: 1e-4, torch.bfloat16: 2e-2}
 
 
 @on_cuda
