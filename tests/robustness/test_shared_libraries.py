@@ -27,6 +27,7 @@ def test_opencv_is_required_without_its_windows_alone():
     assert [name for name in required() if "opencv" in name] == ["opencv-python-headless"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux")
 def test_nothing_that_is_imported_links_a_display():
     try:
