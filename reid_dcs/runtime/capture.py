@@ -25,6 +25,9 @@ class Captured:
 
     Args:
         model: network on a CUDA device, without hooks, whose work depends on no value read back.
+
+    Raises:
+        InputError: at the first call, if the network cannot be captured.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -51,7 +54,11 @@ class Captured:
             cache_enabled=False,  # a cache of another precision's weights would outlive the step
         )
         with _unchanged(self.model, images.device), precision:
-            torch.cuda.make_graphed_callables(self.model, (images,), allow_unused_input=True)
+            try:
+                torch.cuda.make_graphed_callables(self.model, (images,), allow_unused_input=True)
+            except RuntimeError as error:
+                reason = str(error).partition("\n")[0]
+                raise InputError(f"train.capture: {reason}; use train.capture=false") from error
         graph = self.model.forward
         del self.model.forward  # PyTorch put it over the method of the class
         return graph

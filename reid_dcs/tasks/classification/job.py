@@ -1,6 +1,6 @@
 """Training and search of image classification as a job."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -17,6 +17,7 @@ from reid_dcs.jobs.trainer import build_optimization, build_policy, trainer_opti
 from reid_dcs.models.classification import build_classifier
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
+from reid_dcs.runtime.capture import training_network
 from reid_dcs.runtime.device import compiled
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.search.supergraph import build_supergraph
@@ -94,7 +95,8 @@ class ClassificationJob(Job):
         """Build the trainer of the search."""
         size = (3, self.preprocessing.height, self.preprocessing.width)
         policy = build_policy(self.config, network, len(self.loader), size)
-        return self._trainer(self.config, network, policy.optimizers, policy=policy)
+        passes = compiled(network, self.config.train.compile)
+        return self._trainer(self.config, network, passes, policy.optimizers, policy=policy)
 
     def calibration_images(self) -> Iterator[Tensor]:
         """Batches of training images, spread evenly over the data set, without augmentation."""
@@ -118,13 +120,19 @@ class ClassificationJob(Job):
         return self._trainer(
             config,
             network,
+            training_network(network, recipe),
             {"weights": weights},
             ema=recipe.ema,
             freezing=Freezing(network, recipe.frozen_epochs, HEAD),
         )
 
     def _trainer(
-        self, config: ClassifyTrainRun, network: nn.Module, optimizers: Any, **options: Any
+        self,
+        config: ClassifyTrainRun,
+        network: nn.Module,
+        passes: Callable[[Tensor], Any],
+        optimizers: Any,
+        **options: Any,
     ) -> Trainer:
         recipe = config.train
         description = {
@@ -134,7 +142,7 @@ class ClassificationJob(Job):
         }
         shared = trainer_options(network, recipe, description)
         task = Classification(
-            compiled(network, recipe.compile),
+            passes,
             shared["precision"],
             self.preprocessing,
             self.test_loader,

@@ -1,11 +1,11 @@
 """Image classification as a task of the trainer: cross entropy, accuracies."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import nn
+from torch import Tensor, nn
 from tqdm import tqdm
 
 from reid_dcs.data.augment import normalize
@@ -23,7 +23,7 @@ class Classification:
     """Losses of a batch and metrics of an evaluation; see :class:`reid_dcs.engine.Task`.
 
     Args:
-        network: from normalized images (B, 3, H, W) to logits (B, C); perhaps compiled.
+        network: from normalized images (B, 3, H, W) to logits (B, C); perhaps compiled or captured.
         precision: of the forward pass.
         pixels: mean and std of the normalization.
         test_loader: batches of the evaluation.
@@ -35,7 +35,7 @@ class Classification:
 
     def __init__(
         self,
-        network: nn.Module,
+        network: Callable[[Tensor], Tensor],
         precision: Precision,
         pixels: Preprocessing,
         test_loader: Iterable[Batch],

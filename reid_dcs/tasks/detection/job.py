@@ -57,8 +57,9 @@ class DetectionJob(Job):
             InputError: invalid data or model, or other data than the checkpoint's.
         """
         config = self.config
-        if config.train.compile:
-            raise InputError("train.compile: images of detection differ in size; leave it out")
+        for name in ("compile", "capture"):
+            if getattr(config.train, name):
+                raise InputError(f"train.{name}: images of detection differ in size; leave it out")
         if not config.data.sizes:
             raise InputError("data.sizes: give one size or more")
         with torch.device("meta"):

@@ -15,6 +15,8 @@ from reid_dcs.tasks.detection import search, train
         ({"train": {"margin": 0.1}}, "detect train would ignore train.margin"),
         ({"data": {"name": "market1501"}}, "data.name"),
         ({"data": {"sizes": [8]}}, "data.sizes"),
+        ({"train": {"compile": True}}, "train.compile: images of detection differ in size"),
+        ({"train": {"capture": True}}, "train.capture: images of detection differ in size"),
         ({"search": {"epochs": 2}}, "detect train would ignore search.epochs"),
     ],
 )
