@@ -130,7 +130,7 @@ class RecipeConfig(OptimizerConfig):
     ema: float = number(0.0, at_least=0, below=1)  # decay of averaged weights; 0: no average
     precision: Precision = "auto"
     compile: bool | None = None  # torch.compile; null: on CUDA only
-    # CUDA graphs of the training passes, not of a search's; instead of train.compile
+    # CUDA graphs of the training's passes in place of train.compile, which still holds for a search
     capture: bool = False
     sync_bn: bool = False  # synchronize batch norm statistics over processes, on accelerators
 
@@ -144,7 +144,7 @@ class TrainConfig(RecipeConfig):
     soft_margin: bool = False  # triplet loss: log(1 + exp(.)) instead of the margin
     triplet_weight: float = number(1.0, at_least=0)  # weight in the total loss
     # what the triplet loss compares: the pooled feature, or as evaluation, the BN neck's of unit
-    # length, which does not collapse in a training from scratch
+    # length, which did not collapse in our trainings from scratch
     triplet_feature: Literal["before_neck", "after_neck"] = "before_neck"
     ib_weight: float = number(0.0, at_least=0)  # weight of the information bottleneck term
 

@@ -15,6 +15,7 @@ from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.jobs.output import OutputFolder
 from reid_dcs.models import build_model
 from reid_dcs.runs.data import check_phases
+from reid_dcs.runs.network import check_triplet_feature
 from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]
@@ -120,6 +121,7 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
     row_config = compose(type(config), shared, changes, {"seed": seed})
     build_model(row_config.model.name, num_classes=1, **row_config.model.options)
     check_phases(row_config)
+    check_triplet_feature(row_config)
     return row_config
 
 

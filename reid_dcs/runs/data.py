@@ -27,6 +27,7 @@ from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runs.network import check_triplet_feature, training_preprocessing
 from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.runtime import distributed
+from reid_dcs.runtime.capture import check_capture
 from reid_dcs.weights import Preprocessing
 
 Dataset = ListedDataset | JointDataset
@@ -61,6 +62,7 @@ def load_data(
     check_phases(config)
     check_network(build_model, config, initial)
     check_triplet_feature(config)
+    check_capture(config.train, device)
     with distributed.main_first():
         if len(_parts(config)) > 1:
             data = config.data

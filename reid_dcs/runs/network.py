@@ -44,11 +44,11 @@ def check_triplet_feature(config: TrainRun) -> None:
     """Check that the network has the feature that ``train.triplet_feature`` names.
 
     Raises:
-        InputError: torchreid's networks have no BN neck.
+        InputError: networks of torchreid's zoo have no BN neck.
     """
     name, feature = config.model.name, config.train.triplet_feature
     if feature == "after_neck" and name not in list_models():
         raise InputError(
-            f"train.triplet_feature=after_neck: {name} is torchreid's network and has no BN neck; "
-            "use before_neck"
+            f"train.triplet_feature=after_neck: {name} is not a network of this package and has no "
+            "BN neck; use before_neck"
         )

@@ -107,7 +107,7 @@ def test_a_frozen_backbone_keeps_the_files_weights_and_statistics(file, run, tmp
 
 
 def test_torchreids_networks_have_no_feature_after_a_neck(run):
-    with pytest.raises(InputError, match="after_neck: osnet_x0_25 is torchreid's network"):
+    with pytest.raises(InputError, match="after_neck: osnet_x0_25 is not a network of this"):
         run("osnet_x0_25", init="", triplet_feature="after_neck")
 
 

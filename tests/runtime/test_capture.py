@@ -7,6 +7,7 @@ import torch
 from helpers.networks import CLASSES, active_model
 from torch import nn
 
+from reid_dcs import runs
 from reid_dcs.config import TrainConfig
 from reid_dcs.errors import InputError
 from reid_dcs.runtime import distributed
@@ -14,7 +15,7 @@ from reid_dcs.runtime.capture import Captured, training_network
 
 on_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a CUDA device")
 MODELS = "mobilenetv2_base", "mobilenetv2_sa", "mobilenetv2_dcs", "osnet_x1_0_dcs", "resnet50_dcs"
-TOLERANCE = {torch.float64: 1e-4, torch.bfloat16: 2e-2}
+TOLERANCE = {torch.float64: 1e-6, torch.bfloat16: 2e-2}
 
 
 @on_cuda
@@ -28,6 +29,8 @@ def test_steps_are_those_of_the_network(name, precision):
     captured = copy.deepcopy(plain)
     expected, found = steps(plain, plain, precision), steps(captured, Captured(captured), precision)
     limit = TOLERANCE[precision]
+    if name.startswith("resnet50") and precision == torch.float64:
+        limit = 1e-4  # 7e-6 in the fifth step: benchmarks/results/accelerator.md
     torch.testing.assert_close(found, expected, rtol=limit, atol=limit)
     if precision == torch.float64:  # in half precision, tiny networks magnify rounding
         torch.testing.assert_close(
@@ -73,6 +76,26 @@ def test_capture_changes_nothing():
     assert "forward" not in vars(captured)
 
 
+@on_cuda
+def test_a_network_that_reads_a_value_back_is_refused_and_unchanged():
+    class Reading(nn.BatchNorm1d):
+        def forward(self, x):
+            return super().forward(x) * x.sum().item()
+
+    model = Reading(4).cuda().train()
+    with pytest.raises(InputError, match=r"^train.capture: the network cannot be captured \("):
+        Captured(model)(torch.randn(8, 4, device="cuda"))
+    assert model.num_batches_tracked == 0 and "forward" not in vars(model)
+
+
+@pytest.mark.parametrize("command", [runs.train, runs.search])
+def test_a_run_on_a_cpu_is_refused_before_data_are_read(command, tmp_path):
+    settings = {"data": {"root": str(tmp_path / "none")}, "train": {"capture": True}}
+    with pytest.raises(InputError, match="^train.capture: it needs a CUDA device"):
+        command(settings | {"device": "cpu", "output_dir": str(tmp_path / "run")})
+    assert not any(tmp_path.iterdir())
+
+
 def test_in_evaluation_the_network_is_called():
     model = active_model("mobilenetv2_dcs").eval()
     images = torch.randn(2, 3, 64, 32)
@@ -82,7 +105,7 @@ def test_in_evaluation_the_network_is_called():
 @pytest.mark.parametrize(
     ("settings", "processes", "reason"),
     [
-        ({}, 1, "there is no CUDA device"),
+        ({}, 1, "it needs a CUDA device, and this run is on cpu"),
         ({"accumulate": 2}, 1, "train.accumulate adds gradients up"),
         ({"compile": True}, 1, "train.compile=true captures as well"),
         ({}, 2, "there are several processes"),

@@ -17,7 +17,7 @@ from reid_dcs.jobs.trainer import build_optimization, build_policy, trainer_opti
 from reid_dcs.models.classification import build_classifier
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
-from reid_dcs.runtime.capture import training_network
+from reid_dcs.runtime.capture import check_capture, training_network
 from reid_dcs.runtime.device import compiled
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.search.supergraph import build_supergraph
@@ -56,6 +56,7 @@ class ClassificationJob(Job):
         """List the images, and decode them if they are stored."""
         config, data = self.config, self.config.data
         check_network(build_classifier, config, initial)
+        check_capture(config.train, self.device)
         listed = list_images(data, config.seed)
         check_outside(config.output_dir, data)
         self.fingerprints = {
