@@ -66,10 +66,10 @@ class Speed:
         for name in dict.fromkeys(("float32", best)):
             yield f"training, {name}", self.training(name)
         if self.device.type == "cuda":  # elsewhere there is nothing to capture
-            for way in ("capture", "compile"):
-                part = f"training, {best}, train.{way}=true"
+            for setting in ("capture", "compile"):
+                part = f"training, {best}, train.{setting}=true"
                 try:
-                    yield part, self.training(best, **{way: True})
+                    yield part, self.training(best, **{setting: True})
                 except (InputError, RuntimeError) as error:
                     yield part, str(error).partition("\n")[0]
         yield "evaluation", self.evaluation()
@@ -81,13 +81,13 @@ class Speed:
             next(batches)
         return self._rate(lambda: [batch["img"] for batch in islice(batches, self.steps)])
 
-    def training(self, precision: str, **ways: bool) -> float:
-        """Steps of the engine on one batch, with ``train.capture`` or ``train.compile``.
+    def training(self, precision: str, **settings: bool) -> float:
+        """Steps of the engine on one batch; ``settings`` are ``train.capture`` and ``compile``.
 
         Raises:
             InputError: there is no working compiler.
         """
-        recipe = TrainConfig(learning_rate=1e-4, **({"compile": False} | ways))
+        recipe = TrainConfig(learning_rate=1e-4, **({"compile": False} | settings))
         optimizer = build_optimizer(self.model.parameters(), recipe)
         loader = self._loader()
         engine = ReIDEngine(
