@@ -143,9 +143,10 @@ class TrainConfig(RecipeConfig):
     margin: float = number(0.3, at_least=0)  # triplet loss
     soft_margin: bool = False  # triplet loss: log(1 + exp(.)) instead of the margin
     triplet_weight: float = number(1.0, at_least=0)  # weight in the total loss
-    # what the triplet loss compares: the pooled feature, or as evaluation, the BN neck's of unit
-    # length, which did not collapse in our trainings from scratch
-    triplet_feature: Literal["before_neck", "after_neck"] = "before_neck"
+    # what the triplet loss compares: as evaluation, the BN neck's feature at unit length, or the
+    # pooled one, which collapsed in our trainings from scratch; auto: after_neck, or in networks of
+    # torchreid, which have no neck, their own feature
+    triplet_feature: Literal["auto", "after_neck", "before_neck"] = "auto"
     ib_weight: float = number(0.0, at_least=0)  # weight of the information bottleneck term
 
 

@@ -117,8 +117,9 @@ class ReIDJob(Job):
         return table(dict(metrics))
 
     def _with_triplet_feature(self, network: nn.Module) -> nn.Module:
-        if isinstance(network, ReIDNetwork):
-            network.triplet_feature = self.config.train.triplet_feature
+        feature = self.config.train.triplet_feature
+        if isinstance(network, ReIDNetwork) and feature != "auto":
+            network.triplet_feature = feature
         return network
 
     @property

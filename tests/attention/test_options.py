@@ -36,11 +36,10 @@ def test_what_is_written_builds_the_same_blocks_and_says_it_all(kind):
 
 @pytest.mark.parametrize("name", ["mobilenetv2_dcs_synthetic", "mobilenetv2_dcs_market1501"])
 def test_a_network_of_the_zoo_reads_its_windows_as_it_was_trained(name):
-    """Its file does not say how: it is from before."""
     network = load_trained(read_trained(name, {}), torch.device("cpu"))
     blocks = [m for m in network.modules() if isinstance(m, ATTENTIONS["dcs"])]
     assert len(blocks) == 4
-    assert {(block.mode, block.bounds) for block in blocks} == {("mask", "sigmoid")}
+    assert {(block.mode, block.bounds) for block in blocks} == {("bilinear", "clamp")}
 
 
 def test_other_models_have_no_such_options():

@@ -170,8 +170,8 @@ def test_options_that_only_decide_where_training_begins_may_differ(tmp_path):
 
 
 def test_a_name_of_the_zoo_is_enough():
-    name, options = "mobilenetv2_dcs", OLD
-    line = load(build(name, **options), "mobilenetv2_dcs_synthetic", name, **options)
+    name = "mobilenetv2_dcs"
+    line = load(build(name), "mobilenetv2_dcs_synthetic", name)
     assert "mobilenetv2_dcs_synthetic (mobilenetv2_dcs, trained on synthetic)" in line
 
 

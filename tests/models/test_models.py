@@ -38,6 +38,7 @@ def test_torchreids_contract(name, builder):
 @every_model
 def test_triplet_sees_the_feature_before_the_neck_and_the_classifier_the_one_after(name):
     model = active_model(name).train()
+    model.triplet_feature = "before_neck"
     x = images()
     torch.manual_seed(1)
     logits, features = model(x)
@@ -56,12 +57,12 @@ def test_triplet_sees_the_feature_before_the_neck_and_the_classifier_the_one_aft
         torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-4)
 
 
-def test_the_triplet_loss_can_compare_what_evaluation_compares():
+def test_the_triplet_loss_compares_what_evaluation_compares():
     """The feature after the neck, here with the statistics of the batch, of unit length."""
     model = active_model("mobilenetv2_dcs").train()
-    before = model(images())[1]
-    model.triplet_feature = "after_neck"
     logits, features = model(images())
+    model.triplet_feature = "before_neck"
+    before = model(images())[1]
     expected = nn.functional.normalize(model.neck(before), dim=1)
     torch.testing.assert_close(features, expected)
     torch.testing.assert_close(logits, model.classifier(model.neck(before)))

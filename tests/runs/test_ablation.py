@@ -73,6 +73,10 @@ def test_a_table_has_mean_and_deviation_beside_the_papers():
     [
         ({"model": {"name": "mobilenetv2_dsc"}}, "unknown model 'mobilenetv2_dsc'"),
         ({"train": {"epoch": 1}}, "train.epoch"),
+        (
+            {"model": {"name": "osnet_x0_25"}, "train": {"triplet_feature": "after_neck"}},
+            "after_neck: osnet_x0_25 is not a network of this package",
+        ),
         (["mobilenetv2_dcs"], "ablation.rows.odd must hold settings"),
         (
             {"paper": [84.5, 93.9]},

@@ -73,10 +73,10 @@ def file(tmp_path, small_network):
 def run(tiny_root, tmp_path, small_network):
     """Train or search in ``tmp_path/run`` from ``tmp_path/initial.pt``."""
 
-    def started(name, command=runs.train, folder="run", **train):
+    def started(name, command=runs.train, folder="run", options=None, **train):
         return command(
             {
-                "model": {"name": name},
+                "model": {"name": name, "options": options or {}},
                 "data": {"root": str(tiny_root)} | SMALL,
                 "train": {"epochs": 2, "init": str(tmp_path / "initial.pt")} | train,
                 "device": "cpu",
@@ -106,22 +106,23 @@ def test_a_frozen_backbone_keeps_the_files_weights_and_statistics(file, run, tmp
     assert found["classifier.weight"].shape[0] == 8
 
 
-def test_torchreids_networks_have_no_feature_after_a_neck(run):
-    with pytest.raises(InputError, match="after_neck: osnet_x0_25 is not a network of this"):
-        run("osnet_x0_25", init="", triplet_feature="after_neck")
+@pytest.mark.parametrize("feature", ["after_neck", "before_neck"])
+def test_torchreids_networks_have_no_neck(run, feature):
+    with pytest.raises(InputError, match=f"{feature}: osnet_x0_25 is not a network of this"):
+        run("osnet_x0_25", init="", triplet_feature=feature)
 
 
 @pytest.mark.parametrize("command", [runs.train, runs.search])
 def test_the_triplet_loss_compares_the_feature_that_is_asked_for(run, tmp_path, command):
     """Those after the neck have unit length: the loss is at most the margin plus the diameter."""
     losses = {}
-    for feature in ("before_neck", "after_neck"):
+    for feature in ("before_neck", "after_neck", "auto"):
         train = {"epochs": 1, "init": "", "triplet_feature": feature}
         run("mobilenetv2_dcs", command, feature, **train)
         folder = tmp_path / feature / ("search" if command is runs.search else "")
         content = torch.load(folder / "checkpoint.pt", weights_only=True)
         losses[feature] = content["history"][0]["triplet"]
-    assert losses["before_neck"] != losses["after_neck"] < 0.3 + 2
+    assert losses["before_neck"] != losses["after_neck"] == losses["auto"] < 0.3 + 2
 
 
 def test_imagenet_weights_are_not_needed(file, tmp_path, monkeypatch):
@@ -164,17 +165,21 @@ def test_another_file_is_another_run(file, run, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "name, said", [("mobilenetv2_base", "another architecture"), ("mobilenetv2_dcs", "mode=mask")]
+    "name, options, said",
+    [
+        ("mobilenetv2_base", {}, "another architecture"),
+        ("mobilenetv2_dcs", {"mode": "interp"}, "mode=bilinear"),
+    ],
 )
 @pytest.mark.parametrize("command", [runs.train, runs.search])
 def test_wrong_weights_are_refused_before_anything_is_read_or_written(
-    run, tmp_path, monkeypatch, name, said, command
+    run, tmp_path, monkeypatch, name, options, said, command
 ):
     monkeypatch.setattr(data, "load_dataset", lambda *_: pytest.fail("data were read"))
     with pytest.raises(InputError, match=said):
-        run(name, command, init="mobilenetv2_dcs_synthetic")
+        run(name, command, options=options, init="mobilenetv2_dcs_synthetic")
     with pytest.raises(InputError, match="no weights at"):
-        run(name, command, init="absent.pt")
+        run(name, command, options=options, init="absent.pt")
     assert not (tmp_path / "run").exists()
 
 

@@ -12,9 +12,9 @@ LOSSES = ("softmax", "triplet")
 class ReIDNetwork(nn.Module):
     """A backbone with the head of the strong baseline (Luo et al., 2019), for torchreid's engines.
 
-    The classifier and evaluation use the feature after the BN neck. The triplet loss uses the one
-    before it, or with ``triplet_feature="after_neck"`` the one after it, of unit length: what
-    evaluation compares.
+    The classifier and evaluation use the feature after the BN neck. So does the triplet loss, at
+    unit length: what evaluation compares. With ``triplet_feature="before_neck"``, as in the strong
+    baseline, it uses the pooled feature.
 
     Args:
         trunk: the backbone; D is its ``out_channels``. State dicts have its weights under
@@ -24,7 +24,7 @@ class ReIDNetwork(nn.Module):
             features).
 
     Attributes:
-        triplet_feature: features for the triplet loss, ``"before_neck"`` or ``"after_neck"``.
+        triplet_feature: features for the triplet loss, ``"after_neck"`` or ``"before_neck"``.
 
     Raises:
         ValueError: an unknown loss.
@@ -35,7 +35,7 @@ class ReIDNetwork(nn.Module):
         if loss not in LOSSES:
             raise ValueError(f"loss must be one of {LOSSES}, not {loss!r}")
         self.loss, self.feature_dim = loss, trunk.out_channels
-        self.triplet_feature = "before_neck"
+        self.triplet_feature = "after_neck"
         self.trunk = trunk
         self.pool = GlobalAvgPool()
         self.neck = nn.BatchNorm1d(self.feature_dim)
@@ -63,5 +63,6 @@ class ReIDNetwork(nn.Module):
         logits = self.classifier(features)  # (B, num_classes)
         if self.loss == "softmax":
             return logits
-        after = self.triplet_feature == "after_neck"
-        return logits, F.normalize(features, dim=1) if after else pooled
+        if self.triplet_feature == "before_neck":
+            return logits, pooled
+        return logits, F.normalize(features, dim=1)
