@@ -35,8 +35,15 @@ def write_windows(
         **compare(network, smaller, next(iter(images()))),
     }
     write_json(output / "windows.json", content)
+    if blocks:
+        _print(content)
+    return content
+
+
+def _print(content: dict[str, Any]) -> None:
+    """A line for each block, and what leaving out channels saves."""
     print("\nblock                   channels   start  length  selected  saturated")
-    for name, block in blocks.items():
+    for name, block in content["blocks"].items():
         start, length = (
             f"{block[key]['mean']:6.1f}" if key in block else "-" for key in ("start", "length")
         )
@@ -45,7 +52,7 @@ def write_windows(
             f"{block['selected']['mean']:8.1%}  {block['saturated']['selected']:9.1%}"
         )
     print(
-        f"affinity products: {macs / 1e6:.2f} M multiply-adds per image, {pruned_macs / 1e6:.2f} M "
-        f"without channels that no window selects; features differ by {content['difference']:.0e}"
+        f"affinity products: {content['macs'] / 1e6:.2f} M multiply-adds per image, "
+        f"{content['pruned_macs'] / 1e6:.2f} M without channels that no window selects; "
+        f"features differ by {content['difference']:.0e}"
     )
-    return content

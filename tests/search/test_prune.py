@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from reid_dcs.attention import WindowedAttention, Windows, build_attention, windowed_query
+from reid_dcs.jobs.windows import write_windows
 from reid_dcs.search import describe_windows, pruned
 from reid_dcs.search.prune import compare
 
@@ -142,3 +143,15 @@ def test_multiply_adds_are_those_of_the_cheaper_order():
     assert found["read"] == [[0, read]]
     assert found["macs"] == min(n * n * 2 * c, 2 * n * c * c)
     assert found["pruned_macs"] == min(n * n * (read + c), 2 * n * read * c)
+
+
+@pytest.mark.parametrize("kind, blocks", [("dcs", 1), ("base", 0)])
+def test_the_summary_has_a_line_for_each_block_and_none_without(kind, blocks, tmp_path, capsys):
+    """A search of ``base`` by ``retrain=warm_frozen`` finds no windows."""
+    model, images = network("dcs")
+    if kind == "base":
+        model = nn.Sequential(nn.Conv2d(CHANNELS, CHANNELS, 1)).eval()
+    content = write_windows(model, lambda: images, tmp_path)
+    assert (tmp_path / "windows.json").exists() and len(content["blocks"]) == blocks
+    said = capsys.readouterr().out
+    assert ("affinity products" in said) == ("saturated" in said) == (blocks == 1)
