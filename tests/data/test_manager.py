@@ -18,6 +18,7 @@ from reid_dcs.data.store import ImageStore
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.evaluation import extract_features
 from reid_dcs.losses import IdentityTripletLoss
+from reid_dcs.runtime.precision import Precision
 
 
 def make_manager(root, **options):
@@ -134,7 +135,8 @@ def test_the_mixup_loss_is_a_weighted_sum_of_both_labels(manager):
     optimizer = torch.optim.SGD(model.parameters(), lr=0.0)
     scheduler = torch.optim.lr_scheduler.ConstantLR(optimizer)
     criterion = IdentityTripletLoss()
-    engine = ReIDEngine(manager, model, optimizer, scheduler, criterion)
+    precision = Precision("float32", torch.device("cpu"))
+    engine = ReIDEngine(manager, model, optimizer, scheduler, criterion, precision=precision)
     batch = next(iter(manager.train_loader))
     partner = batch["pid"].roll(4)
     model.train()

@@ -15,6 +15,7 @@ from reid_dcs.engine import build_optimizer, build_schedule, read_last_checkpoin
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.losses import IdentityTripletLoss
 from reid_dcs.runtime import distributed
+from reid_dcs.runtime.precision import Precision
 
 CPU = torch.device("cpu")
 IDENTITIES, IMAGES = 6, 8
@@ -50,7 +51,8 @@ def make_store(images: int = IMAGES) -> ImageStore:
 
 
 def make_engine(recipe: TrainConfig = RECIPE, batch_size: int = 12, **options) -> ReIDEngine:
-    """Seeded; every call gives the same engine."""
+    """Seeded; every call gives the same engine, in float32 also where the CPU has bfloat16."""
+    options.setdefault("precision", Precision("float32", CPU))
     store = make_store()
     torch.manual_seed(0)
     model = Network()
