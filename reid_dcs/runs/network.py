@@ -47,8 +47,8 @@ def check_triplet_feature(config: TrainRun) -> None:
         InputError: networks of torchreid's zoo have no BN neck.
     """
     name, feature = config.model.name, config.train.triplet_feature
-    if feature != "auto" and name not in list_models():
+    if feature == "after_neck" and name not in list_models():
         raise InputError(
-            f"train.triplet_feature={feature}: {name} is not a network of this package and has no "
-            "BN neck; leave it out"
+            f"train.triplet_feature=after_neck: {name} is not a network of this package and has no "
+            "BN neck; use auto"
         )

@@ -36,7 +36,7 @@ def test_torchreids_contract(name, builder):
 
 
 @every_model
-def test_triplet_sees_the_feature_before_the_neck_and_the_classifier_the_one_after(name):
+def test_the_triplet_loss_can_see_what_is_before_the_neck_and_the_classifier_what_is_after(name):
     model = active_model(name).train()
     model.triplet_feature = "before_neck"
     x = images()
