@@ -101,7 +101,7 @@ def table_row(options: argparse.Namespace, precision: Precision, device: torch.d
     """Operations and bytes of a step, limits of the device, lower bounds and measured time."""
     model = build_model(options.model, IDENTITIES).to(device, memory_format=torch.channels_last)
     batch = random_batch(options.batch, options.height, options.width, device)
-    step = training_step(model, *batch, precision=precision)
+    step = training_step(model, *batch, autocast=precision.autocast)
     step_time = best_seconds(step, device)
     with OperatorCosts() as costs:
         step()

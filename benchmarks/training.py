@@ -2,13 +2,13 @@
 
 import argparse
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from reid_dcs.losses import IdentityTripletLoss
-from reid_dcs.runtime.precision import Precision
 
 IDENTITIES = 751  # training identities of Market-1501
 INSTANCES = 4  # images per identity in a batch
@@ -39,7 +39,7 @@ def training_step(
     images: Tensor,
     pids: Tensor,
     *,
-    precision: Precision | None = None,
+    autocast: Callable[[], AbstractContextManager[Any]] = nullcontext,
     penalty: Callable[[], Tensor] | None = None,
 ) -> Callable[[], None]:
     """Function that runs one training step: forward, backward and Adam.
@@ -48,14 +48,14 @@ def training_step(
         model: the network to train, on the device of the batch.
         images: (B, 3, H, W).
         pids: (B,).
-        precision: number type of the forward pass; float32 by default.
+        autocast: context of the forward pass, such as ``Precision.autocast``; float32 by default.
         penalty: function that returns a term to add to the loss.
     """
     optimizer = torch.optim.Adam(model.train().parameters(), 1e-4, fused=True)
     criterion = IdentityTripletLoss()
 
     def step() -> None:
-        with precision.autocast() if precision else nullcontext():
+        with autocast():
             logits, features = model(images)
         loss = criterion(logits.float(), features, pids).total
         if penalty:

@@ -14,6 +14,7 @@ from reid_dcs.errors import InputError
 from reid_dcs.jobs.networks import initial_weights
 from reid_dcs.jobs.windows import write_windows
 from reid_dcs.models.initial import InitialWeights
+from reid_dcs.runtime.precision import Precision
 from reid_dcs.search.supergraph import is_space
 from reid_dcs.weights import Preprocessing
 
@@ -33,6 +34,15 @@ class Job(ABC):
 
     def __init__(self, config: Any, device: torch.device) -> None:
         self.config, self.device = config, device
+
+    @property
+    def precision(self) -> Precision:
+        """Number type of the training's forward passes.
+
+        Raises:
+            InputError: the device has no arithmetic of this type.
+        """
+        return Precision(self.config.train.precision, self.device)
 
     def check_searchable(self) -> None:
         """Check that a search can follow the settings of the training.

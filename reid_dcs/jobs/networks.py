@@ -12,6 +12,7 @@ from reid_dcs.config.settings import ModelConfig
 from reid_dcs.models.architecture import read_architecture
 from reid_dcs.models.initial import InitialWeights, load_initial, read_initial
 from reid_dcs.runtime.device import synchronized
+from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights import Preprocessing
 from reid_dcs.zoo import find_weights
 
@@ -37,6 +38,12 @@ def initial_weights(source: str, pixels: Preprocessing) -> InitialWeights | None
             file=sys.stderr,
         )
     return weights
+
+
+def network_line(name: str, network: nn.Module, precision: Precision) -> str:
+    """What a run prints of its network: name, parameters, device and number type."""
+    parameters = sum(parameter.numel() for parameter in network.parameters()) / 1e6
+    return f"{name}, {parameters:.2f} M parameters, on {precision.device} in {precision.name}"
 
 
 Build = Callable[..., nn.Module]

@@ -7,8 +7,6 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-import torch
-
 from reid_dcs.config import TaskRun, to_yaml
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS
 from reid_dcs.engine.events import SUFFIX
@@ -16,6 +14,7 @@ from reid_dcs.errors import InputError
 from reid_dcs.files import create_folder, exclusive, remove_leftovers, write_json, written_whole
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import environment
+from reid_dcs.runtime.precision import Precision
 
 SETTINGS_FILES = ("config.yaml", "environment.json")
 CHECKPOINTS = (CHECKPOINT, PREVIOUS, BEST)
@@ -174,10 +173,10 @@ def is_in(path: str, folder: Path) -> bool:
     return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
-def write_settings(output: Path, config: TaskRun, device: torch.device) -> None:
-    """Write ``config.yaml`` (all settings) and ``environment.json`` (versions and device)."""
+def write_settings(output: Path, config: TaskRun, precision: Precision) -> None:
+    """Write ``config.yaml``, all settings, and ``environment.json``: versions, device and such."""
     if not distributed.is_main():
         return
     with written_whole(output / "config.yaml") as file:
         file.write(to_yaml(config).encode())
-    write_json(output / "environment.json", environment(device))
+    write_json(output / "environment.json", environment(precision))

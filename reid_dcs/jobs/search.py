@@ -71,7 +71,7 @@ def _run_search(
     trainer = None if finished else job.build_search_trainer(network)
     whole.open(SEARCH_FILES, fresh=not finished, resumed=goes_on)
     folder.open((*CHECKPOINTS, "curves.png"), fresh=not goes_on, resumed=goes_on)
-    write_settings(whole.path, config, job.device)
+    write_settings(whole.path, config, job.precision)
     job.announce(network)
     if finished:
         network.load_state_dict(finished["state_dict"])

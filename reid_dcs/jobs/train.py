@@ -36,7 +36,7 @@ def train(job: Job) -> dict[str, Any]:
         if resumed:
             restore(trainer, resumed, f"resume={config.resume}")
         output.open(TRAINING_FILES, fresh=not goes_on, resumed=goes_on)
-        write_settings(output.path, config, job.device)
+        write_settings(output.path, config, job.precision)
         job.announce(network)
         return fit(job, config, trainer, output.path)
 

@@ -8,7 +8,6 @@ from torch import Tensor, nn
 from reid_dcs.config import RecipeConfig, SearchConfig
 from reid_dcs.engine import Optimization, build_optimizer, build_schedule
 from reid_dcs.errors import InputError
-from reid_dcs.runtime.hooks import weight_of
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.search import Alternation, Supergraph, expected_macs, target_penalty
 
@@ -34,17 +33,17 @@ def build_optimization(
 
 
 def trainer_options(
-    network: nn.Module, recipe: RecipeConfig, description: Mapping[str, Any]
+    precision: Precision, recipe: RecipeConfig, description: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Keyword arguments that the trainers of a training and of a search share.
 
     Args:
-        network: on its device.
+        precision: of the training.
         recipe: settings of ``train``.
         description: see :class:`reid_dcs.engine.Trainer`: the card, the settings, the data.
     """
     return {
-        "precision": Precision(recipe.precision, weight_of(network).device),
+        "precision": precision,
         "accumulate": recipe.accumulate,
         "clip_norm": recipe.clip_norm,
         "description": dict(description),

@@ -45,9 +45,8 @@ class Evaluated(Protocol):
 def cost(evaluated: Evaluated) -> Section:
     """Parameters, multiply-adds and measured speed."""
     cost, device = complexity(evaluated.model, evaluated.input_size), evaluated.device
-    dtype = Precision(evaluated.config.eval.precision, device).dtype
-    speed = images_per_second(evaluated.model, evaluated.input_size, BATCH, dtype)
-    dtype_name = str(dtype).removeprefix("torch.")
+    precision = _precision(evaluated)
+    speed = images_per_second(evaluated.model, evaluated.input_size, BATCH, precision.dtype)
     columns = [Column("quantity"), Column("value", ",.4g"), Column("unit"), Column("description")]
     rows = [
         ("parameters", cost.params / 1e6, "M", "backbone and attention, without the classifier"),
@@ -59,7 +58,7 @@ def cost(evaluated: Evaluated) -> Section:
             "convolutions, linear layers and affinity products",
         ),
         ("paper_flops", cost.paper_flops / 1e9, "G", "FLOPs as counted in the paper's Table 1"),
-        ("speed", speed, "images/s", f"batches of {BATCH} decoded images, {dtype_name}"),
+        ("speed", speed, "images/s", f"batches of {BATCH} decoded images, {precision.name}"),
     ]
     hardware = device_name(device)
     if device.type == "cpu":
@@ -71,7 +70,7 @@ def cost(evaluated: Evaluated) -> Section:
 
 def reproducibility(evaluated: Evaluated) -> Section:
     """Command, versions and the full configuration."""
-    facts = environment(evaluated.device)
+    facts = environment(_precision(evaluated))
     versions = {"reid_dcs": facts["reid_dcs"], "python": facts["python"], **facts["packages"]}
     return Section(
         "Reproducibility",
@@ -81,3 +80,7 @@ def reproducibility(evaluated: Evaluated) -> Section:
             Verbatim("Configuration:", to_yaml(evaluated.config).strip()),
         ],
     )
+
+
+def _precision(evaluated: Evaluated) -> Precision:
+    return Precision(evaluated.config.eval.precision, evaluated.device)

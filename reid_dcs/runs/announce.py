@@ -2,15 +2,16 @@
 
 import sys
 
-import torch
 from torch import nn
 
 from reid_dcs.config import Run, TrainRun
+from reid_dcs.jobs.networks import network_line
 from reid_dcs.runs.data import Dataset
 from reid_dcs.runtime import distributed
+from reid_dcs.runtime.precision import Precision
 
 
-def announce(config: Run, dataset: Dataset, model: nn.Module, device: torch.device) -> None:
+def announce(config: Run, dataset: Dataset, model: nn.Module, precision: Precision) -> None:
     """Print model and data set of a run; warn about an unusual evaluation protocol."""
     if not distributed.is_main():
         return
@@ -25,9 +26,8 @@ def announce(config: Run, dataset: Dataset, model: nn.Module, device: torch.devi
             "excluded",
             file=sys.stderr,
         )
-    parameters = sum(p.numel() for p in model.parameters()) / 1e6
     print(
-        f"{config.model.name}, {parameters:.2f} M parameters, on {device}\n"
+        f"{network_line(config.model.name, model, precision)}\n"
         f"{name} at {config.data.height}x{config.data.width}: {len(dataset.train):,} training "
         f"images of {dataset.num_train_pids} identities, {len(dataset.query):,} queries, "
         f"{len(dataset.gallery):,} gallery images",

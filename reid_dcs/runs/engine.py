@@ -13,6 +13,8 @@ from reid_dcs.losses import IdentityTripletLoss, InformationBottleneckLoss
 from reid_dcs.runs.network import build_card
 from reid_dcs.runtime.capture import training_network
 from reid_dcs.runtime.device import compiled
+from reid_dcs.runtime.hooks import weight_of
+from reid_dcs.runtime.precision import Precision
 from reid_dcs.search.engine import SearchEngine
 
 
@@ -70,6 +72,7 @@ def engine_options(
     config: TrainRun, model: nn.Module, manager: InMemoryDataManager
 ) -> dict[str, Any]:
     """Keyword arguments that the engines of training and search share."""
+    precision = Precision(config.train.precision, weight_of(model).device)
     description = {
         **build_card(config, manager.num_train_pids).to_dict(),
         "config": to_layer(config),
@@ -77,5 +80,5 @@ def engine_options(
     }
     return {
         "metric": config.eval.metric,
-        **trainer_options(model, config.train, description),
+        **trainer_options(precision, config.train, description),
     }

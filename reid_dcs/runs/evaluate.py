@@ -50,6 +50,7 @@ from reid_dcs.runs.worth import check_attention, worth_rows
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.distributed import gathered, is_main
+from reid_dcs.runtime.precision import Precision
 from reid_dcs.visual.cmc import draw_cmc
 from reid_dcs.visual.ranked_lists import draw_ranked_lists
 from reid_dcs.zoo import PACKAGE
@@ -107,7 +108,8 @@ def run_evaluation(
     if config.eval.worth:
         check_attention(weights, model)
     output = folder.open(_files(config, folder.path)) if folder else None
-    announce(config, dataset, model, device)
+    precision = Precision(config.eval.precision, device)
+    announce(config, dataset, model, precision)
 
     @cache
     def loaders() -> Loaders:
@@ -127,7 +129,7 @@ def run_evaluation(
         metrics["open_set"] = found._asdict()
     if output and distributed.is_main():
         if settings_files(output):
-            write_settings(output, config, device)
+            write_settings(output, config, precision)
         write_json(output / "metrics.json", metrics)
         draw_evaluation(config, dataset, *ranked, output)
         if config.eval.report:

@@ -102,7 +102,7 @@ class ReIDJob(Job):
 
     def announce(self, network: nn.Module) -> None:
         """Print model, data set and input sizes."""
-        announce(self.config, self.dataset, network, self.device)
+        announce(self.config, self.dataset, network, self.precision)
         announce_phases(self.config)
 
     def metrics(self, config: TrainRun, trainer: Any) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from reid_dcs.runs.ranking import SPLITS, Loaders, extract_split, rank_splits
 from reid_dcs.runs.results import metrics_of
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
+from reid_dcs.runtime.precision import Precision
 
 Row = dict[str, float]
 """Metrics as fractions: mAP, rank1, rank5, rank10, mINP."""
@@ -74,7 +75,7 @@ def run_worth(
 ) -> dict[str, Any]:
     """Decode the images once and evaluate every row."""
     config, card = weights.config, weights.card
-    announce(config, dataset, model, device)
+    announce(config, dataset, model, Precision(config.eval.precision, device))
     protocol = describe_protocol(config.eval, card.trained_on or None)
     for warning in protocol_warnings(protocol, config.data.name):
         print(warning)

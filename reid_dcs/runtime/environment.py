@@ -13,12 +13,13 @@ import torch
 
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import device_name
+from reid_dcs.runtime.precision import Precision
 
 _PACKAGES = ("torch", "torchvision", "torchreid", "numpy", "pillow", "omegaconf")
 
 
-def environment(device: torch.device) -> dict[str, Any]:
-    """Content of ``environment.json``."""
+def environment(precision: Precision) -> dict[str, Any]:
+    """Content of ``environment.json`` of a run in a precision on a device."""
     return {
         "command": sys.argv,
         "reid_dcs": version("reid_dcs"),
@@ -26,7 +27,8 @@ def environment(device: torch.device) -> dict[str, Any]:
         "packages": {name: version(name) for name in _PACKAGES},
         "python": platform.python_version(),
         "system": platform.platform(),
-        "device": device_name(device),
+        "device": device_name(precision.device),
+        "precision": precision.name,
         "threads": torch.get_num_threads(),
         "processes": distributed.world_size(),
     }

@@ -16,6 +16,8 @@ from PIL import Image
 from torchreid import models as torchreid_models
 
 from reid_dcs import InputError, runs
+from reid_dcs.runtime import precision
+from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights import Preprocessing, read_card
 
 pytestmark = pytest.mark.slow
@@ -49,8 +51,17 @@ def test_a_run_leaves_what_the_readme_says(trained):
     environment = json.loads((output / "environment.json").read_text())
     assert environment["packages"]["torch"] == torch.__version__.split("+")[0]
     assert environment["processes"] == 1 and environment["device"]
+    assert environment["precision"] == Precision("auto", torch.device("cpu")).name
     assert list(output.glob("events.out.tfevents.*"))
     assert not list(output.glob(".*"))
+
+
+def test_a_run_prints_what_it_computes_in(settings, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(precision, "_best", lambda device: "bfloat16")
+    runs.train(settings | {"output_dir": str(tmp_path / "half")})
+    assert "mobilenetv2_dcs, 2.24 M parameters, on cpu in bfloat16\n" in capsys.readouterr().out
+    written = json.loads((tmp_path / "half/environment.json").read_text())
+    assert written["precision"] == "bfloat16"
 
 
 def test_a_checkpoint_says_what_it_is(trained):

@@ -12,7 +12,13 @@ from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.inference.load import CLASSIFICATION
 from reid_dcs.jobs import Job
-from reid_dcs.jobs.networks import build_initialized, check_network, to_device, written_options
+from reid_dcs.jobs.networks import (
+    build_initialized,
+    check_network,
+    network_line,
+    to_device,
+    written_options,
+)
 from reid_dcs.jobs.trainer import build_optimization, build_policy, trainer_options
 from reid_dcs.models.classification import build_classifier
 from reid_dcs.models.initial import InitialWeights
@@ -141,10 +147,10 @@ class ClassificationJob(Job):
             "config": to_layer(config),
             "data": self.fingerprints,
         }
-        shared = trainer_options(network, recipe, description)
+        shared = trainer_options(self.precision, recipe, description)
         task = Classification(
             passes,
-            shared["precision"],
+            self.precision,
             self.preprocessing,
             self.test_loader,
             recipe.label_smoothing,
@@ -176,9 +182,8 @@ class ClassificationJob(Job):
         if not distributed.is_main():
             return
         data, classes = self.config.data, len(self.train.classes)
-        parameters = sum(p.numel() for p in network.parameters()) / 1e6
         print(
-            f"{self.config.model.name}, {parameters:.2f} M parameters, on {self.device}\n"
+            f"{network_line(self.config.model.name, network, self.precision)}\n"
             f"{self.data_name} at {data.height}x{data.width}: {len(self.train.names):,} training "
             f"images and {len(self.val.names):,} others of {classes} classes",
             flush=True,

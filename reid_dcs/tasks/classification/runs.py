@@ -138,12 +138,13 @@ def _evaluate(
     if folder:
         page = ["report.html"] * config.eval.report
         folder.open(["metrics.json", *settings_files(folder.path), *page])
+    precision = Precision(config.eval.precision, device)
     print(
         f"{card.model} on {len(images.names):,} images of {len(images.classes)} classes at "
-        f"{pixels.height}x{pixels.width}, on {device}",
+        f"{pixels.height}x{pixels.width}, on {device} in {precision.name}",
         flush=True,
     )
-    predictions = predict(network, loader, Precision(config.eval.precision, device), pixels)
+    predictions = predict(network, loader, precision, pixels)
     metrics = results(predictions, images.classes, network, pixels) | {
         "dataset": data_name(config.data),
         "model": card.model,
@@ -151,7 +152,7 @@ def _evaluate(
     }
     if folder and distributed.is_main():
         if settings_files(folder.path):
-            write_settings(folder.path, config, device)
+            write_settings(folder.path, config, precision)
         write_json(folder.path / "metrics.json", metrics)
         if config.eval.report:
             from reid_dcs.tasks.classification.report import Evaluation, write_page

@@ -13,13 +13,12 @@ from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
-from reid_dcs.jobs.networks import to_device, written_options
+from reid_dcs.jobs.networks import network_line, to_device, written_options
 from reid_dcs.jobs.trainer import build_optimization, build_policy, trainer_options
 from reid_dcs.jobs.windows import write_windows
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import command_line
-from reid_dcs.runtime.precision import Precision
 from reid_dcs.tasks.detection.data.annotations import check_trainable
 from reid_dcs.tasks.detection.data.batches import DetectionLoader, load_image
 from reid_dcs.tasks.detection.data.find import load_split
@@ -145,10 +144,9 @@ class DetectionJob(Job):
         """Print model and data of the run."""
         if not distributed.is_main():
             return
-        parameters = sum(p.numel() for p in network.parameters()) / 1e6
         things = sum(len(image.things) for image in self.train.images)
         print(
-            f"{self.config.model.name}, {parameters:.2f} M parameters, on {self.device}\n"
+            f"{network_line(self.config.model.name, network, self.precision)}\n"
             f"{self.data_name}: {len(self.train.images):,} training images with {things:,} objects "
             f"of {len(self.train.categories)} categories; {len(self.val.images):,} images of "
             f"{self.val.file.stem} to evaluate on",
@@ -215,9 +213,8 @@ class DetectionJob(Job):
         **options: Any,
     ) -> Trainer:
         assert isinstance(network, CascadeMaskRCNN)
-        precision = Precision(config.train.precision, self.device)
-        task = DetectionTask(network, self.val, precision, config.eval.batch_size)
-        common = trainer_options(network, config.train, self._description(config))
+        task = DetectionTask(network, self.val, self.precision, config.eval.batch_size)
+        common = trainer_options(self.precision, config.train, self._description(config))
         return Trainer(
             task, network, loader, optimizers, best_metric="box_AP", **(common | options)
         )

@@ -97,7 +97,8 @@ def _evaluate(
     if folder:
         page = ["report.html"] * config.eval.report
         folder.open(["metrics.json", *settings_files(folder.path), *page])
-    with Precision(config.eval.precision, device).autocast():
+    precision = Precision(config.eval.precision, device)
+    with precision.autocast():
         result = evaluate_detector(trained.detector, annotations, config.eval.batch_size)
     metrics = result | {
         "dataset": data_name(data),
@@ -108,7 +109,7 @@ def _evaluate(
     }
     if folder and distributed.is_main():
         if settings_files(folder.path):
-            write_settings(folder.path, config, device)
+            write_settings(folder.path, config, precision)
         write_json(folder.path / "metrics.json", metrics)
         if config.eval.report:
             evaluation = Evaluation(config, trained, annotations, metrics)
