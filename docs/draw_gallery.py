@@ -56,6 +56,7 @@ def photograph(address: str, profile: Path) -> bytes:
 
     for driver in start_browser(profile):
         show_as(driver, WIDTH, "light")
+        driver.execute_cdp_cmd("Emulation.setScrollbarsHidden", {"hidden": True})
         driver.get(address)
         click(driver, "a.ask", 7)
         wait = WebDriverWait(driver, 30)
