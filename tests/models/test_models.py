@@ -66,6 +66,9 @@ def test_the_triplet_loss_compares_what_evaluation_compares():
     expected = nn.functional.normalize(model.neck(before), dim=1)
     torch.testing.assert_close(features, expected)
     torch.testing.assert_close(logits, model.classifier(model.neck(before)))
+    with pytest.raises(ValueError, match="triplet_feature must be one of"):
+        model.triplet_feature = "before"
+    assert model.triplet_feature == "before_neck"
 
 
 @every_model

@@ -7,6 +7,7 @@ from reid_dcs.models.backbones.base import Backbone
 from reid_dcs.models.heads.pooling import GlobalAvgPool
 
 LOSSES = ("softmax", "triplet")
+TRIPLET_FEATURES = ("after_neck", "before_neck")
 
 
 class ReIDNetwork(nn.Module):
@@ -27,7 +28,7 @@ class ReIDNetwork(nn.Module):
         triplet_feature: features for the triplet loss, ``"after_neck"`` or ``"before_neck"``.
 
     Raises:
-        ValueError: an unknown loss.
+        ValueError: an unknown loss, or another ``triplet_feature``.
     """
 
     def __init__(self, trunk: Backbone, num_classes: int, loss: str = "triplet") -> None:
@@ -42,6 +43,16 @@ class ReIDNetwork(nn.Module):
         self.neck.bias.requires_grad_(False)  # features stay centered, for the cosine distance
         self.classifier = nn.Linear(self.feature_dim, num_classes, bias=False)
         nn.init.normal_(self.classifier.weight, std=0.001)
+
+    @property
+    def triplet_feature(self) -> str:
+        return self._triplet_feature
+
+    @triplet_feature.setter
+    def triplet_feature(self, name: str) -> None:
+        if name not in TRIPLET_FEATURES:
+            raise ValueError(f"triplet_feature must be one of {TRIPLET_FEATURES}, not {name!r}")
+        self._triplet_feature = name
 
     def forward(
         self, x: Tensor, return_featuremaps: bool = False
