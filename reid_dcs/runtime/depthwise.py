@@ -12,8 +12,8 @@ class DepthwiseInFloat32(TorchFunctionMode):
     """Context in which autocast leaves those depthwise convolutions in float32 that gain by it.
 
     oneDNN (in torch 2.14) has no fast gradient in bfloat16 for depthwise convolutions with a
-    stride, with kernels above 3x3, or on maps lower than the kernel: theirs takes 2 to 350 times as
-    long as in float32 on a processor with AVX512-BF16. All other operations keep their precision,
+    stride, with kernels above 3x3, or on maps lower than the kernel: theirs takes 1.4 to 130 times
+    as long as in float32 on a processor with AVX512-BF16 (benchmarks/studies/depthwise.py). All other operations keep their precision,
     and so does everything without gradients.
     """
 
