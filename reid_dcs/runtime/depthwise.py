@@ -13,8 +13,8 @@ class DepthwiseInFloat32(TorchFunctionMode):
 
     oneDNN (in torch 2.14) has no fast gradient in bfloat16 for depthwise convolutions with a
     stride, with kernels above 3x3, or on maps lower than the kernel: theirs takes 1.4 to 130 times
-    as long as in float32 on a processor with AVX512-BF16 (benchmarks/studies/depthwise.py). All other operations keep their precision,
-    and so does everything without gradients.
+    as long as in float32 on a processor with AVX512-BF16 (benchmarks/studies/depthwise.py). All
+    other operations keep their precision, and so does everything without gradients.
     """
 
     def __torch_function__(
