@@ -26,9 +26,8 @@ class DepthwiseInFloat32(TorchFunctionMode):
     ) -> Any:
         """Call a function of torch, which is ``torch.conv2d`` for every ``nn.Conv2d``."""
         kwargs = kwargs or {}
-        if function is not torch.conv2d or not torch.is_grad_enabled() or not args:
-            return function(*args, **kwargs)
-        if not _is_slow(*args, **kwargs):
+        learns = function is torch.conv2d and args and torch.is_grad_enabled()
+        if not (learns and _is_slow(*args, **kwargs)):
             return function(*args, **kwargs)
         images, *others = args
         with torch.autocast("cpu", enabled=False):
