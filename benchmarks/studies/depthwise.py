@@ -42,10 +42,8 @@ def milliseconds(convolution: nn.Module, images: torch.Tensor, dtype: torch.dtyp
 def main() -> None:
     torch.set_num_threads(1)
     print(f"# The gradient of depthwise convolutions of {CHANNELS} channels\n")
-    print(
-        "`python benchmarks/studies/depthwise.py`: one thread, 64 images, the best of five backward"
-    )
-    print(f"passes.\n\n{machine()}\n")
+    print("`python benchmarks/studies/depthwise.py`: one thread, 64 images, best of 5.\n")
+    print(f"{machine()}\n")
     print("| kernel | stride | map | float32, ms | bfloat16, ms | ratio | stays in float32 |")
     print("|---|---|---|---|---|---|---|")
     for kernel, stride, (height, width) in product(KERNELS, STRIDES, SIZES):

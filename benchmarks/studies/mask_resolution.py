@@ -1,4 +1,4 @@
-"""Mask AP of detections that are as good as a mask head of 28x28 allows, on a set in COCO's layout.
+"""Mask AP of true boxes with true masks reduced to 28x28 cells, the resolution of the mask head.
 
     python benchmarks/studies/mask_resolution.py --root DIR [--dataset scenes]
 

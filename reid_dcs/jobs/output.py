@@ -174,7 +174,7 @@ def is_in(path: str, folder: Path) -> bool:
 
 
 def write_settings(output: Path, config: TaskRun, precision: Precision) -> None:
-    """Write ``config.yaml``, all settings, and ``environment.json``: versions, device and such."""
+    """Write ``config.yaml`` (settings) and ``environment.json`` (versions, device, precision)."""
     if not distributed.is_main():
         return
     with written_whole(output / "config.yaml") as file:
