@@ -162,7 +162,8 @@ def _search_optimizer(optimizer: Literal["adam", "sgd"], rate: float, weight_dec
 class ChannelSearchConfig:
     """The search of channels (Algorithm 1) that precedes the training."""
 
-    epochs: int = number(10, at_least=1, at_most=1_000_000)
+    # 0: no search; windows are trained along with the weights
+    epochs: int = number(10, at_least=0, at_most=1_000_000)
     # p, the fraction of each epoch's batches (the last ones) that update the windows
     window_share: float = number(0.2, above=0, below=1)
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.035, 5e-4)  # of the network

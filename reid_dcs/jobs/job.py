@@ -50,8 +50,12 @@ class Job(ABC):
         Raises:
             InputError: it cannot.
         """
-        if self.config.train.init and is_space(self.config.model.name):
+        if not is_space(self.config.model.name):
+            return
+        if self.config.train.init:
             raise InputError("train.init: a backbone search starts from scratch: leave it out")
+        if not self.config.search.epochs:
+            raise InputError("search.epochs=0: a backbone cannot be trained before it is found")
 
     def read_initial(self) -> InitialWeights | None:
         """Read the weights of ``train.init``; None if it is empty."""

@@ -9,11 +9,12 @@ from typing import Any
 from torch import nn
 
 from reid_dcs.config import compose, to_layer
+from reid_dcs.engine import Trainer
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
 from reid_dcs.jobs.output import CHECKPOINTS, TRAINING_FILES, OutputFolder, write_settings
 from reid_dcs.jobs.resume import checkpoint_to_resume, continues_in, restore
-from reid_dcs.jobs.train import fit
+from reid_dcs.jobs.train import begin, fit
 from reid_dcs.jobs.trainer import is_warm
 from reid_dcs.models.complexity import complexity
 from reid_dcs.models.initial import InitialWeights
@@ -31,7 +32,8 @@ def search(job: Job) -> dict[str, Any]:
     """Search with Algorithm 1, train the resulting network and evaluate it.
 
     ``output_dir`` receives the files of a training, ``windows.json``, ``architecture.json`` if a
-    backbone was searched, and in ``search/`` the checkpoints and curves of the search.
+    backbone was searched, and in ``search/`` the checkpoints and curves of the search. With
+    ``search.epochs=0``, the windows of the network are trained along with its weights instead.
 
     Returns:
         the content of ``metrics.json``.
@@ -42,9 +44,13 @@ def search(job: Job) -> dict[str, Any]:
     """
     job.check_searchable()
     output = Path(job.config.output_dir)
-    with OutputFolder(output) as whole, OutputFolder(output / "search") as folder:
-        searched = _run_search(job, whole, folder)
-        return _train_result(job, output, *searched)
+    with OutputFolder(output) as whole:
+        if not job.config.search.epochs:
+            trainer = begin(job, whole, SEARCH_FILES)
+            return _fit(job, job.config, trainer, output)
+        with OutputFolder(output / "search") as folder:
+            searched = _run_search(job, whole, folder)
+            return _train_result(job, output, *searched)
 
 
 def _run_search(
@@ -117,9 +123,14 @@ def _train_result(
     if resumed:
         restore(trainer, resumed, output)
     print("\ntraining", flush=True)
+    return _fit(job, config, trainer, output)
+
+
+def _fit(job: Job, config: Any, trainer: Trainer, output: Path) -> dict[str, Any]:
+    """Train to the last epoch and evaluate; also write ``windows.json``."""
     metrics = fit(job, config, trainer, output)
     if distributed.is_main():
-        job.write_windows(network, output)
+        job.write_windows(trainer.evaluated_model, output)
     return metrics
 
 

@@ -1,5 +1,6 @@
 """Train a network and evaluate it, as a job of any task."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,22 +24,32 @@ def train(job: Job) -> dict[str, Any]:
         InputError: invalid setting, path or file; raised before training, nothing is written.
         Interrupted: SIGTERM or Ctrl-C; ``resume=auto`` continues.
     """
+    with OutputFolder(Path(job.config.output_dir)) as output:
+        trainer = begin(job, output, TRAINING_FILES)
+        return fit(job, job.config, trainer, output.path)
+
+
+def begin(job: Job, output: OutputFolder, files: Sequence[str]) -> Trainer:
+    """Build the trainer of a new or resumed training, and open its folder.
+
+    Args:
+        files: names of what the run writes to the folder.
+    """
     config = job.config
-    with OutputFolder(Path(config.output_dir)) as output:
-        resumed = checkpoint_to_resume(config, output.path)
-        goes_on = continues_in(config, output.path, resumed)
-        output.check(TRAINING_FILES, resumed=goes_on)
-        initial = None if resumed else job.read_initial()
-        job.load_data(initial, resumed)
-        with seeded(config.seed):
-            network = job.build_network(config, initial)
-        trainer = job.build_trainer(config, network)
-        if resumed:
-            restore(trainer, resumed, f"resume={config.resume}")
-        output.open(TRAINING_FILES, fresh=not goes_on, resumed=goes_on)
-        write_settings(output.path, config, job.precision)
-        job.announce(network)
-        return fit(job, config, trainer, output.path)
+    resumed = checkpoint_to_resume(config, output.path)
+    goes_on = continues_in(config, output.path, resumed)
+    output.check(files, resumed=goes_on)
+    initial = None if resumed else job.read_initial()
+    job.load_data(initial, resumed)
+    with seeded(config.seed):
+        network = job.build_network(config, initial)
+    trainer = job.build_trainer(config, network)
+    if resumed:
+        restore(trainer, resumed, f"resume={config.resume}")
+    output.open(files, fresh=not goes_on, resumed=goes_on)
+    write_settings(output.path, config, job.precision)
+    job.announce(network)
+    return trainer
 
 
 def fit(job: Job, config: Any, trainer: Trainer, output: Path) -> dict[str, Any]:

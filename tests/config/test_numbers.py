@@ -17,9 +17,9 @@ RANGES = {
         train.weight_decay train.warmup_epochs train.frozen_epochs train.clip_norm train.ema
         train.label_smoothing train.margin train.triplet_weight train.ib_weight data.flip
         data.erasing data.brightness data.contrast eval.every search.target_gmacs
-        search.cost_weight""",
+        search.cost_weight search.epochs""",
     "at least 1": """data.batch_size data.num_instances train.epochs train.accumulate
-        search.epochs eval.batch_size""",
+        eval.batch_size""",
     "at least 2": "search.calibration",
     "at least 16": "data.height data.width",
     "at least 1e-06": "search.temperature search.temperature_floor",

@@ -116,6 +116,29 @@ def test_a_damaged_checkpoint_of_the_training_is_named(settings, whole, tmp_path
         runs.search(settings | {"output_dir": str(tmp_path), "resume": str(search)})
 
 
+@pytest.mark.slow
+def test_without_epochs_of_search_windows_are_trained_along(settings, tmp_path, capsys):
+    job = settings | {"train": {"epochs": 1, "ema": 0.5}}
+    trained = runs.train(
+        {key: value for key, value in job.items() if key != "search"}
+        | {"output_dir": str(tmp_path / "trained")}
+    )
+    job |= {"search": {"epochs": 0, "calibration": 24}, "output_dir": str(tmp_path / "along")}
+    along = runs.search(job)
+    assert "search\n" not in capsys.readouterr().out
+    assert {**along, "train_seconds": 0} == {**trained, "train_seconds": 0}
+    windows = json.loads((tmp_path / "along" / "windows.json").read_text())
+    assert windows["blocks"] and not (tmp_path / "along" / "search").exists()
+    assert runs.search(job)["mAP"] == along["mAP"]  # resume=auto: nothing is left to do
+
+
+def test_a_backbone_needs_epochs_of_search(settings, tmp_path):
+    job = settings | {"model": {"name": "fbnetv2_dcs"}, "output_dir": str(tmp_path / "output")}
+    with pytest.raises(InputError, match="search.epochs"):
+        runs.search(job | {"search": {"epochs": 0}})
+    assert not (tmp_path / "output").exists()
+
+
 def test_a_search_mixes_no_images(settings, tmp_path, small_network, monkeypatch):
     mixed, losses = {}, ReIDEngine.losses
 
