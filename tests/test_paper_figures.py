@@ -61,7 +61,7 @@ def shown(file) -> dict[str, dict[str, list[float]]]:
     """The figures of the paper in a file, by network."""
     given = read_config(file)
     found = {}
-    for row in given["ablation"]["rows"].values():
+    for row in given["ablation"].get("rows", {}).values():
         if "paper" not in row:
             continue
         config = compose(SearchRun, given, {key: row[key] for key in row.keys() - {"paper"}})
