@@ -98,7 +98,7 @@ def table(runs: list[RunFolder], against: list[str]) -> Iterator[str]:
         cells.append(f"{statistics.mean(run.hours for run in group):.2f}")
         cells += [spread([100 * run.metrics[name] for run in group]) for name in SCORES]
         cells += [difference(group, [r for r in finished if r.row == other]) for other in against]
-        windowed = [run for run in group if run.windows]
+        windowed = [run for run in group if run.windows.get("blocks")]
         cells.append(percent([run.selected for run in windowed]))
         cells.append(percent([run.saturated for run in windowed]))
         cells.append(percent([run.lost_with_all for run in group if run.worth]))

@@ -31,6 +31,7 @@ def folder(tmp_path):
     block = {"selected": {"mean": 0.25}, "saturated": {"selected": 0.1}}
     blocks = {"first": block, "second": block | {"selected": {"mean": 0.75}}}
     (searched / "windows.json").write_text(json.dumps({"blocks": blocks}))
+    (tmp_path / "base/seed-1/windows.json").write_text(json.dumps({"blocks": {}}))  # a control
     rows = {"as_trained": {"mAP": 0.34}, "all_channels": {"mAP": 0.31}}
     (searched / "worth.json").write_text(json.dumps({"rows": rows}))
     (tmp_path / "sa/seed-1").mkdir(parents=True)
