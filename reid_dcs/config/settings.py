@@ -168,7 +168,7 @@ class ChannelSearchConfig:
     epochs: int = number(10, at_least=0, at_most=1_000_000)
     # p, the fraction of each epoch's batches (the last ones) that update the windows
     window_share: float = number(0.2, above=0, below=1)
-    # of the network; the paper's rate, 0.035, diverges in short searches
+    # of the network; at the paper's rate, 0.035, short searches diverged (docs/results.md)
     weight_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.01, 5e-4, 1)
     window_optimizer: OptimizerConfig = _search_optimizer("sgd", 0.3, 0.0, 0)  # of the windows
     # unit of window_optimizer's learning rate: channels, or the number of channels of a block, so
