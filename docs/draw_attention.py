@@ -22,7 +22,7 @@ SIZES = {"gradcam": 700, "affinity": 1100, "windows": 520, "channels": 1100}  # 
 QUALITY = 88
 
 
-def draw_people(folder: Path) -> list[str]:
+def write_people(folder: Path) -> list[str]:
     """Write a picture of each new person under each camera; return those of the first camera."""
     random = np.random.default_rng(8)
     for number in range(PEOPLE):
@@ -41,16 +41,16 @@ def main(folder: Path) -> None:
     with tempfile.TemporaryDirectory() as name:
         people, output = Path(name) / "people", Path(name) / "output"
         people.mkdir()
-        shown = draw_people(people)
-        two, points = [weights["sa"], weights["dcs"]], [(30, 50), (25, 100)]
+        shown = write_people(people)
+        sa, dcs, points = weights["sa"], weights["dcs"], [(30, 50), (25, 100)]
         pages = {
             "gradcam": compare.gradcam(
                 [*weights.values()], shown[:3], str(output), layer="trunk.attentions.2"
             ),
-            "affinity": compare.affinity(two, shown[:1], str(output), at=points),
-            "windows": compare.windows(two[1:], shown[:1], str(output)),
+            "affinity": compare.affinity([sa, dcs], shown[:1], str(output), at=points),
+            "windows": compare.windows([dcs], shown[:1], str(output)),
         }
-        compare.windows(two[1:], [str(people)], str(output / "all"))
+        compare.windows([dcs], [str(people)], str(output / "all"))
         pages["channels"] = [output / "all" / "channels-1.png"]
         for name, (file, *_) in pages.items():
             picture = Image.open(file).convert("RGB")

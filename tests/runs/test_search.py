@@ -10,6 +10,7 @@ import torch
 from reid_dcs import InputError, runs
 from reid_dcs.data.store import ImageStore
 from reid_dcs.engine.reid import ReIDEngine
+from reid_dcs.jobs.windows import write_windows
 from reid_dcs.search.engine import SearchEngine
 
 
@@ -117,7 +118,16 @@ def test_a_damaged_checkpoint_of_the_training_is_named(settings, whole, tmp_path
 
 
 @pytest.mark.slow
-def test_without_epochs_of_search_windows_are_trained_along(settings, tmp_path, capsys):
+def test_without_epochs_of_search_windows_are_trained_along(
+    settings, tmp_path, capsys, monkeypatch
+):
+    described = []
+
+    def noted(network, images, output):
+        described.append(network.state_dict())
+        return write_windows(network, images, output)
+
+    monkeypatch.setattr("reid_dcs.jobs.job.write_windows", noted)
     job = settings | {"train": {"epochs": 1, "ema": 0.5}}
     trained = runs.train(
         {key: value for key, value in job.items() if key != "search"}
@@ -129,6 +139,10 @@ def test_without_epochs_of_search_windows_are_trained_along(settings, tmp_path, 
     assert {**along, "train_seconds": 0} == {**trained, "train_seconds": 0}
     windows = json.loads((tmp_path / "along" / "windows.json").read_text())
     assert windows["blocks"] and not (tmp_path / "along" / "search").exists()
+    saved = torch.load(tmp_path / "along" / "checkpoint.pt", weights_only=True)
+    averaged, raw = saved["state_dict"], saved["raw_state_dict"]
+    assert all(torch.equal(described[0][name], averaged[name]) for name in averaged)
+    assert not all(torch.equal(averaged[name], raw[name]) for name in averaged)
     assert runs.search(job)["mAP"] == along["mAP"]  # resume=auto: nothing is left to do
 
 
