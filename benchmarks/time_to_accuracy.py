@@ -101,7 +101,7 @@ def torchreid_training(options: argparse.Namespace, clock: Clock):
 
 
 def reid_dcs_training(options: argparse.Namespace, clock: Clock):
-    """The same of our engine; a recipe with phases needs ``--epochs``, or keeps its own."""
+    """The same of our engine; a recipe with phases needs ``--epochs``, or keeps its own number."""
     config = read_settings(options)
     _, manager = load_data(config, clock.device)
     torch.manual_seed(config.seed)
@@ -123,7 +123,11 @@ def read_settings(options: argparse.Namespace) -> TrainRun:
     """Settings of our training; its data set and input size are also those of torchreid's."""
     settings = merge_layers(*map(read_config, options.config_file or RECIPE))
     model = {"pretrained": str(options.weights) if options.weights else False}
-    return compose(TrainRun, settings, {"data": {"root": options.root}, "model": model})
+    config = compose(TrainRun, settings, {"data": {"root": options.root}, "model": model})
+    if options.epochs:  # the phases keep their shares of them
+        for phase in config.data.phases:
+            phase.epochs = round(phase.epochs * options.epochs / config.train.epochs)
+    return config
 
 
 def load_imagenet(model: nn.Module, file: Path) -> None:
