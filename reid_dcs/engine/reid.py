@@ -149,6 +149,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
     def save(self, evaluated: bool = False) -> None:
         """Write a checkpoint, through torchreid's extension point."""
         rank1 = float(self.result.cmc[0]) if evaluated and self.result else None
+        assert self.save_dir is not None
         self.save_model(self.finished, rank1, self.save_dir)
 
     def save_model(

@@ -76,6 +76,8 @@ class Trainer:
         self.freezing = freezing or Freezing(model)
         self.description = dict(description or {})
         self.signals = Signals()
+        self.save_dir: Path | None = None  # of run(); without a folder, train() saves nothing
+        self.max_epoch = 1  # of run()
         self.single_process_losses = TaskLosses(model, task.losses)
         self.task_losses: nn.Module = self.single_process_losses
 
@@ -115,14 +117,15 @@ class Trainer:
             InputError: a loss is not finite, or the disk is full.
             Interrupted: on SIGTERM or Ctrl-C, after saving.
         """
-        self.save_dir, self.max_epoch = Path(save_dir), max_epoch
+        self.save_dir = folder = Path(save_dir)
+        self.max_epoch = max_epoch
         self.finished = self.finished if start_epoch is None else start_epoch
         metrics = None
         try:
             # an evaluation that the run was stopped before; not within an epoch
             missed = self.history and not self.batches_done and self._evaluation_due(eval_freq)
             logged = self.finished - bool(missed)  # epochs whose events are complete
-            with self.signals, event_log(self.save_dir, logged) as log:
+            with self.signals, event_log(folder, logged) as log:
                 if missed:
                     metrics = self._evaluate(log)
                 while self.finished < max_epoch:
@@ -138,7 +141,7 @@ class Trainer:
                         metrics = self._evaluate(log)
                 return self.validate() if metrics is None else metrics
         except Interrupted as stop:
-            saved = f"resume=auto continues from {self.save_dir / CHECKPOINT}, {self.last_saved}"
+            saved = f"resume=auto continues from {folder / CHECKPOINT}, {self.last_saved}"
             stop.args = (f"interrupted; {saved if self.last_saved else 'nothing was saved yet'}",)
             raise
 
@@ -166,7 +169,7 @@ class Trainer:
                 continue
             progress.read()
             save_due = self.signals.received or time.monotonic() - saved_at > SAVE_SECONDS
-            if not last and distributed.any_rank(save_due):
+            if not last and self.save_dir and distributed.any_rank(save_due):
                 self.batches_done, self.sums = self.batch_idx + 1, progress.sums
                 self.save()
                 saved_at = time.monotonic()
@@ -236,6 +239,7 @@ class Trainer:
 
     def write_checkpoint(self, is_best: bool) -> None:
         """Write ``checkpoint.pt`` to the output folder, and if ``is_best`` also ``best.pt``."""
+        assert self.save_dir is not None
         state = self.state_dict()
         self.last_saved = f"epoch {self.finished + 1}, batch {self.batches_done + 1}"
         if distributed.is_main():
