@@ -1,4 +1,4 @@
-"""The rows of an ablation: a table of figures with paired differences, and their curves.
+"""The rows of an ablation: a table of figures with paired differences, and a picture.
 
     python benchmarks/studies/rows.py FOLDER [--against ROW ...] [--curves FILE.png]
 
@@ -15,7 +15,7 @@ import argparse
 import json
 import math
 import statistics
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -128,30 +128,45 @@ def difference(group: list[RunFolder], reference: list[RunFolder]) -> str:
 
 
 def curves(runs: list[RunFolder], path: Path) -> None:
-    """The mAP and the loss of every run by epoch of the weights, the search's counted."""
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    scores, losses = figure.subplots(1, 2)
+    """The final mAP of every run, and losses and mAP by epoch, with those of a search.
+
+    Lines are means over seeds, bands reach from the lowest seed to the highest. The mAP by epoch
+    is drawn if a training was evaluated more than twice.
+    """
     rows = list(dict.fromkeys(run.row for run in runs))
-    lines = ("-", "--", ":", "-.")
-    for run in runs:
-        style = {"color": f"C{rows.index(run.row)}", "linestyle": lines[run.seed % len(lines) - 1]}
-        history = run.search + run.training
-        points = {number: entry for number, entry in enumerate(history, 1)}
-        name = f"{run.row}, seed {run.seed}"
-        scores.plot(*series(points, "mAP", 100), marker=".", label=name, **style)
-        losses.plot(*series(points, "identity", 1), label=name, **style)
-    scores.set(xlabel="epoch", ylabel="mAP, %")
-    losses.set(xlabel="epoch", ylabel="identity loss")
-    scores.legend(fontsize="small")
-    for axes in (scores, losses):
+    evaluations = max(len(by_epoch(run, "mAP")) for run in runs)
+    names = ["identity", "mAP"] if evaluations > 2 else ["identity"]
+    figure = Figure(figsize=(5 + 5 * len(names), 4), layout="constrained")
+    scores, *panels = figure.subplots(1, 1 + len(names))
+    for place, row in enumerate(rows):
+        group = [run for run in runs if run.row == row]
+        last = [100 * run.metrics["mAP"] for run in group if run.metrics]
+        scores.scatter(last, [place] * len(last), color=f"C{place}", alpha=0.7)
+        if last:
+            scores.scatter(statistics.mean(last), place, color=f"C{place}", marker="|", s=400)
+        for axes, name in zip(panels, names, strict=True):
+            histories = [by_epoch(run, name) for run in group]
+            epochs = sorted(set.intersection(*map(set, histories)))
+            values = [[history[epoch] for history in histories] for epoch in epochs]
+            axes.plot(epochs, [statistics.mean(v) for v in values], color=f"C{place}", label=row)
+            lowest, highest = map(min, values), map(max, values)
+            axes.fill_between(epochs, [*lowest], [*highest], color=f"C{place}", alpha=0.15)
+    scores.set(xlabel="mAP of each seed and their mean, %", yticks=range(len(rows)))
+    scores.set_yticklabels(rows)
+    scores.invert_yaxis()
+    for axes, name in zip(panels, names, strict=True):
+        axes.set(xlabel="epoch", ylabel={"identity": "identity loss", "mAP": "mAP, %"}[name])
+        axes.legend(fontsize="small")
+    for axes in (scores, *panels):
         axes.grid(alpha=0.3)
     figure.savefig(path, dpi=120)
 
 
-def series(points: Mapping[int, Mapping[str, float]], name: str, factor: float) -> tuple:
-    """Epochs and values where a history has them."""
-    found = {number: factor * entry[name] for number, entry in points.items() if name in entry}
-    return list(found), list(found.values())
+def by_epoch(run: RunFolder, name: str) -> dict[int, float]:
+    """A loss, or a metric in per cent, by epoch of the weights."""
+    factor = 100 if name == "mAP" else 1
+    history = enumerate(run.search + run.training, 1)
+    return {epoch: factor * entry[name] for epoch, entry in history if name in entry}
 
 
 def main() -> None:

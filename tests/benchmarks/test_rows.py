@@ -69,4 +69,4 @@ def test_hours_windows_and_their_worth_are_those_of_the_runs_that_have_them(
 def test_curves_are_drawn_of_unfinished_runs_too(folder, capsys, monkeypatch, tmp_path):
     table(folder, capsys, monkeypatch, "--curves", str(tmp_path / "curves.png"))
     with Image.open(tmp_path / "curves.png") as picture:
-        assert picture.size == (1200, 480)
+        assert picture.size == (1800, 480)
