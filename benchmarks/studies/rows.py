@@ -128,10 +128,10 @@ def difference(group: list[RunFolder], reference: list[RunFolder]) -> str:
 
 
 def curves(runs: list[RunFolder], path: Path) -> None:
-    """The final mAP of every run, and losses and mAP by epoch, with those of a search.
+    """Draw the final mAP of every run, and the identity loss and the mAP by epoch.
 
-    Lines are means over seeds, bands reach from the lowest seed to the highest. The mAP by epoch
-    is drawn if a training was evaluated more than twice.
+    The epochs of a search come first. Lines are means over seeds, bands reach from the lowest seed
+    to the highest. The mAP by epoch is drawn if a training was evaluated more than twice.
     """
     rows = list(dict.fromkeys(run.row for run in runs))
     evaluations = max(len(by_epoch(run, "mAP")) for run in runs)

@@ -76,8 +76,8 @@ class Trainer:
         self.freezing = freezing or Freezing(model)
         self.description = dict(description or {})
         self.signals = Signals()
-        self.save_dir: Path | None = None  # of run(); without a folder, train() saves nothing
-        self.max_epoch = 1  # of run()
+        self.save_dir: Path | None = None  # set by run(); without it, train() saves nothing
+        self.max_epoch = 1  # set by run()
         self.single_process_losses = TaskLosses(model, task.losses)
         self.task_losses: nn.Module = self.single_process_losses
 

@@ -1,5 +1,6 @@
 """Both libraries get the same minutes, and evaluations at intervals that do not count."""
 
+import argparse
 import json
 import subprocess
 import sys
@@ -30,6 +31,15 @@ def test_torchreids_network_starts_as_ours(monkeypatch, tmp_path):
     images = torch.randn(2, 3, 64, 32)
     with torch.no_grad():
         torch.testing.assert_close(theirs.eval().featuremaps(images), ours.eval()(images))
+
+
+def test_phases_keep_their_shares_of_the_epochs(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    from time_to_accuracy import CONFIGS, read_settings
+
+    file = CONFIGS / "recipes/two_cores.yaml"  # 30, 15 and 15 epochs
+    options = argparse.Namespace(config_file=[file], weights=None, root="x", epochs=24)
+    assert [phase.epochs for phase in read_settings(options).data.phases] == [12, 6]
 
 
 def test_both_libraries_are_measured_for_their_minutes(tiny_root, tmp_path):

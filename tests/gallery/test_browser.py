@@ -47,8 +47,6 @@ def page(browser, address):
             return browser.find_elements(By.CSS_SELECTOR, css)
 
         def click(self, css, number=0):
-            # the driver may return from a page's address before the page is there, after a test
-            # that ended by going back or forward
             self.wait(lambda: len(self.all(css)) > number)
             self.all(css)[number].click()
 
