@@ -67,9 +67,16 @@ class AttentionBlock(nn.Module):
         """Parameters of the selection, under ``"windows"``, or ``"logits"`` of a Gumbel softmax."""
         return {}
 
-    def forward(self, x: Tensor, reach: Reach = None) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        return x + self.branch(x, reach)
+    def forward(self, x: Tensor, reach: Reach = None, mask: Tensor | None = None) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W).
+
+        Args:
+            x: feature map.
+            reach, mask: of a search that masks channels: see ``Reach``; what the residual branch
+                is multiplied by, (C,).
+        """
+        added = self.branch(x, reach)
+        return x + (added if mask is None else added * mask.to(added.dtype)[:, None, None])
 
     def branch(self, x: Tensor, reach: Reach = None) -> Tensor:
         """The residual branch: (B, C, H, W) -> (B, C, H, W)."""
@@ -83,7 +90,7 @@ class AttentionBlock(nn.Module):
     def keep(self, channels: Tensor) -> None:
         """Restrict the affinities to these channels, (C,) bool; the others no longer contribute."""
         index = channels.nonzero().flatten()
-        first, last = int(index[0]), int(index[-1]) + 1
+        first, last = (int(index[0]), int(index[-1]) + 1) if len(index) else (0, 0)
         if len(index) == self.channels:
             self.kept = None
         elif last - first == len(index):
@@ -114,6 +121,13 @@ class AttentionBlock(nn.Module):
         raise NotImplementedError
 
 
+def named_blocks(network: nn.Module) -> dict[str, AttentionBlock]:
+    """The attention blocks of a network by name, in the order of its modules."""
+    return {
+        name: block for name, block in network.named_modules() if isinstance(block, AttentionBlock)
+    }
+
+
 class WindowedAttention(AttentionBlock):
     """Self-attention over positions, each position's affinities read through its windows.
 
@@ -126,8 +140,8 @@ class WindowedAttention(AttentionBlock):
         options: see :class:`AttentionBlock`.
 
     Attributes:
-        softness: scale of the windows' edges in channels; 0 (hard edges) unless a search anneals
-            it.
+        softness: scale of the windows' edges in training, in channels; 0 (hard edges) unless a
+            search anneals it. In evaluation edges are always hard.
         learns: parts of the windows that are learned by gradient descent, ``"start"`` and
             ``"length"``.
         fixed: a part that gets no gradient, while a search updates the other one.
@@ -152,8 +166,16 @@ class WindowedAttention(AttentionBlock):
         raise NotImplementedError
 
     def unless_fixed(self, part: str, offsets: Tensor) -> Tensor:
-        """Detach the offsets or logits of a part of the windows that is ``fixed``."""
-        return offsets.detach() if self.fixed == part else offsets
+        """Offsets or logits, with a gradient of zero if their part of the windows is ``fixed``.
+
+        Zero, not none: several processes wait for a gradient of every parameter.
+        """
+        return offsets.detach() + 0 * offsets if self.fixed == part else offsets
+
+    @property
+    def edge_softness(self) -> float:
+        """Scale of the windows' edges now, in training or evaluation."""
+        return self.softness if self.training else 0.0
 
     def attend_map(self, x: Tensor, reach: Reach = None) -> Tensor:
         """``(1/N) R X``: (B, C, H, W) -> (B, N, C)."""
@@ -169,7 +191,7 @@ class WindowedAttention(AttentionBlock):
     def query(self, tokens: Tensor, windows: Windows) -> Tensor:
         """The tokens read through the windows: (B, N, D) -> (B, N, D)."""
         return windowed_query(
-            tokens, *windows, mode=self.mode, union=self.union, softness=self.softness
+            tokens, *windows, mode=self.mode, union=self.union, softness=self.edge_softness
         )
 
     @torch.no_grad()
@@ -217,7 +239,8 @@ class SharedWindowAttention(WindowedAttention):
         All channels on an accelerator, where reading the windows would synchronize, and in
         compilation. Channels outside the windows have weight zero, so the output is the same.
         """
-        if self.softness or windows.start.device.type != "cpu" or torch.compiler.is_compiling():
+        on_cpu = windows.start.device.type == "cpu"
+        if self.edge_softness or not on_cpu or torch.compiler.is_compiling():
             return 0, self.channels
         start, end = windows.start.min().item(), (windows.start + windows.length).max().item()
         if not math.isfinite(start + end):

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.block import AttentionBlock, WindowReport
+from reid_dcs.attention.block import AttentionBlock, WindowReport, named_blocks
 
 
 @torch.no_grad()
@@ -24,10 +24,9 @@ def attention_inputs(
     modes = {module: module.training for module in network.modules()}
     hooks = [
         block.register_forward_pre_hook(
-            lambda block, inputs, name=name: found.update({name: (block, *inputs)})
+            lambda block, inputs, name=name: found.update({name: (block, inputs[0])})
         )
-        for name, block in network.named_modules()
-        if isinstance(block, AttentionBlock)
+        for name, block in named_blocks(network).items()
     ]
     try:
         network.eval()(images)

@@ -1,6 +1,7 @@
 """The 1x1 convolution that computes the windows of each position."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.attention.checks import checked_bounds
@@ -49,10 +50,12 @@ class SelectionConv(nn.Conv2d):
         the weights then moves a window as far as the same step on the bias, whatever C and the
         scale of the features.
         """
-        offsets = countable(self(x).flatten(2).mT)
         if self.bounds == "sigmoid":
-            return offsets
-        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=offsets.dtype)
+            return countable(self(x).flatten(2).mT)
         assert self.bias is not None
-        bias = countable(self.bias)
-        return bias + (offsets - bias) / norm.clamp(min=1e-6).flatten(2).mT
+        moved = countable(F.conv2d(x, self.weight))
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=moved.dtype)
+        moved = (moved / norm.clamp(min=1e-6)).flatten(2).mT
+        return moved + countable(
+            self.bias
+        )  # last: in half precision, its rounding grew with 1/norm

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from reid_dcs.attention.block import (
-    AttentionBlock,
     Reach,
     SharedWindowAttention,
     WindowedAttention,
     Windows,
+    named_blocks,
 )
 from reid_dcs.attention.masked import DCSMask
 
@@ -37,7 +37,7 @@ def substitutions(network: nn.Module) -> list[str]:
     Returns:
         keys of ``SUBSTITUTIONS``, in its order; empty without attention blocks.
     """
-    blocks = list(_blocks(network).values())
+    blocks = named_blocks(network).values()
     meaningful = {
         "all_channels": bool(blocks),
         "shuffled": any(not isinstance(block, SharedWindowAttention) for block in blocks),
@@ -63,8 +63,8 @@ def substitute(network: nn.Module, substitution: str, seed: int = 0) -> nn.Modul
             - ``removed``: the identity instead of the block.
 
         seed: seed of the permutations and the starts, at least 0. Each block draws for image after
-            image in a sequence of its own, on the CPU: the draws depend on the order of the
-            images, and not on the size of the batches or the device.
+            image in a sequence of its own, on the CPU: the draws depend on the order in which the
+            network sees the images, and not on the size of the batches or the device.
 
     Raises:
         ValueError: an unknown substitution.
@@ -74,7 +74,7 @@ def substitute(network: nn.Module, substitution: str, seed: int = 0) -> nn.Modul
             f"substitution must be one of {tuple(SUBSTITUTIONS)}, not {substitution!r}"
         )
     changed = copy.deepcopy(network)
-    blocks = _blocks(changed)
+    blocks = named_blocks(changed)
     for number, (name, block) in enumerate(blocks.items()):
         draws = torch.Generator().manual_seed(seed * len(blocks) + number)
         if substitution == "removed":
@@ -157,7 +157,7 @@ class _Substituted(WindowedAttention):
         super().__init__(block.channels, mode=block.mode, union=block.union)
         self.block, self.replacement, self.draws = block, replacement, draws
         self.project, self.norm = block.project, block.norm
-        self.kept, self.softness = block.kept, block.softness
+        self.kept = block.kept
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """Start and length in the place of the block's."""
@@ -182,9 +182,3 @@ class _SubstitutedMask(DCSMask):
     def mask(self, x: Tensor) -> Tensor:
         """Masks in the place of the block's."""
         return self.replacement(super().mask(x), self.draws)
-
-
-def _blocks(network: nn.Module) -> dict[str, AttentionBlock]:
-    return {
-        name: block for name, block in network.named_modules() if isinstance(block, AttentionBlock)
-    }

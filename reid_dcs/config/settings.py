@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from reid_dcs.errors import InputError
+
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 
 
@@ -38,12 +40,22 @@ _SIDES = {"at_least": 16, "at_most": 8192}
 _SEEDS = {"at_least": 0, "at_most": 2**32 - 1}
 
 
+NOT_OPTIONS = frozenset(
+    {"name", "num_classes", "loss", "pretrained", "use_gpu", "task", "min_size", "max_size"}
+)
+"""What ``model.options`` cannot have: arguments of networks that come from other settings."""
+
+
 @dataclass
 class ModelConfig:
     """The network."""
 
     name: str = "mobilenetv2_dcs"  # one of reid_dcs.list_models() or of torchreid's models
     options: dict[str, Any] = options()  # of attention and backbone, such as {windows: 1}
+
+    def __post_init__(self) -> None:
+        for key in sorted(NOT_OPTIONS & self.options.keys()):
+            raise InputError(f"model.options.{key} is not an option of a network")
 
 
 @dataclass

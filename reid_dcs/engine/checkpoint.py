@@ -5,8 +5,10 @@ describe the run, and ``data`` its images (:mod:`reid_dcs.data.fingerprint`). ``
 network that is evaluated; if that is a moving average,
 ``raw_state_dict`` is the network that training continues with. ``optimizer``, ``scheduler``,
 ``scaler``, ``epoch`` (finished epochs), ``batch`` (finished batches of the next one), ``sums`` (of
-their losses), ``rng`` (one state per process), ``history``, ``best`` and ``evaluated`` (the epoch
-of the last evaluation) are the rest of the state; a finished run adds ``metrics``.
+their losses), ``seconds`` and ``images`` (of these batches), ``rng`` (one state per process),
+``history``, ``best``, ``evaluated`` (the epoch of the last evaluation), and ``averaged`` (updates
+of a moving average) are the rest of the state; a finished run adds ``metrics``. A task may add
+the state of its loss as ``criterion``. ``format`` is the version of all this.
 ``torch.load(path, weights_only=True)`` reads a checkpoint.
 
 A folder keeps three: the last one, the one before it, and the best of those that were evaluated.

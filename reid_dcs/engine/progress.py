@@ -22,6 +22,16 @@ class Unread(NamedTuple):
     samples: Sequence[str]
 
 
+class Done(NamedTuple):
+    """What an epoch has done so far, over all processes."""
+
+    batches: int = 0
+    sums: Mapping[str, float] = {}
+    """Sums of the losses of these batches."""
+    seconds: float = 0.0
+    images: int = 0
+
+
 class Progress:
     """Sums the losses of an epoch over its batches, averaged over all processes.
 
@@ -29,26 +39,18 @@ class Progress:
         epoch: index of the epoch, from 0.
         epochs: number of epochs of the run.
         batches: number of batches of an epoch.
-        done: number of batches of this epoch before a resume.
-        sums: sums of the losses of these batches.
+        before: what was done of this epoch before a resume.
     """
 
-    def __init__(
-        self,
-        epoch: int,
-        epochs: int,
-        batches: int,
-        done: int = 0,
-        sums: Mapping[str, float] | None = None,
-    ) -> None:
+    def __init__(self, epoch: int, epochs: int, batches: int, before: Done | None = None) -> None:
+        before = before or Done()
         self.title = f"epoch {epoch + 1}/{epochs}"
-        self.batches, self.done, self.resumed_at = batches, done, done
+        self.batches, self.done = batches, before.batches
         self.remaining = (epochs - epoch) * batches  # from the beginning of this epoch
-        self.sums = dict(sums or {})
-        self.images = 0
+        self.sums, self.images = dict(before.sums), before.images
         self.names: list[str] = []  # of the losses
         self.unread: list[Unread] = []
-        self.started = time.perf_counter()
+        self.started = time.perf_counter() - before.seconds
         self.bar: tqdm | None = None
 
     def watch(self, loader: Iterable[Any]) -> Iterator[Any]:
@@ -85,17 +87,17 @@ class Progress:
                 raise InputError(self._not_finite(number, samples))
         images = sum(size for _, size, _ in self.unread)
         sums = [sum(column) for column in zip(*rows, strict=True)]
-        *sums, images = summed(torch.tensor([*sums, images], dtype=torch.float64)).tolist()
+        *sums, count = summed(torch.tensor([*sums, images], dtype=torch.float64)).tolist()
         for name, value in zip(self.names, sums, strict=True):
             self.sums[name] = self.sums.get(name, 0.0) + value / world_size()
         self.done += len(self.unread)
-        self.images += images
+        self.images += int(count)
         self.unread.clear()
         if self.bar is not None:
             self._show(self.bar)
 
     def _show(self, bar: tqdm) -> None:
-        left = self.seconds / (self.done - self.resumed_at) * (self.remaining - self.done)
+        left = self.seconds / self.done * (self.remaining - self.done)
         bar.set_postfix(
             {name: f"{value:#.4g}" for name, value in self.means.items()},
             images_s=f"{self.images / self.seconds:.0f}",
@@ -110,6 +112,10 @@ class Progress:
             f"the loss is not finite in {self.title}, batch {number}/{self.batches}: lower the "
             "learning rate, or check the images of the batch" + (f" ({images}{more})" * bool(names))
         )
+
+    def so_far(self) -> Done:
+        """What to resume the epoch from."""
+        return Done(self.done, dict(self.sums), self.seconds, self.images)
 
     @property
     def seconds(self) -> float:

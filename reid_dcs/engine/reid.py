@@ -83,7 +83,7 @@ class ReIDEngine(Trainer, torchreid_engine.Engine):
     def train(self) -> dict[str, float]:
         """Train one epoch; a criterion with ``begin_epoch()`` is told of the epoch first."""
         begin_epoch: Any = getattr(self.criterion, "begin_epoch", None)
-        if self.batches_done == 0 and begin_epoch is not None:
+        if self.so_far.batches == 0 and begin_epoch is not None:
             begin_epoch()
         return super().train()
 

@@ -16,7 +16,7 @@ from reid_dcs.engine.checkpoint import CHECKPOINT, save_checkpoint
 from reid_dcs.engine.events import Log, event_log
 from reid_dcs.engine.freezing import Freezing
 from reid_dcs.engine.policy import Policy
-from reid_dcs.engine.progress import Progress, format_values
+from reid_dcs.engine.progress import Done, Progress, format_values
 from reid_dcs.engine.schedule import Optimization
 from reid_dcs.engine.task import Losses, Metrics, Task, TaskLosses
 from reid_dcs.runtime import distributed
@@ -83,8 +83,7 @@ class Trainer:
 
         self.epoch = self.finished = 0  # current index; number of finished epochs
         self.batch_idx, self.num_batches = 0, 1  # within the current epoch
-        self.batches_done = 0  # of an interrupted epoch
-        self.sums: dict[str, float] = {}  # sums of the losses of these batches
+        self.so_far = Done()  # of an interrupted epoch
         self.history: list[dict[str, float]] = []  # one entry per epoch
         self.evaluated = 0  # number of finished epochs at the last evaluation
         self.best: dict[str, float] = {}  # epoch and metrics of the best evaluation
@@ -123,7 +122,7 @@ class Trainer:
         metrics = None
         try:
             # an evaluation that the run was stopped before; not within an epoch
-            missed = self.history and not self.batches_done and self._evaluation_due(eval_freq)
+            missed = self.history and not self.so_far.batches and self._evaluation_due(eval_freq)
             logged = self.finished - bool(missed)  # epochs whose events are complete
             with self.signals, event_log(folder, logged) as log:
                 if missed:
@@ -151,17 +150,17 @@ class Trainer:
         self.policy.begin_epoch(self.epoch)
         if self.freezing.begin_epoch(self.epoch) or self.task_losses is self.single_process_losses:
             self.task_losses = distributed.parallel(self.single_process_losses)
-        loader, done, sums = self.train_loader, self.batches_done, self.sums
+        loader, before = self.train_loader, self.so_far
         if hasattr(loader, "set_epoch"):
-            loader.set_epoch(self.epoch, done)
+            loader.set_epoch(self.epoch, before.batches)
         else:
-            done, sums = 0, {}
+            before = Done()
         self.num_batches = len(loader)
-        progress = Progress(self.epoch, self.max_epoch, self.num_batches, done, sums)
+        progress = Progress(self.epoch, self.max_epoch, self.num_batches, before)
         read_every = READ_EVERY if is_accelerator(self.device) else 1
         saved_at = time.monotonic()
         self.model.zero_grad(set_to_none=True)
-        for self.batch_idx, batch in enumerate(progress.watch(loader), done):
+        for self.batch_idx, batch in enumerate(progress.watch(loader), before.batches):
             self.policy.begin_batch(self.epoch, self.batch_idx)
             progress.add(self.forward_backward(batch), batch)
             last = self.batch_idx + 1 == self.num_batches
@@ -170,11 +169,11 @@ class Trainer:
             progress.read()
             save_due = self.signals.received or time.monotonic() - saved_at > SAVE_SECONDS
             if not last and self.save_dir and distributed.any_rank(save_due):
-                self.batches_done, self.sums = self.batch_idx + 1, progress.sums
+                self.so_far = progress.so_far()
                 self.save()
                 saved_at = time.monotonic()
                 self._stop_if_asked()
-        self.batches_done, self.sums = 0, {}
+        self.so_far = Done()
         for model in (self.model, self.evaluated_model):
             distributed.share_statistics(model)
         print(progress.line(), flush=True)
@@ -241,7 +240,7 @@ class Trainer:
         """Write ``checkpoint.pt`` to the output folder, and if ``is_best`` also ``best.pt``."""
         assert self.save_dir is not None
         state = self.state_dict()
-        self.last_saved = f"epoch {self.finished + 1}, batch {self.batches_done + 1}"
+        self.last_saved = f"epoch {self.finished + 1}, batch {self.so_far.batches + 1}"
         if distributed.is_main():
             save_checkpoint(self.save_dir, self.description | state, is_best)
 
@@ -258,8 +257,10 @@ class Trainer:
             "scaler": self.precision.scaler.state_dict(),
             "rng": distributed.gathered(random_state(self.device)),
             "epoch": self.finished,
-            "batch": self.batches_done,
-            "sums": self.sums,
+            "batch": self.so_far.batches,
+            "sums": self.so_far.sums,
+            "seconds": self.so_far.seconds,
+            "images": self.so_far.images,
             "history": self.history,
             "best": self.best,
             "evaluated": self.evaluated,
@@ -280,8 +281,10 @@ class Trainer:
             scheduler.load_state_dict(state["scheduler"][name])
         self.precision.scaler.load_state_dict(state["scaler"])
         set_random_state(state["rng"][distributed.rank()], self.device)
-        self.finished, self.batches_done = state["epoch"], state["batch"]
-        self.sums, self.best = dict(state["sums"]), dict(state["best"])
+        # files of earlier versions have no seconds and images
+        spent = state.get("seconds", 0.0), state.get("images", 0)
+        self.so_far = Done(state["batch"], dict(state["sums"]), *spent)
+        self.finished, self.best = state["epoch"], dict(state["best"])
         self.history = [dict(entry) for entry in state["history"]]
         self.evaluated = state.get("evaluated", self.finished)  # not in files of earlier versions
 

@@ -15,7 +15,7 @@ from reid_dcs.jobs.networks import initial_weights
 from reid_dcs.jobs.windows import write_windows
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime.precision import Precision
-from reid_dcs.search.supergraph import is_space
+from reid_dcs.search.supergraph import build_supergraph, is_space
 from reid_dcs.weights import Preprocessing
 
 
@@ -50,12 +50,20 @@ class Job(ABC):
         Raises:
             InputError: it cannot.
         """
-        if not is_space(self.config.model.name):
+        model = self.config.model
+        if not is_space(model.name):
             return
         if self.config.train.init:
             raise InputError("train.init: a backbone search starts from scratch: leave it out")
+        if model.pretrained:
+            raise InputError(
+                "model.pretrained: a backbone search starts from scratch; set "
+                "model.pretrained=false"
+            )
         if not self.config.search.epochs:
             raise InputError("search.epochs=0: a backbone cannot be trained before it is found")
+        with torch.device("meta"):
+            build_supergraph(model.name, 2, **model.options)  # checks the options
 
     def read_initial(self) -> InitialWeights | None:
         """Read the weights of ``train.init``; None if it is empty."""

@@ -14,7 +14,7 @@ from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
 from reid_dcs.jobs.output import CHECKPOINTS, TRAINING_FILES, OutputFolder, write_settings
 from reid_dcs.jobs.resume import checkpoint_to_resume, continues_in, restore
-from reid_dcs.jobs.train import begin, fit
+from reid_dcs.jobs.train import begin, fit, write_metrics
 from reid_dcs.jobs.trainer import is_warm
 from reid_dcs.models.complexity import complexity
 from reid_dcs.models.initial import InitialWeights
@@ -127,21 +127,17 @@ def _train_result(
 
 
 def _fit(job: Job, config: Any, trainer: Trainer, output: Path) -> dict[str, Any]:
-    """Train to the last epoch and evaluate; also write ``windows.json``."""
+    """Train to the last epoch, evaluate, and write ``windows.json`` and the metrics."""
     metrics = fit(job, config, trainer, output)
     if distributed.is_main():
         job.write_windows(trainer.evaluated_model, output)
-    return metrics
+    return write_metrics(job, metrics, output)
 
 
 def build_searched(job: Job, initial: InitialWeights | None = None) -> nn.Module:
     """Build the network to search: the supergraph of a search space, or the network itself."""
     if not is_space(job.config.model.name):
         return job.build_network(job.config, initial)
-    if job.config.model.pretrained:
-        raise InputError(
-            "model.pretrained: a backbone search starts from scratch; set model.pretrained=false"
-        )
     return job.build_supergraph()
 
 

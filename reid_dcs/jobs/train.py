@@ -26,7 +26,8 @@ def train(job: Job) -> dict[str, Any]:
     """
     with OutputFolder(Path(job.config.output_dir)) as output:
         trainer = begin(job, output, TRAINING_FILES)
-        return fit(job, job.config, trainer, output.path)
+        metrics = fit(job, job.config, trainer, output.path)
+        return write_metrics(job, metrics, output.path)
 
 
 def begin(job: Job, output: OutputFolder, files: Sequence[str]) -> Trainer:
@@ -53,7 +54,7 @@ def begin(job: Job, output: OutputFolder, files: Sequence[str]) -> Trainer:
 
 
 def fit(job: Job, config: Any, trainer: Trainer, output: Path) -> dict[str, Any]:
-    """Train to the last epoch, evaluate, and write metrics, curves and the checkpoint."""
+    """Train to the last epoch, evaluate, write curves and checkpoint; return the metrics."""
     trainer.run(output, config.train.epochs, eval_freq=config.eval.every)
     metrics = job.metrics(config, trainer)
     seconds = sum(entry["seconds"] for entry in trainer.history)
@@ -63,6 +64,16 @@ def fit(job: Job, config: Any, trainer: Trainer, output: Path) -> dict[str, Any]
     if distributed.is_main():
         title = f"{config.model.name} on {job.data_name}"
         draw_curves(trainer.history, title, output / "curves.png")
+    return metrics
+
+
+def write_metrics(job: Job, metrics: dict[str, Any], output: Path) -> dict[str, Any]:
+    """Write and print the metrics: ``metrics.json``, the last file of a run, says it is finished.
+
+    Returns:
+        the metrics.
+    """
+    if distributed.is_main():
         write_json(output / "metrics.json", metrics)
     print(f"{job.table(metrics)}\n\nwritten to {output}/")
     return metrics

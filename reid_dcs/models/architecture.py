@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from reid_dcs.config.settings import NOT_OPTIONS
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json
 from reid_dcs.models.space import Space
@@ -113,10 +114,6 @@ ArchitectureSource = Architecture | str | Path | Mapping[str, Any]
 def packaged_architectures() -> list[str]:
     """Names of the architectures that come with the package."""
     return sorted(path.stem for path in PACKAGED.glob("*.json"))
-
-
-NOT_OPTIONS = frozenset({"name", "num_classes", "loss", "pretrained", "use_gpu"})
-"""Arguments of ``build_model`` that are not options."""
 
 
 def options_of_card(

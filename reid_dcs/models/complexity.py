@@ -1,5 +1,6 @@
 """Parameters and multiply-adds of a network, counted as papers count them."""
 
+import copy
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -9,7 +10,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.flop_counter import FlopCounterMode
 
-from reid_dcs.runtime.hooks import probe
+from reid_dcs.runtime.hooks import probe, weight_of
 
 HEAD = ("pool", "neck", "classifier")
 """Modules that are not counted: Table 1 counts the backbone and its attention alone."""
@@ -45,9 +46,12 @@ def complexity(model: nn.Module, input_size: Sequence[int] = (3, 256, 128)) -> C
     The head is not counted: the network's modules ``pool``, ``neck`` and ``classifier``.
 
     Args:
-        model: any network; its mode and statistics do not change.
+        model: any network; its mode and statistics do not change. A copy on the CPU is counted,
+            where affinities read only the channels of windows that all positions share.
         input_size: (channels, height, width).
     """
+    if weight_of(model).device.type not in ("cpu", "meta"):
+        model = copy.deepcopy(model).cpu()
     operations = 0
 
     def count_operations(name: str, module: nn.Module, inputs: tuple, output: object) -> None:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention.block import AttentionBlock
+from reid_dcs.attention.block import named_blocks
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import options_of_card
@@ -60,7 +60,7 @@ def load_initial(
         InputError: another architecture, or windows that the network would read in another way.
     """
     current = model.state_dict()
-    new = [block for block in _blocks(model) if not _has(weights.state, block)]
+    new = [block for block in named_blocks(model) if not _has(weights.state, block)]
     new_neck = _has(current, "neck") and not _has(weights.state, "neck")
     parts = tuple(f"{part}." for part in (*new, *["neck"] * new_neck))
     as_built = {
@@ -70,7 +70,7 @@ def load_initial(
         if "num_batches_tracked" in key or key.startswith(parts)
     }
     load_exactly(model, as_built | weights.state, weights.source, ignore="classifier")
-    if len(new) < len(_blocks(model)):
+    if len(new) < len(named_blocks(model)):
         _check_readings(model, weights, name, options)
     return "; ".join(
         [
@@ -80,12 +80,6 @@ def load_initial(
             *_new_blocks(new, options),
         ]
     )
-
-
-def _blocks(model: nn.Module) -> dict[str, AttentionBlock]:
-    """The attention blocks of a network by name."""
-    modules = model.named_modules()
-    return {name: block for name, block in modules if isinstance(block, AttentionBlock)}
 
 
 def _has(state: Mapping[str, Tensor], module: str) -> bool:
@@ -107,7 +101,7 @@ def _check_readings(
     with torch.device("meta"):
         described = backbone | options_of_card(card.options, backbone, weights.source)
         trained = build_model(name, 1, **options_of_file(name, described))
-    pairs = zip(_blocks(trained).values(), _blocks(model).values(), strict=True)
+    pairs = zip(named_blocks(trained).values(), named_blocks(model).values(), strict=True)
     differing = {
         option: getattr(then, option)
         for then, now in pairs

@@ -131,13 +131,16 @@ def attention_factory(kind: str, **options) -> AttentionFactory:
     """A function from channels to an attention block; for ``"base"`` to the identity.
 
     Raises:
-        TypeError: options for ``"base"``.
+        TypeError: an option that it does not have; ``"base"`` has none.
     """
-    if kind != "base":
-        return partial(build_attention, kind, **options)
-    if options:
-        raise TypeError(f"a network without attention has no options, not {options}")
-    return lambda channels: nn.Identity()
+    if kind == "base":
+        if options:
+            raise TypeError(f"a network without attention has no options, not {options}")
+        return lambda channels: nn.Identity()
+    known = sorted(_keyword_options(kind))
+    for option in options.keys() - set(known):
+        raise TypeError(f"unknown option {option!r}: {_suggestion(option, known)}")
+    return partial(build_attention, kind, **options)
 
 
 def _build(function: BackboneFunction, kind: str, options: dict) -> Backbone:

@@ -15,7 +15,11 @@ from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.jobs.output import OutputFolder
 from reid_dcs.models import build_model
 from reid_dcs.runs.data import check_phases
+from reid_dcs.runs.engine import build_criterion
 from reid_dcs.runs.network import check_triplet_feature
+from reid_dcs.runtime.capture import check_capture
+from reid_dcs.runtime.device import choose_device
+from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]
@@ -38,12 +42,16 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
         the metrics of each seed, by row.
 
     Raises:
-        InputError: invalid settings of a row; raised before any run.
+        InputError: invalid settings of a row. Network and training are checked before any run; a
+            search that does not fit its network is found when its row begins.
     """
     output, rows = Path(config.output_dir), config.ablation.rows
+    seeds = config.ablation.seeds
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise InputError(f"ablation.seeds must be one or more different numbers, not {seeds}")
     configs = {
         (row, seed): _row_config(config, row, seed, output / row / f"seed-{seed}")
-        for seed in config.ablation.seeds
+        for seed in seeds
         for row in rows
     }
     figures = {
@@ -57,14 +65,16 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
         if folder:
             folder.check(TABLES, resumed=begun)
         for (row, seed), row_config in configs.items():
-            print(f"\n== {row}, seed {seed}", flush=True)
+            if folder:
+                print(f"\n== {row}, seed {seed}", flush=True)
             table[row].append(_finished(row_config) or run(row_config))
             if folder:
                 folder.open(TABLES, resumed=begun)
                 write_json(output / "table.json", table)
                 with written_whole(output / "table.md") as file:
                     file.write(as_markdown(table, figures).encode())
-    print(f"\n{as_markdown(table, figures)}\nwritten to {output}/table.md")
+        if folder:
+            print(f"\n{as_markdown(table, figures)}\nwritten to {output}/table.md")
     return table
 
 
@@ -111,7 +121,7 @@ def _mean_std(values: list[float], digits: int) -> str:
 
 
 def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun:
-    """Settings of a row's run; builds the network once to check its name and options."""
+    """Settings of a row's run, checked as far as they can be without its data."""
     settings = config.ablation.rows[row]
     if not isinstance(settings, dict):
         raise InputError(f"configuration: ablation.rows.{row} must hold settings, not {settings!r}")
@@ -122,6 +132,10 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
     build_model(row_config.model.name, num_classes=1, **row_config.model.options)
     check_phases(row_config)
     check_triplet_feature(row_config)
+    build_criterion(row_config)
+    device = choose_device(row_config.device)
+    check_capture(row_config.train, device)
+    Precision(row_config.train.precision, device)
     return row_config
 
 

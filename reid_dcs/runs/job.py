@@ -10,7 +10,7 @@ from reid_dcs.config import SearchRun, TrainRun
 from reid_dcs.data.augment import normalize
 from reid_dcs.data.datasets.joint import JointDataset
 from reid_dcs.data.manager import TrainLoader
-from reid_dcs.data.spaced import evenly_spaced
+from reid_dcs.data.spaced import spaced_batches
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job
@@ -91,9 +91,8 @@ class ReIDJob(Job):
     def calibration_images(self) -> Iterator[Tensor]:
         """Batches of training images, spread evenly over the data set, without augmentation."""
         store = self._train_loader.store
-        index = evenly_spaced(len(store), self.config.search.calibration)
-        # batches of about equal size
-        for batch in index.tensor_split(-(-len(index) // self.config.eval.batch_size)):
+        sizes = self.config.search.calibration, self.config.eval.batch_size
+        for batch in spaced_batches(len(store), *sizes):
             yield normalize(store.images[batch].to(self.device))
 
     def build_trainer(self, config: TrainRun, network: nn.Module) -> ReIDEngine:

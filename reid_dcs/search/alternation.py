@@ -76,7 +76,7 @@ class Alternation(Policy):
             raise InputError("nothing to search: the network has no attention that learns windows")
         if search.target_share and not windows and not control:
             raise InputError("search.target_share: the network has no learned windows; set it to 0")
-        _check_masks(model, search)
+        _check_windows(model, search, control)
         self.model, self.search, self.penalty = model, search, penalty
         self.batches = batches
         self.meter = ShareMeter(model) if search.target_share and windows else None
@@ -172,14 +172,16 @@ class Alternation(Policy):
         return losses | penalties
 
 
-def _check_masks(model: nn.Module, search: ChannelSearchConfig) -> None:
-    """Refuse settings of windows for a network that has masks instead.
+def _check_windows(model: nn.Module, search: ChannelSearchConfig, control: bool) -> None:
+    """Refuse settings of learned windows for a network that has none, but a control.
 
     Raises:
-        InputError: a setting that a mask would ignore.
+        InputError: a setting that would be ignored.
     """
-    if not learned_masks(model):
+    masks = bool(learned_masks(model))
+    if learned_windows(model) or (control and not masks):
         return
+    network = "dcs_mask has no windows" if masks else "the network has no learned windows"
     of_windows = {
         "window_softness": (bool(search.window_softness), 0),
         "window_unit": (search.window_unit == "block", "channel"),
@@ -188,6 +190,5 @@ def _check_masks(model: nn.Module, search: ChannelSearchConfig) -> None:
     for name, (given, neutral) in of_windows.items():
         if given:
             raise InputError(
-                f"search.{name}: dcs_mask has no windows, which the setting is about; set it "
-                f"to {neutral}"
+                f"search.{name}: {network}, which the setting is about; set it to {neutral}"
             )

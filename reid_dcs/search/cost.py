@@ -94,7 +94,11 @@ def attention_macs(attention: nn.Module, width: int, positions: int) -> int:
 
 
 def channels_read(attention: AttentionBlock, width: int) -> int:
-    """Number of the first ``width`` channels that the affinities read."""
+    """Number of the first ``width`` channels that the affinities read.
+
+    On an accelerator those of a window that all positions share count in full, as they are
+    computed there: reading the window would wait for the device in every step.
+    """
     if not isinstance(attention, SharedWindowAttention):
         return width
     windows = attention.windows(attention.project.weight, reach=width)

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention import AttentionBlock
+from reid_dcs.attention.block import AttentionBlock, named_blocks
 from reid_dcs.runtime.hooks import evaluating
 
 QUANTILES = (0.05, 0.5, 0.95)
@@ -89,9 +89,8 @@ def pruned(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """
     reads = {name: seen.reads for name, (_, seen) in _watch(network, batches).items()}
     smaller = copy.deepcopy(network)
-    for name, block in smaller.named_modules():
-        if isinstance(block, AttentionBlock):
-            block.keep(reads[name] > 0)
+    for name, block in named_blocks(smaller).items():
+        block.keep(reads[name] > 0)
     return smaller
 
 
@@ -115,12 +114,10 @@ def _watch(
     network: nn.Module, batches: Iterable[Tensor]
 ) -> dict[str, tuple[AttentionBlock, _Statistics]]:
     blocks = {
-        name: (block, _Statistics(block.channels))
-        for name, block in network.named_modules()
-        if isinstance(block, AttentionBlock)
+        name: (block, _Statistics(block.channels)) for name, block in named_blocks(network).items()
     }
     hooks = [
-        block.register_forward_pre_hook(lambda block, inputs, seen=seen: seen.add(block, *inputs))
+        block.register_forward_pre_hook(lambda block, inputs, seen=seen: seen.add(block, inputs[0]))
         for block, seen in blocks.values()
     ]
     try:

@@ -80,8 +80,7 @@ def masked_attention(attention: nn.Module, x: Tensor, width: Width) -> Tensor:
     """
     if not isinstance(attention, AttentionBlock):
         return x
-    added = attention.branch(x, reach=width.channels)
-    return x + added * width.mask.to(added.dtype)[:, None, None]
+    return attention(x, width.channels, width.mask)
 
 
 class Supergraph(nn.Module):

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from reid_dcs.attention.block import SharedWindowAttention
-from reid_dcs.search.parameters import search_parameters, searchable
+from reid_dcs.attention.block import SharedWindowAttention, named_blocks
+from reid_dcs.search.parameters import search_parameters
 
 FROZEN_LOGIT = 1e4  # large enough that Gumbel noise never changes the argmax
 
@@ -13,12 +13,12 @@ FROZEN_LOGIT = 1e4  # large enough that Gumbel noise never changes the argmax
 def training_weights(model: nn.Module, retrain: str) -> str:
     """The setting ``search.retrain``, with the meaning of ``auto`` for a network.
 
-    ``auto`` is ``rebuild`` if all windows are shared by all positions, else ``warm_frozen``:
-    windows that are computed from features mean nothing to other features.
+    ``auto`` is ``rebuild`` if all windows are shared by all positions, or there are none, else
+    ``warm_frozen``: windows that are computed from features mean nothing to other features.
     """
     if retrain != "auto":
         return retrain
-    shared = all(isinstance(module, SharedWindowAttention) for module in searchable(model))
+    shared = all(isinstance(b, SharedWindowAttention) for b in named_blocks(model).values())
     return "rebuild" if shared else "warm_frozen"
 
 

@@ -92,3 +92,16 @@ def test_a_step_on_the_convolution_moves_windows_as_far_for_any_features(channel
             parameter -= 0.3 * parameter.grad
     moved = start - block.windows(x).start
     assert moved.item() == pytest.approx(0.6, rel=1e-3)
+
+
+@pytest.mark.parametrize("norm", [0.0, 0.01, 1.0])
+def test_small_features_do_not_magnify_rounding(norm):
+    """In bfloat16 a start of 240 has a rounding error of up to half a channel."""
+    torch.manual_seed(0)
+    block = build_attention("dcs", 320)
+    x = torch.randn(1, 320, 4, 4)
+    x *= norm / x.norm(dim=1, keepdim=True)
+    expected = block.windows(x).start
+    with torch.autocast("cpu", torch.bfloat16):
+        start = block.windows(x).start
+    torch.testing.assert_close(start, expected, rtol=0, atol=0.5)

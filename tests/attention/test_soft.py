@@ -156,6 +156,17 @@ def test_a_soft_block_trains_and_hardens_to_what_it_was(kind):
     assert torch.equal(block(x), hard)
 
 
+@pytest.mark.parametrize("kind", ["dcs", "dcs_sw", "dcs_pos", "dcs_dim"])
+def test_edges_are_hard_in_evaluation(kind):
+    """What is evaluated within a search is what its weights say."""
+    torch.manual_seed(0)
+    block = build_attention(kind, 12, zero_init=False).eval()
+    x = torch.randn(2, 12, 6, 5, generator=torch.Generator().manual_seed(0))
+    hard = block(x)
+    block.softness = 1.5
+    assert torch.equal(block(x), hard)
+
+
 def test_soft_static_windows_read_every_channel():
     """Their edges reach beyond the slice that hard ones touch."""
     block = build_attention("dcs_sw", 64).double()

@@ -8,6 +8,7 @@ from reid_dcs.config import (
     SETTINGS,
     EvaluateRun,
     PrepareData,
+    SearchRun,
     TrainConfig,
     TrainRun,
     as_layer,
@@ -126,3 +127,10 @@ def test_a_bad_file_is_refused(tmp_path, content, said):
     with pytest.raises(InputError, match=said) as error:
         read_config(file)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("kind", [TrainRun, SearchRun, EvaluateRun])
+@pytest.mark.parametrize("option", ["num_classes", "pretrained", "loss", "use_gpu", "task"])
+def test_what_other_settings_decide_is_no_option_of_a_network(kind, option):
+    said = refused(f"model.options.{option}=3", kind=kind)
+    assert said == f"model.options.{option} is not an option of a network"

@@ -77,6 +77,8 @@ def test_a_table_has_mean_and_deviation_beside_the_papers():
             {"model": {"name": "osnet_x0_25"}, "train": {"triplet_feature": "after_neck"}},
             "after_neck: osnet_x0_25 is not a network of this package",
         ),
+        ({"train": {"ib_weight": 0.1}, "data": {"mixup": 0.2}}, "train.ib_weight: its centers"),
+        ({"train": {"capture": True}, "device": "cpu"}, "train.capture: it needs a CUDA device"),
         (["mobilenetv2_dcs"], "ablation.rows.odd must hold settings"),
         (
             {"paper": [84.5, 93.9]},
@@ -93,4 +95,12 @@ def test_a_wrong_row_is_refused_before_any_run(tmp_path, row, said):
     rows = {"base": {"model": {"name": "mobilenetv2_base"}}, "odd": row}
     with pytest.raises(InputError, match=said):
         runs.search({"ablation": {"rows": rows}, "output_dir": str(tmp_path / "out")})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("seeds", [[], [1, 1]])
+def test_seeds_are_different_numbers(seeds, tmp_path):
+    ablation = {"rows": {"base": {}}, "seeds": seeds}
+    with pytest.raises(InputError, match=r"ablation.seeds must be one or more different numbers"):
+        runs.train({"ablation": ablation, "output_dir": str(tmp_path / "out")})
     assert not (tmp_path / "out").exists()

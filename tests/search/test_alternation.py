@@ -134,6 +134,19 @@ def rows_of(block, part):
     return [(block.start_logit if part == "start" else block.length_logit, slice(None))]
 
 
+@pytest.mark.parametrize("part", ["start", "length"])
+@pytest.mark.parametrize("kind", ["dcs", "dcs_sw"])
+def test_a_fixed_part_has_a_gradient_of_zero(kind, part):
+    """Several processes wait for a gradient of every parameter."""
+    torch.manual_seed(0)
+    block = build_attention(kind, 12, zero_init=False)
+    block.fixed = part
+    block(torch.randn(2, 12, 6, 5)).square().mean().backward()
+    for each in ("start", "length"):
+        for parameter, rows in rows_of(block, each):
+            assert bool(parameter.grad[rows].count_nonzero()) == (each != part)
+
+
 def test_separate_steps_take_two_passes_of_a_windows_batch(tmp_path):
     trainer = make_trainer("dcs", window_steps="separate")
     assert set(trainer.optimizers) == {"weights", "starts", "lengths"}
@@ -153,6 +166,16 @@ def test_separate_steps_refuse_weight_decay_of_windows():
     search = SearchConfig(window_steps="separate", window_optimizer=decaying)
     with pytest.raises(InputError, match="window_optimizer.weight_decay=0"):
         Alternation(task.model, search, BATCHES)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [{"window_softness": 0.125}, {"window_unit": "block"}, {"window_steps": "separate"}],
+)
+def test_settings_of_learned_windows_are_refused_where_there_are_none(setting):
+    (name,) = setting
+    with pytest.raises(InputError, match=f"search.{name}: the network has no learned windows"):
+        Alternation(Brightness("gsa").model, SearchConfig(**setting), BATCHES)
 
 
 def test_a_control_trains_its_weights_on_the_same_batches(tmp_path):

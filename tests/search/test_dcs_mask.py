@@ -37,6 +37,15 @@ def test_a_pruned_network_gives_the_same(normalization):
 
 
 @pytest.mark.parametrize("normalization", ["positions", "softmax"])
+def test_a_block_that_selects_nothing_is_pruned_to_nothing(normalization):
+    model = network(normalization=normalization)
+    nn.init.constant_(model[0].select.bias, -100)
+    smaller = pruned(model, BATCHES)
+    assert smaller[0].kept == slice(0, 0)
+    torch.testing.assert_close(smaller(BATCHES[0]), model(BATCHES[0]), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("normalization", ["positions", "softmax"])
 def test_its_description_has_no_start_and_no_length(normalization):
     model = network(normalization=normalization)
     found = describe_windows(model, BATCHES)["0"]

@@ -4,9 +4,11 @@ import copy
 
 import pytest
 import torch
+from helpers.small_supergraph import images, random_supergraph
 from torch import Tensor, nn
 
 from reid_dcs.attention import build_attention
+from reid_dcs.search import search_parameters
 from reid_dcs.search.share import ShareMeter, selected_share, share_penalty
 
 
@@ -85,6 +87,19 @@ def test_the_meter_reads_learned_windows_and_changes_nothing():
     meter.close()
     measured.train()(2 * x)
     assert meter.shares == before
+
+
+@pytest.mark.parametrize("kind", ["dcs", "dcs_sw", "dcs_mask"])
+def test_the_meter_reads_the_windows_of_a_supergraph(kind):
+    """Their shares are of the channels that its masks keep."""
+    supergraph = random_supergraph(kind).train()
+    meter = ShareMeter(supergraph)
+    supergraph(images())
+    assert list(meter.shares) == [f"trunk.attentions.{stage}" for stage in range(3)]
+    assert all(0 < share <= 1 for share in meter.shares.values())
+    meter.penalty(0.5).backward()
+    _, windows, _ = search_parameters(supergraph)
+    assert any(parameter.grad.count_nonzero() > 0 for parameter in windows)
 
 
 @pytest.mark.parametrize("per_block", [False, True])

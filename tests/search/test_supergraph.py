@@ -184,3 +184,9 @@ def test_compiled_whole_it_gives_the_same(training):
     found = compiled(images().double())
     torch.compiler.reset()
     torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("option", ["last_stride", "architecture", "widnows"])
+def test_what_is_no_option_of_a_search_is_named(option):
+    with pytest.raises(reid_dcs.InputError, match=f"fbnetv2_dcs: unknown option '{option}'"):
+        build_supergraph("fbnetv2_dcs", 2, **{option: 1})

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
 from reid_dcs.data.augment import normalize
-from reid_dcs.data.spaced import evenly_spaced
+from reid_dcs.data.spaced import spaced_batches
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.inference.load import CLASSIFICATION
 from reid_dcs.jobs import Job
@@ -108,9 +108,8 @@ class ClassificationJob(Job):
     def calibration_images(self) -> Iterator[Tensor]:
         """Batches of training images, spread evenly over the data set, without augmentation."""
         pixels, transform = self.preprocessing, evaluation_transform(self.preprocessing)
-        index = evenly_spaced(len(self.train.names), self.config.search.calibration)
-        # batches of about equal size
-        for batch in index.tensor_split(-(-len(index) // self.config.eval.batch_size)):
+        sizes = self.config.search.calibration, self.config.eval.batch_size
+        for batch in spaced_batches(len(self.train.names), *sizes):
             images = torch.stack([transform(self._read(i)) for i in batch.tolist()])
             yield normalize(images.to(self.device), pixels.mean, pixels.std)
 
