@@ -6,7 +6,8 @@ Each trains for M minutes, one after the other, in a separate process. The clock
 data set is opened, so that decoding counts, and stops during evaluations, which are the same for
 both: single query, with the library's default distance. Both are set up to finish their schedule
 within the time. Writes torchreid.json and reid_dcs.json, and time_to_accuracy.png with both; a
-library whose result is there is not measured again.
+library whose result is there is not measured again. Ours goes on from its last checkpoint in DIR,
+with the clock of that moment, if it was interrupted.
 
 torchreid: mobilenetv2_x1_0, ImageTripletEngine and ImageDataManager with the recipe of the engine's
 documentation: batches of 32 with 4 images an identity, Adam 3e-4, a tenth of it after a third of
@@ -38,6 +39,7 @@ from training_clock import Clock, TimeUp
 from reid_dcs.config import TrainRun, compose, merge_layers, read_config
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.manager import TestLoader, build_test_loaders
+from reid_dcs.engine import Trainer, read_last_checkpoint
 from reid_dcs.evaluation import RankResult, extract_features, rank_features
 from reid_dcs.files import write_json, written_whole
 from reid_dcs.models import build_backbone
@@ -193,15 +195,44 @@ def measure(library: str, options: argparse.Namespace) -> None:
             "finished": finished,
         }
 
+    ours = isinstance(engine, Trainer)
+    if ours:
+        points = go_on(engine, clock, options.output / "checkpoints")
     evaluate_now = clock.watch(engine, evaluate)
     engine.max_epoch = epochs
     try:
-        for engine.epoch in range(epochs):
+        for epoch in range(engine.finished if ours else 0, epochs):
+            engine.epoch = epoch
             engine.train()
+            if ours:
+                engine.finished = epoch + 1
+                engine.save()
         evaluate_now()
     except TimeUp:
         pass
     write_json(options.output / f"{library}.json", content(finished=True))
+
+
+def go_on(engine: Trainer, clock: Clock, folder: Path) -> list[dict[str, float]]:
+    """Continue from the last checkpoint in a folder if there is one, and save to it from now on.
+
+    Returns:
+        the evaluations so far, which are saved with the checkpoints, as is the clock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    points: list[dict[str, float]] = []
+    if content := read_last_checkpoint(folder):
+        engine.load_state_dict(content)
+        points = content["points"]
+        clock.set(content["minutes"], len(points))
+    write = engine.write_checkpoint
+
+    def write_with_clock(is_best: bool) -> None:
+        engine.description |= {"minutes": clock.minutes, "points": points}
+        write(is_best)
+
+    engine.save_dir, engine.write_checkpoint = folder, write_with_clock
+    return points
 
 
 def draw(results: dict[str, dict], path: Path) -> None:

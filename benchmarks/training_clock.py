@@ -29,6 +29,11 @@ class Clock:
     def minutes(self) -> float:
         return (time.perf_counter() - self.started - self.paused) / 60
 
+    def set(self, minutes: float, evaluations: int) -> None:
+        """Go on from an earlier time, at which there had been some evaluations."""
+        self.paused, self.started = 0.0, time.perf_counter() - 60 * minutes
+        self.due = self.every * (evaluations + 1)
+
     def watch(
         self, engine: torchreid_engine.Engine, evaluate: Callable[[float], object]
     ) -> Callable[[], None]:

@@ -11,6 +11,7 @@ from helpers.paths import REPOSITORY
 from torchreid import models as torchreid_models
 from torchvision.models import mobilenet_v2
 
+from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.models import build_backbone
 
 pytestmark = [pytest.mark.slow, pytest.mark.release]
@@ -66,3 +67,43 @@ def test_both_libraries_are_measured_for_their_minutes(tiny_root, tmp_path):
     picture.unlink()
     subprocess.run(command, check=True)  # only draws again
     assert picture.exists() and (output / "torchreid.json").stat().st_mtime_ns == before[1]
+
+
+def test_ours_goes_on_where_it_was_stopped(tiny_root, tmp_path, monkeypatch):
+    """Epochs, evaluations and minutes."""
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    import time_to_accuracy
+
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(
+        "data: {name: synthetic, height: 64, width: 32, batch_size: 8, num_instances: 2}\n"
+        "model: {name: mobilenetv2_base}\n"
+    )
+    arguments = ["--minutes", "60", "--output", str(tmp_path), "--root", str(tiny_root)]
+    arguments += ["--config-file", str(settings), "--epochs", "3", "--only", "reid_dcs"]
+    trained, train = [], ReIDEngine.train
+
+    def stopped_in_the_third(engine):
+        trained.append(engine.epoch)
+        if engine.epoch == 2 and len(trained) == 3:
+            raise KeyboardInterrupt
+        return train(engine)
+
+    monkeypatch.setattr(ReIDEngine, "train", stopped_in_the_third)
+    with pytest.raises(KeyboardInterrupt):
+        time_to_accuracy.main(arguments)
+    spent = torch.load(tmp_path / "checkpoints/checkpoint.pt", weights_only=True)["minutes"]
+    time_to_accuracy.main(arguments)
+    assert trained == [0, 1, 2, 2]
+    result = json.loads((tmp_path / "reid_dcs.json").read_text())
+    assert result["finished"] and 0 < spent < result["points"][-1]["minutes"]
+
+
+def test_a_clock_goes_on_from_an_earlier_time(monkeypatch):
+    monkeypatch.syspath_prepend(str(REPOSITORY / "benchmarks"))
+    from training_clock import Clock
+
+    clock = Clock(60.0, 10.0, torch.device("cpu"))
+    clock.paused = 1000.0
+    clock.set(25.0, 2)
+    assert 25 <= clock.minutes < 26 and clock.due == 30
