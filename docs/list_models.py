@@ -30,6 +30,7 @@ HEAD = """\
 | `min_length`: of a window, in channels | `dcs`, `dcs_dim`, `dcs_sw` | 1 |
 | `ratio`: share of the channels | `sa`, `dcs_pos` | 0.5 |
 | `normalization` of the affinities: `positions` (by N) or `softmax` | `dcs_mask` | `positions` |
+| `temperature` of the Gumbel softmax; a search sets it | `gsa`, `dcs_mask` | 1 |
 | `zero_init`: blocks begin as the identity | all | true |
 | `last_stride` | all backbones | [below](#backbones-for-other-tasks) |
 | `architecture`: a file, or a name of `reid_dcs/models/found/` | search spaces | the largest |

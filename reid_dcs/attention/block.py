@@ -56,6 +56,8 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, channels: int, *, zero_init: bool = True) -> None:
         super().__init__()
+        if not isinstance(zero_init, bool):
+            raise ValueError(f"zero_init must be true or false, not {zero_init!r}")
         self.channels = channels
         self.kept: Tensor | slice | None = None  # channels that affinities read, once pruned
         self.project = nn.Conv2d(channels, channels, 3, padding=1, groups=channels, bias=False)

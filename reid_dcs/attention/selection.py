@@ -29,8 +29,10 @@ class SelectionConv(nn.Conv2d):
         self, channels: int, bounds: str, room: float, *, starts: int = 0, lengths: int = 0
     ) -> None:
         windows = max(starts, lengths)
-        if not isinstance(windows, int) or windows < 1:
-            raise ValueError(f"windows must be a whole number of at least 1, not {windows!r}")
+        if type(windows) is not int or not 1 <= windows <= channels:
+            raise ValueError(
+                f"windows must be a whole number from 1 to the {channels} channels, not {windows!r}"
+            )
         super().__init__(channels, starts + lengths, 1)
         self.bounds = checked_bounds(bounds)
         place = (torch.arange(starts) + 0.5) / max(starts, 1)

@@ -1,6 +1,7 @@
 """Layers of settings: nested mappings from files, the command line and Python, merged into one."""
 
 import os
+import reprlib
 from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import asdict, fields, is_dataclass
@@ -125,8 +126,11 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
     text = is_text(hint) or is_switch_or_text(hint)
     if text and isinstance(value, bool | int | float):
         raise InputError(f"{where}: {name} must be text, not {value!r}: put it in quotes")
-    if get_origin(hint) is list and isinstance(value, Mapping):
-        raise InputError(f"{where}: {name} must be a list, not {dict(value)}")
+    if get_origin(hint) is list and not isinstance(value, list | tuple | None):
+        raise InputError(f"{where}: {name} must be a list, not {reprlib.repr(value)}")
+    holds_settings = get_origin(hint) is dict or is_dataclass(hint)
+    if holds_settings and not isinstance(value, Mapping | None):
+        raise InputError(f"{where}: {name} must hold settings, not {reprlib.repr(value)}")
     if is_path and isinstance(value, str):
         return checked_path(value, f"{where}: {name}")
     if is_path and isinstance(value, Mapping):

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
+from yaml import MarkedYAMLError, YAMLError
 
 UNREADABLE = (  # what OmegaConf and PyYAML raise for text and values that do not fit
     OmegaConfBaseException,
@@ -29,8 +29,10 @@ def escaped(value: Any) -> Any:
 
 
 def first_line(error: Exception) -> str:
-    """The first line of an error's text."""
+    """The first line of an error's text; of YAML that cannot be read, where and why."""
     if isinstance(error, RecursionError):
         return "too many levels of nested values"
+    if isinstance(error, MarkedYAMLError) and error.problem_mark:
+        return f"line {error.problem_mark.line + 1}: {error.problem}"
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text.splitlines()[0]

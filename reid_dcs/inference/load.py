@@ -1,5 +1,6 @@
 """Load a trained network from its file of weights."""
 
+import sys
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from functools import partial
@@ -83,7 +84,7 @@ def read_described(
             weights of another task.
     """
     path, content, card = read_weights_and_card(source)
-    model = given.get("model", {})
+    model, named_by_file = given.get("model", {}), card is not None
     if card is None:
         if not model.get("name"):
             raise InputError(f"{source} does not name its model: pass --model NAME")
@@ -91,8 +92,24 @@ def read_described(
         card = ModelCard(model["name"], num_classes=outputs, task=next(iter(tasks)))
     check_task(card, tasks, source)
     check_model(card, given, source)
-    options = options_of_card(card.options, model.get("options", {}), source)
+    given_options = model.get("options", {})
+    if named_by_file:
+        _warn_of_other_options(card, given_options, source)
+    options = options_of_card(card.options, given_options, source)
     return path, content, replace(card, options=options)
+
+
+def _warn_of_other_options(card: ModelCard, given: Mapping[str, Any], source: object) -> None:
+    """Warn of the user's options that are not those of the file: it is another network then."""
+    trained = options_of_file(card.model, card.options)
+    for key, value in given.items():
+        if key == "architecture" or trained.get(key) == value:
+            continue
+        there = f"with {key}={trained[key]}" if key in trained else f"without the option {key}"
+        print(
+            f"warning: {source} was trained {there}, and is read with {key}={value} here",
+            file=sys.stderr,
+        )
 
 
 def check_model(card: ModelCard, given: Mapping[str, Any], source: object) -> None:

@@ -105,7 +105,7 @@ def parallel(model: nn.Module) -> nn.Module:
 
 
 def share_statistics(model: nn.Module) -> None:
-    """Broadcast the buffers of rank 0; batch norm statistics differ between ranks in training."""
+    """Broadcast the buffers of rank 0: each rank has updated its batch norms in the last batch."""
     if world_size() > 1:
         for buffer in model.buffers():
             dist.broadcast(buffer, src=0)

@@ -55,10 +55,13 @@ def test_the_output_folder_follows_data_and_model():
         ("eval.metric=taxicab", "eval.metric: Invalid value 'taxicab'"),
         ("model.nme=x", "model.nme: Key 'nme' not in 'TrainModelConfig'. Did you mean: 'name'?"),
         ("trains.epochs=1", "trains: Key 'trains' not in 'TrainRun'"),
-        ("train=3", "int is not a subclass of TrainConfig"),
         ("train.epochs=1.5", "train.epochs: Value '1.5'"),
         ("train.epochs=true", "train.epochs: Value 'True'"),
-        ("model.options=3", "model.options: Cannot assign int"),
+        ("model.options=3", "model.options must hold settings, not 3"),
+        ("model.options=[1]", "model.options must hold settings, not [1]"),
+        ("train=3", "train must hold settings, not 3"),
+        ("data.phases=3", "data.phases must be a list, not 3"),
+        ("train.milestones=x", "train.milestones must be a list, not 'x'"),
         ("data.flip=[1]", "data.flip: Value '[1]'"),
         ("data.phases={epochs: 1}", "data.phases must be a list, not {'epochs': 1}"),
         ("data.phases=[3]", "data.phases[0]: Invalid type assigned: int"),
@@ -118,7 +121,12 @@ def test_data_is_prepared_at_256x128_by_default():
 
 @pytest.mark.parametrize(
     "content, said",
-    [(None, "No such file"), ("a: [", "configuration file"), ("- a", "expected keys and values")],
+    [
+        (None, "No such file"),
+        ("a: [", "configuration file"),
+        ("train:\n  epochs: 3\n lr: 1", "config.yaml: line 3: did not find expected key"),
+        ("- a", "expected keys and values"),
+    ],
 )
 def test_a_bad_file_is_refused(tmp_path, content, said):
     file = tmp_path / "config.yaml"

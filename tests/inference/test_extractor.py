@@ -9,6 +9,7 @@ from torchvision.transforms import v2
 
 from reid_dcs import FeatureExtractor, InputError, build_model
 from reid_dcs.data.rgb import to_rgb
+from reid_dcs.inference.load import read_trained
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = {"height": 64, "width": 32}
@@ -237,3 +238,17 @@ def test_wrong_weights_are_refused(weights, tmp_path):
         FeatureExtractor(weights, "mobilenetv2_base")
     with pytest.raises(InputError, match="no weights at"):
         FeatureExtractor(tmp_path / "absent.pt")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"mode": "interp"}, "was trained with mode=bilinear, and is read with mode=interp here"),
+        ({"last_stride": 2}, "was trained without the option last_stride, and is read with"),
+        ({"mode": "bilinear"}, ""),
+    ],
+)
+def test_options_other_than_those_of_the_file_are_a_warning(options, said, capsys):
+    read_trained("mobilenetv2_dcs_synthetic", {"model": {"options": options}})
+    warned = capsys.readouterr().err
+    assert said in warned and bool(said) == bool(warned)

@@ -57,9 +57,13 @@ def test_a_packaged_architecture_is_that_of_the_package(tmp_path, monkeypatch):
     assert found == read_architecture(PACKAGED / "synthetic_11m.json")
 
 
-def test_options_that_the_weights_do_not_have_take_no_memory(tmp_path):
-    path = weights(tmp_path / "x.pt", windows=10**9)  # a convolution of 190 GB
-    with pytest.raises(InputError, match="weights of another architecture"):
+@pytest.mark.parametrize(
+    ("windows", "said"),
+    [(10**9, "windows must be a whole number from 1 to"), (20, "weights of another architecture")],
+)
+def test_options_that_the_weights_do_not_have_take_no_memory(windows, said, tmp_path):
+    path = weights(tmp_path / "x.pt", windows=windows)
+    with pytest.raises(InputError, match=said):
         FeatureExtractor(path, device="cpu")
 
 
