@@ -15,6 +15,7 @@ from reid_dcs.jobs.networks import initial_weights
 from reid_dcs.jobs.windows import write_windows
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.runtime.randomness import seeded
 from reid_dcs.search.supergraph import build_supergraph, is_space
 from reid_dcs.weights import Preprocessing
 
@@ -53,6 +54,12 @@ class Job(ABC):
         model = self.config.model
         if not is_space(model.name):
             return
+        if "architecture" in model.options:
+            raise InputError(
+                "model.options.architecture: a backbone search finds the architecture itself: "
+                "leave it out; reid-dcs train trains one that was found, and the channels of one "
+                "of the package's are searched under its name, such as fbnetv2_synthetic_23m_dcs"
+            )
         if self.config.train.init:
             raise InputError("train.init: a backbone search starts from scratch: leave it out")
         if model.pretrained:
@@ -62,7 +69,7 @@ class Job(ABC):
             )
         if not self.config.search.epochs:
             raise InputError("search.epochs=0: a backbone cannot be trained before it is found")
-        with torch.device("meta"):
+        with seeded(self.config.seed):
             build_supergraph(model.name, 2, **model.options)  # checks the options
 
     def read_initial(self) -> InitialWeights | None:

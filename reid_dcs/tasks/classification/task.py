@@ -24,7 +24,7 @@ class Classification:
 
     Args:
         network: from normalized images (B, 3, H, W) to logits (B, C); perhaps compiled or captured.
-        precision: of the forward pass.
+        precision: of the forward pass in training; evaluations are in float32.
         pixels: mean and std of the normalization.
         test_loader: batches of the evaluation.
         label_smoothing: of the cross entropy.
@@ -57,7 +57,8 @@ class Classification:
 
     def evaluate(self, model: nn.Module) -> Metrics:
         """Top-1 and top-5 of a network."""
-        self.predictions = predict(model, self.test_loader, self.precision, self.pixels)
+        precision = Precision("float32", self.precision.device)
+        self.predictions = predict(model, self.test_loader, precision, self.pixels)
         return self.predictions.metrics()
 
 
