@@ -1,4 +1,4 @@
-"""The exception for mistakes of the user."""
+"""The exceptions for mistakes of the user."""
 
 
 class InputError(Exception):
@@ -7,3 +7,7 @@ class InputError(Exception):
     The message is one line: what is wrong, where, and what to do. Commands print it as
     ``error: ...`` and exit with status 2.
     """
+
+
+class OtherArchitecture(InputError):
+    """Weights of another architecture than the one that they should have."""

@@ -17,6 +17,8 @@ from helpers.paths import REPOSITORY
 
 from reid_dcs import build_model
 from reid_dcs.cli import COMMANDS, main
+from reid_dcs.cli.classify import ACTIONS as CLASSIFY
+from reid_dcs.cli.detection import ACTIONS as DETECT
 
 SMALL = "data.batch_size=16"
 HEAVY = ("torch", "torchreid", "matplotlib", "cv2", "PIL")
@@ -142,6 +144,11 @@ def test_every_command_has_help(command, capsys):
         main([command, "--help"])
     assert stop.value.code == 0
     assert capsys.readouterr().out.startswith(f"usage: reid-dcs {command} ")
+
+
+@pytest.mark.parametrize("command, actions", [("classify", CLASSIFY), ("detect", DETECT)])
+def test_the_help_lists_all_actions(command, actions):
+    assert COMMANDS[command][1].endswith(f": {', '.join(actions)}")
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,10 @@ COMMANDS = {
     "search": ("reid_dcs.cli.runs:search", "search a network's channels, train and evaluate it"),
     "eval": ("reid_dcs.cli.runs:evaluate", "evaluate trained weights"),
     "classify": ("reid_dcs.cli.classify:classify", "classify images: train, search, eval"),
-    "detect": ("reid_dcs.cli.detection:detect", "detect objects: train, search, eval, predict"),
+    "detect": (
+        "reid_dcs.cli.detection:detect",
+        "detect objects: train, search, eval, predict, check",
+    ),
     "data": ("reid_dcs.cli.data:data", "check a data set, or store it decoded"),
     "zoo": ("reid_dcs.cli.weights:zoo", "list, download and verify trained weights"),
     "gallery": ("reid_dcs.cli.gallery:gallery", "find people in a collection of pictures"),

@@ -70,7 +70,7 @@ def index(arguments: Sequence[str]) -> None:
     )
     parser.add_argument(
         "--every",
-        type=_above_zero,
+        type=_seconds,
         default=1.0,
         metavar="SECONDS",
         help="between the frames of a video that are looked at; default 1",
@@ -134,10 +134,13 @@ def search(arguments: Sequence[str]) -> None:
         "--output", type=file_or_folder, metavar="FILE.png", help="draw the ranked list"
     )
     given = parser.parse_args(arguments)
+    from reid_dcs.data.image_files import check_picture
     from reid_dcs.gallery import Gallery
     from reid_dcs.gallery.answers import answer_json, answer_table, draw_answer
     from reid_dcs.gallery.times import parse_time
 
+    for path in given.image:
+        check_picture(path, "--image")
     since, until = (
         None if text is None else parse_time(text, flag)
         for flag, text in (("--since", given.since), ("--until", given.until))
@@ -226,5 +229,15 @@ def _fraction(text: str) -> float:
     return _number(text, float, 1e-9, 1)
 
 
-def _above_zero(text: str) -> float:
+def _seconds(text: str) -> float:
     return _number(text, float, 1e-3, 1e6)
+
+
+# argparse names them in its errors
+for _function, _name in (
+    (_count, "count"),
+    (_port, "port"),
+    (_fraction, "fraction"),
+    (_seconds, "seconds"),
+):
+    _function.__name__ = _name

@@ -166,7 +166,13 @@ class SettingsParser(Parser):
             "--settings", action="store_true", help="print all settings as YAML and exit"
         )
         self.add_debug()
-        self.add_argument("overrides", nargs="*", metavar="key=value", help="any setting")
+        self.add_argument(
+            "overrides",
+            nargs="*",
+            default=[],  # without one, argparse says that they are required
+            metavar="key=value",
+            help="any setting",
+        )
 
     def run(self, arguments: Sequence[str], action: Callable[..., object]) -> None:
         """Parse the arguments and call ``action(layer, **others)``.

@@ -52,7 +52,10 @@ def channels(arguments: Sequence[str]) -> None:
         "--at", type=_pixel, action="append", metavar="X,Y", help="query position, in pixels"
     )
     parser.add_argument(
-        "--grid", type=_cells, metavar="ROWSxCOLUMNS", help="grid of query positions; default 4x2"
+        "--grid",
+        type=_cells,
+        metavar="ROWSxCOLUMNS",
+        help="grid of query positions, at most 64 in all; default 4x2",
     )
 
     def action(what: str, at: list | None, grid: tuple | None, **given: Any) -> None:

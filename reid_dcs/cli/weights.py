@@ -129,7 +129,9 @@ def export(arguments: Sequence[str]) -> None:
     )
     parser.add_argument("--dataset", help="data set to measure the loss on")
     parser.add_argument(
-        "--root", type=file_or_folder, default="datasets", help="folder that contains the data set"
+        "--root",
+        type=file_or_folder,
+        help="folder that contains the data set; by default datasets",
     )
     parser.add_debug()
     given = parser.parse_args(arguments)
@@ -141,6 +143,9 @@ def _pixels(text: str) -> int:
     if not 8 <= value <= 4096:
         raise argparse.ArgumentTypeError(f"{text} is not from 8 to 4096")
     return value
+
+
+_pixels.__name__ = "pixels"  # argparse names it in its errors
 
 
 def _export(given: argparse.Namespace) -> None:

@@ -126,9 +126,7 @@ class OptimizerConfig:
         default_factory=list, metadata={"bounds": {"at_least": 1}}
     )
     lr_decay: float = number(0.1, above=0, at_most=1)  # factor of the learning rate
-    warmup_epochs: float = number(
-        2, at_least=0
-    )  # linear, from 1 %; at most half of the run
+    warmup_epochs: float = number(2, at_least=0)  # linear, from 1 %; at most half of the run
 
 
 @dataclass

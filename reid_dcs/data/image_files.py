@@ -6,13 +6,14 @@ name, and one of them starts Ghostscript.
 
 import os
 import warnings
+from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import regular
+from reid_dcs.files import check_outside, regular
 
 FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "PPM")
 IMAGE_SUFFIXES = frozenset(
@@ -81,6 +82,30 @@ def images_in(folder: Path) -> list[Path]:
     if not found:
         raise InputError(f"no images in {folder}: expected {', '.join(sorted(IMAGE_SUFFIXES))}")
     return found
+
+
+def check_picture(path: str | Path, argument: str) -> None:
+    """Check that a path which means one picture is no folder.
+
+    Args:
+        path: of the picture.
+        argument: that gave it, such as ``--pair``.
+
+    Raises:
+        InputError: it is a folder.
+    """
+    if Path(path).is_dir():
+        raise InputError(f"{argument} {path} is a folder: give a picture")
+
+
+def check_outside_images(output: str | Path, images: Iterable[str | Path]) -> None:
+    """Check that an output folder is in none of the folders that ``--images`` names.
+
+    Raises:
+        InputError: it is in one, or is one.
+    """
+    folders = [path for path in images if Path(path).is_dir()]
+    check_outside(output, folders, "a folder given to --images")
 
 
 def max_pixels() -> int:

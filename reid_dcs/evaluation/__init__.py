@@ -12,7 +12,7 @@ from reid_dcs.evaluation.evaluate import (
 from reid_dcs.evaluation.features import Features, embed, extract_features
 from reid_dcs.evaluation.matches import Labels
 from reid_dcs.evaluation.metrics import Ranking, RankResult
-from reid_dcs.evaluation.open_set import OpenSet, open_set
+from reid_dcs.evaluation.open_set import OpenSet, check_open_set, open_set
 from reid_dcs.evaluation.ranked_lists import (
     RankedList,
     choose_queries,
@@ -38,6 +38,7 @@ __all__ = [
     "SingleShot",
     "Verification",
     "camera_pairs",
+    "check_open_set",
     "choose_queries",
     "embed",
     "evaluate_features",

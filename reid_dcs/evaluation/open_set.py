@@ -50,12 +50,7 @@ def open_set(distances: Rows, labels: Labels, far: float) -> OpenSet:
     match, negative = (np.concatenate(parts) for parts in zip(*nearest, strict=True))
     valid = np.isfinite(match)
     match, negative = match[valid], negative[valid]  # (num_valid,) each
-    allowed = int(far * len(match) + 1e-9)  # false accepts
-    if not allowed:
-        raise InputError(
-            f"eval.open_set={far:g}: a false-accept rate needs at least {1 / far:,.0f} queries "
-            f"with a match, and there are {len(match):,}: choose a larger one"
-        )
+    allowed = _false_accepts(far, len(match))
     ascending = np.sort(negative)
     if allowed < len(ascending):
         threshold = np.nextafter(ascending[allowed], -np.inf)  # below the first to be refused
@@ -63,6 +58,27 @@ def open_set(distances: Rows, labels: Labels, far: float) -> OpenSet:
         threshold = ascending[-1]
     accepted = (match <= threshold) & (match < negative)
     return OpenSet(float(accepted.mean()), float((negative <= threshold).mean()), float(threshold))
+
+
+def check_open_set(labels: Labels, far: float) -> None:
+    """Check that :func:`open_set` will have queries enough, before there are distances.
+
+    Raises:
+        InputError: no query has a match, or there are too few to tell such a rate.
+    """
+    has_match = (labels.same_pid(rows).match.any(1) for rows in chunks(labels.shape))
+    _false_accepts(far, sum(int(each.sum()) for each in has_match))
+
+
+def _false_accepts(far: float, queries: int) -> int:
+    """Number of false accepts at a rate, of queries that have a match; an error if it is 0."""
+    allowed = int(far * queries + 1e-9)
+    if not allowed:
+        raise InputError(
+            f"eval.open_set={far:g}: a false-accept rate needs at least {1 / far:,.0f} queries "
+            f"with a match, and there are {queries:,}: choose a larger one"
+        )
+    return allowed
 
 
 def _nearest(distances: Rows, labels: Labels, rows: slice) -> tuple[np.ndarray, np.ndarray]:

@@ -1,5 +1,6 @@
-"""Files: reads that end, atomic writes, lock files."""
+"""Files: reads that end, atomic writes, lock files, output folders outside of others."""
 
+from reid_dcs.files.inside import check_outside, is_in
 from reid_dcs.files.locks import exclusive
 from reid_dcs.files.reading import LONGEST_TEXT, check_zip, read_text, regular
 from reid_dcs.files.temporary import remove_leftovers, remove_temporary_files
@@ -14,11 +15,13 @@ from reid_dcs.files.writing import (
 
 __all__ = [
     "LONGEST_TEXT",
+    "check_outside",
     "check_writable",
     "check_zip",
     "create_folder",
     "exclusive",
     "folder_written_whole",
+    "is_in",
     "link_whole",
     "read_text",
     "regular",

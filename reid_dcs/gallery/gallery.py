@@ -10,7 +10,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from reid_dcs.errors import InputError
+from reid_dcs.errors import InputError, OtherArchitecture
 from reid_dcs.evaluation import FeatureDistances
 from reid_dcs.evaluation.feature_cache import features_fingerprint
 from reid_dcs.files import exclusive
@@ -108,17 +108,26 @@ class Gallery:
         source = weights or (about or {}).get("weights")
         if not source:
             raise InputError(f"{self.address} is new: pass --weights FILE, or a name of the zoo")
+        named = model
         if about and Path(source).suffix != ".onnx":
-            model = model or about["card"]["model"]["name"]
-        extractor = FeatureExtractor(source, model, device=self.device)
+            named = model or about["card"]["model"]["name"]
+        try:
+            extractor = FeatureExtractor(source, named, device=self.device)
+        except OtherArchitecture as error:
+            if about and not model:
+                raise self._other_weights(about, source) from error
+            raise
         if about and about["fingerprint"] != _fingerprint(extractor):
-            raise InputError(
-                f"{self.address} was made with {about['card']['model']['name']} of "
-                f"{about['weights']} (sha256 {about['fingerprint'][:12]}), and {source} is another "
-                "network: pass those weights, or index into another gallery"
-            )
+            raise self._other_weights(about, source)
         self._extractor, self._source = extractor, source
         return extractor
+
+    def _other_weights(self, about: Mapping[str, Any], source: str | Path) -> InputError:
+        return InputError(
+            f"{self.address} was made with {about['card']['model']['name']} of {about['weights']} "
+            f"(sha256 {about['fingerprint'][:12]}), and {source} is another network: pass those "
+            "weights, or index into another gallery"
+        )
 
     def _create(self, extractor: FeatureExtractor) -> None:
         dimension = extractor([]).shape[1]

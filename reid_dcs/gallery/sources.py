@@ -74,7 +74,7 @@ def in_table(table: Path, root: Path) -> Iterator[Picture]:
     Raises:
         InputError: the table cannot be read, or names a missing file or one elsewhere.
     """
-    for row in read_table(table, Ignored(list), required=("path",)):
+    for row in read_table(table, Ignored(list), ("path",), ("identity", "camera", "time")):
         path = Path(os.path.abspath(row.path))
         if not path.is_relative_to(root):
             raise InputError(f"{table}: {path} is not in {root}: pass a folder that contains it")

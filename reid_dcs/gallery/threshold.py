@@ -6,12 +6,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from reid_dcs.config.settings import ImagesConfig
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listing import Item
 from reid_dcs.data.decode import read_images
 from reid_dcs.evaluation import FeatureDistances, Features, Labels, verification
 from reid_dcs.files import create_folder, write_json
 from reid_dcs.inference.extractor import FeatureExtractor
+from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.visual.verification import draw_verification
 
 _BATCH = 64
@@ -36,9 +38,12 @@ def measure_threshold(
         there; numbers of pairs, data set and wanted rate.
 
     Raises:
-        InputError: no such data set, or too few pairs to tell the rate.
+        InputError: no such data set, too few pairs to tell the rate, or an output folder inside the
+            data set.
     """
     images = load_dataset(dataset, root, {}, ("query", "gallery"))
+    if output:
+        check_outside_data(output, ImagesConfig(dataset, root), images)
     query, gallery = (_features(extractor, split) for split in (images.query, images.gallery))
     distances = FeatureDistances(query.vectors, gallery.vectors)
     labels = Labels(query.pids, gallery.pids, query.camids, gallery.camids)

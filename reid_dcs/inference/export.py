@@ -1,5 +1,6 @@
 """Export trained networks to safetensors, or to ONNX after a comparison with PyTorch."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from reid_dcs.data.augment import normalize
 from reid_dcs.data.image_files import images_in
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
-from reid_dcs.files import create_folder
+from reid_dcs.files import check_writable
 from reid_dcs.inference.forms import (
     check_form,
     form_inputs,
@@ -54,7 +55,8 @@ class Target:
         preprocess: the graph takes (B, H, W, 3) uint8, RGB, and normalizes it; ``onnx`` only.
         height, width: input size; by default that of the training.
         precision: ``float32``, ``float16`` or ``int8``.
-        dataset, root: labeled set to measure the loss of a reduced precision on.
+        dataset, root: labeled set to measure the loss of a reduced precision on; its folder is by
+            default ``datasets``.
     """
 
     form: str = "onnx"
@@ -63,7 +65,7 @@ class Target:
     width: int | None = None
     precision: str = "float32"
     dataset: str | None = None
-    root: str = "datasets"
+    root: str | None = None
 
 
 def export(
@@ -84,7 +86,8 @@ def export(
 
     Args:
         weights: a file, or a name of the model zoo.
-        output: a file, or a folder for ``<model>.onnx``; the folder is created if needed.
+        output: a file, or a folder for ``<model>.onnx``; the folder is created if needed, just
+            before the file is written.
         model: name of the architecture, if the weights do not name it.
         images: folder of images to compare on, and to calibrate int8 on; by default generated
             people.
@@ -94,8 +97,8 @@ def export(
         the file, and a sentence about its difference from the original.
 
     Raises:
-        InputError: missing weights, images or package, an unknown suffix, or different features
-            or rankings; nothing is written.
+        InputError: missing weights, images or package, an unknown suffix, a target that would be
+            ignored, or different features or rankings; nothing is written.
     """
     sizes = {"height": target.height, "width": target.width}
     data = {key: value for key, value in sizes.items() if value}
@@ -122,6 +125,7 @@ def _export_graph(
             f"task {card.task!r}: leave both out"
         )
     check_form(form, card, target.preprocess)
+    _check_measured_set(target)
     for package in ("onnx", "onnxscript", "onnxruntime"):  # fail before minutes of work
         extra(package)
     if form == "openvino":
@@ -131,7 +135,7 @@ def _export_graph(
         files = images_in(images) if images and images.is_dir() else []
         if target.precision == "int8" and not files:
             raise InputError("--precision int8 is calibrated on your images: pass --images DIR")
-        labeled = labeled_set(target.dataset, target.root, files)
+        labeled = labeled_set(target.dataset, target.root or "datasets", files)
     inputs = pixels = _images(images, preprocessing)
     if target.preprocess:
         network = Normalized(network, preprocessing.mean, preprocessing.std).eval()
@@ -182,6 +186,11 @@ def _reduce(
     return reduced, loss
 
 
+def _distances(features: Tensor) -> Tensor:
+    """(N, D) -> (N, N), in double precision: in single, those of equal features are off by 3e-4."""
+    return torch.cdist(features.double(), features.double())
+
+
 def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
     """Largest difference between the L2-normalized features of PyTorch and ONNX Runtime.
 
@@ -202,8 +211,8 @@ def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
             f"nothing is written: the exported network differs from PyTorch by {difference:.1e}, "
             f"more than {TOLERANCE:.0e}; try other versions of torch and onnxruntime"
         )
-    order = torch.cdist(found, found).argsort(1)  # (N + 1, N + 1)
-    distances = torch.cdist(expected, expected).gather(1, order)
+    order = _distances(found).argsort(1)  # (N + 1, N + 1)
+    distances = _distances(expected).gather(1, order)
     if (distances.diff(dim=1) < -TIE).any():
         raise InputError(
             "nothing is written: the exported network ranks images in another order than PyTorch; "
@@ -212,14 +221,35 @@ def compare(network: nn.Module, graph: Any, inputs: Tensor) -> float:
     return difference
 
 
+def _check_measured_set(target: Target) -> None:
+    """Refuse a labeled set that no loss is measured on."""
+    given = [f"--{name}" for name in ("dataset", "root") if getattr(target, name)]
+    if given and target.precision == "float32":
+        raise InputError(
+            f"{' and '.join(given)} would be ignored: the loss of a reduced precision is measured "
+            "there; pass --precision float16 or int8, or leave out what is ignored"
+        )
+    if given == ["--root"]:
+        raise InputError(
+            "--root would be ignored: it is the folder of --dataset; pass --dataset NAME, or leave "
+            "--root out"
+        )
+
+
 def _output_file(output: Path, model: str, graph: str) -> Path:
-    """Path of the file to write, a graph by default; creates its folder."""
+    """Path of the file to write, a graph by default.
+
+    Raises:
+        InputError: another suffix, or a place where nothing can be written.
+    """
     suffixes = (graph, ".safetensors")
     folder = output.parent if output.suffix in suffixes else output
     if output.suffix and folder is output and not output.is_dir():
         raise InputError(f"cannot export to {output}: its name must end in {' or '.join(suffixes)}")
-    create_folder(folder)
-    return output if folder is not output else output / f"{model}{graph}"
+    path = output if folder is not output else output / f"{model}{graph}"
+    first = next(place for place in (path, *path.parents) if os.path.exists(place.parent))
+    check_writable(first)  # the file, or the first folder that is to be created
+    return path
 
 
 def _images(images: Path | None, preprocessing: Preprocessing) -> Tensor:

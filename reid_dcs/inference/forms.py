@@ -17,7 +17,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import folder_written_whole, write_json, written_whole
+from reid_dcs.files import create_folder, folder_written_whole, write_json, written_whole
 from reid_dcs.inference.onnx import Fractions
 from reid_dcs.runtime.imports import extra
 from reid_dcs.weights import ModelCard
@@ -79,11 +79,12 @@ def form_metadata(form: str, card: ModelCard, normalizes: bool, extras: Any) -> 
 
 
 def write_form(form: str, graph: Any, path: Path, card: ModelCard) -> list[Path]:
-    """Write a graph and what belongs to it; returns the files.
+    """Write a graph and what belongs to it, and create their folder; returns the files.
 
     Raises:
         InputError: a package is not installed, or a file cannot be written.
     """
+    create_folder(path.parent)
     if form == "openvino":
         return _write_openvino(graph, path)
     written = [path]

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.config import EvaluateRun, Layer, as_layer, compose
-from reid_dcs.errors import InputError
+from reid_dcs.errors import InputError, OtherArchitecture
 from reid_dcs.models import build_classifier, build_model
 from reid_dcs.models.architecture import options_of_card
 from reid_dcs.weights import ModelCard, check_fits, count_classes, load_exactly
@@ -116,11 +116,11 @@ def check_model(card: ModelCard, given: Mapping[str, Any], source: object) -> No
     """Check that ``model.name`` of the user's settings, if any, is the weights' architecture.
 
     Raises:
-        InputError: it is another.
+        OtherArchitecture: it is another.
     """
     named = given.get("model", {}).get("name")
     if named and named != card.model:
-        raise InputError(f"{source} holds {card.model}, not {named}: leave --model out")
+        raise OtherArchitecture(f"{source} holds {card.model}, not {named}: leave --model out")
 
 
 def check_task(card: ModelCard, tasks: Collection[str], source: object) -> None:

@@ -168,11 +168,6 @@ class OutputFolder:
                 (self.path / name).rename(aside / name)
 
 
-def is_in(path: str, folder: Path) -> bool:
-    """Whether a path leads into a folder."""
-    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
-
-
 def write_settings(output: Path, config: TaskRun, precision: Precision) -> None:
     """Write ``config.yaml`` (settings) and ``environment.json`` (versions, device, precision)."""
     if not distributed.is_main():

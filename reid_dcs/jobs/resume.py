@@ -15,8 +15,8 @@ from reid_dcs.engine import (
     read_last_checkpoint,
 )
 from reid_dcs.errors import InputError
+from reid_dcs.files import is_in
 from reid_dcs.jobs.networks import written_options
-from reid_dcs.jobs.output import is_in
 from reid_dcs.runtime import distributed
 
 

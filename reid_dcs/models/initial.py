@@ -10,6 +10,7 @@ from reid_dcs.attention.block import named_blocks
 from reid_dcs.attention.options import options_of_file
 from reid_dcs.errors import InputError
 from reid_dcs.models.architecture import options_of_card
+from reid_dcs.models.heads.classifier import ClassificationNetwork
 from reid_dcs.models.registry import build_model
 from reid_dcs.weights import ModelCard, count_classes, load_exactly
 from reid_dcs.zoo import read_weights_and_card
@@ -45,11 +46,12 @@ def load_initial(
     """Load weights into a newly built network.
 
     A classifier for another number of identities stays as built, as do an attention block and the
-    neck if the file has no parameter of them; classification networks have no neck. Everything
-    else must match.
+    neck if the file has no parameter of them; classification networks have no neck, and take no
+    Re-ID weights. Everything else must match.
 
     Args:
-        model: Re-ID network, also on the device ``meta``, where this only checks the weights.
+        model: Re-ID or classification network, also on the device ``meta``, where this only
+            checks the weights.
         weights: result of :func:`read_initial`.
         name, options: ``model.name`` and ``model.options`` of the network.
 
@@ -57,8 +59,15 @@ def load_initial(
         a line that says what was loaded and what stays as built.
 
     Raises:
-        InputError: another architecture, or windows that the network would read in another way.
+        InputError: another architecture, Re-ID weights for a classification network, or windows
+            that the network would read in another way.
     """
+    if isinstance(model, ClassificationNetwork) and _has(weights.state, "neck"):
+        raise InputError(
+            f"train.init: {weights.source} holds weights of re-identification, which image "
+            "classification does not start from: use weights of reid-dcs classify train, or leave "
+            "it out"
+        )
     current = model.state_dict()
     new = [block for block in named_blocks(model) if not _has(weights.state, block)]
     new_neck = _has(current, "neck") and not _has(weights.state, "neck")

@@ -18,6 +18,7 @@ from reid_dcs.evaluation import (
     Features,
     Labels,
     Ranking,
+    check_open_set,
     choose_queries,
     open_set,
     ranked_list,
@@ -102,6 +103,8 @@ def run_evaluation(
             "eval.worth is a section of the report: pass --report, or use reid-dcs channels worth"
         )
     dataset = load_test_data(config)
+    if config.eval.open_set:  # before any image is decoded
+        check_open_set(_labels(dataset), config.eval.open_set)
     if folder:
         check_outside_data(folder.path, config.data, dataset)
     model = load_trained(weights, device)
@@ -146,6 +149,14 @@ def run_evaluation(
             f"distance {found.threshold:.4f}"
         )
     return metrics
+
+
+def _labels(dataset: ListedDataset) -> Labels:
+    """Identities and cameras of query and gallery."""
+    (_, q_pids, q_camids, *_), (_, g_pids, g_camids, *_) = (
+        zip(*getattr(dataset, split), strict=True) for split in SPLITS
+    )
+    return Labels(q_pids, g_pids, q_camids, g_camids)
 
 
 def _files(config: EvaluateRun, output: Path) -> list[str]:

@@ -5,8 +5,7 @@ from pathlib import Path
 
 from reid_dcs.config.settings import ImagesConfig
 from reid_dcs.data.datasets.listed import ListedDataset
-from reid_dcs.errors import InputError
-from reid_dcs.jobs.output import is_in
+from reid_dcs.files import check_outside
 
 
 def check_outside_data(output: str | Path, data: ImagesConfig, dataset: ListedDataset) -> None:
@@ -28,9 +27,4 @@ def check_outside_data(output: str | Path, data: ImagesConfig, dataset: ListedDa
         folders = {*map(Path, parents)}
     if data.name == "folder":
         folders.add(root)
-    for folder in sorted(folders):
-        if is_in(str(output), folder):
-            raise InputError(
-                f"output_dir={output} is in {folder}, a folder of the data set: choose another one "
-                "with --output-dir"
-            )
+    check_outside(output, sorted(folders))

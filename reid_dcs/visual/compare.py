@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from reid_dcs.data.decode import read_images, read_pixels
-from reid_dcs.data.image_files import images_in
+from reid_dcs.data.image_files import check_outside_images, check_picture, images_in
 from reid_dcs.errors import InputError
 from reid_dcs.files import create_folder, written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
@@ -23,6 +23,7 @@ from reid_dcs.weights import ModelCard
 ROWS = 8  # images per page of Grad-CAM
 BATCH = 64  # images per forward pass
 GRID = (4, 2)  # default rows and columns of query positions
+MOST = 64  # query positions
 
 
 def gradcam(
@@ -40,8 +41,9 @@ def gradcam(
     Args:
         weights: files, or names of the model zoo; a column each.
         images: files, or folders of images; a row each.
-        output: folder for ``gradcam-PAGE.png``, and ``maps/IMAGE.NETWORK.npy`` for each image and
-            network: the raw map (h, w) at the layer's resolution.
+        output: folder, outside of those of ``images``, for ``gradcam-PAGE.png``, and
+            ``maps/IMAGE.NETWORK.npy`` for each image and network: the raw map (h, w) at the layer's
+            resolution.
         model: name of the architecture, if the weights do not name it.
         identity: training label, or index of a class, to explain; by default the one that each
             network predicts.
@@ -56,6 +58,7 @@ def gradcam(
     """
     from reid_dcs.visual.gradcam import draw_heat_maps, identity_maps, similarity_maps
 
+    check_outside_images(output, images)
     networks, titles = _networks(weights, model)
     if pair is None:
         for network, name in zip(networks, weights, strict=True):
@@ -63,13 +66,18 @@ def gradcam(
             if not classes:
                 raise InputError(f"{name} holds no classifier: pass a second image with --pair")
             if identity is not None and not 0 <= identity < classes:
-                raise InputError(f"--identity {identity}: {name} has identities 0 to {classes - 1}")
+                flag, what = "--identity", "identities"
+                if network.card.task != REID:
+                    flag, what = "--class", "classes"
+                raise InputError(f"{flag} {identity}: {name} has {what} 0 to {classes - 1}")
     elif others := [w for n, w in zip(networks, weights, strict=True) if n.card.task != REID]:
         raise InputError(
             f"--pair: {others[0]} classifies images and has no similarity: leave it out"
         )
     elif identity is not None:
         raise InputError("--pair and --identity exclude each other: pass one of them")
+    else:
+        check_picture(pair, "--pair")
     features = None if pair is None else [_feature(network, pair) for network in networks]
 
     def heat_maps(number: int, batch: list[str]) -> tuple[np.ndarray, list[str]]:
@@ -114,13 +122,19 @@ def affinity(
         weights, images, model: see :func:`gradcam`; one page per image.
         output: folder for ``affinity-PAGE.png``.
         at: query positions, in pixels (x, y) of the original image.
-        grid: without ``at``, rows and columns of a grid of query positions.
+        grid: without ``at``, rows and columns of a grid of query positions; at most :data:`MOST`
+            in all.
 
     Raises:
         InputError: invalid weights, images or positions; nothing is written.
     """
     from reid_dcs.visual.affinity import affinities, draw_affinities
 
+    check_outside_images(output, images)
+    rows, columns = grid
+    if (len(at) or rows * columns) > MOST:
+        given = "--at" if at else f"--grid {rows}x{columns}"
+        raise InputError(f"{given}: at most {MOST} query positions are drawn: choose fewer")
     networks, titles = _networks(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
@@ -152,6 +166,7 @@ def windows(
     """
     from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
+    check_outside_images(output, images)
     networks, titles = _networks(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
@@ -244,7 +259,7 @@ def _label(card: ModelCard, label: int) -> str:
 
 
 def _feature(network: FeatureExtractor, image: str) -> torch.Tensor:
-    return network(find_images([image])[:1])[0].to(network.device)
+    return network(find_images([image]))[0].to(network.device)
 
 
 def _points(

@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from reid_dcs.errors import InputError
+from reid_dcs.errors import InputError, OtherArchitecture
 from reid_dcs.weights.foreign import STATE_KEYS, names_of, with_state_dict
 from reid_dcs.weights.kinds import mistaken_for_weights
 from reid_dcs.weights.pickle_objects import Code, Foreign
@@ -95,7 +95,7 @@ def check_fits(
     The arguments are those of :func:`load_exactly`.
 
     Raises:
-        InputError: they are not.
+        OtherArchitecture: they are not.
     """
     current = module.state_dict()
     wrong = {
@@ -111,7 +111,7 @@ def check_fits(
         found = "; ".join(f"{len(v)} {what}, such as {v[0]}" for what, v in wrong.items() if v)
         if not any(k in current and current[k].shape == v.shape for k, v in state.items()):
             found = f"nothing fits: it has {names_of(state)}; the model has {names_of(current, 3)}"
-        raise InputError(
+        raise OtherArchitecture(
             f"{source} holds the weights of another architecture ({found}): name the model that it "
             "was trained as"
         )

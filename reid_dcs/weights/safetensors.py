@@ -17,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import written_whole
+from reid_dcs.files import create_folder, written_whole
 from reid_dcs.weights.card import CARD_KEYS, ModelCard
 
 LOCAL_KEYS = {
@@ -35,7 +35,7 @@ def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) ->
     """Write weights and their card as safetensors.
 
     Args:
-        path: file to write, atomically.
+        path: file to write, atomically; its folder is created if needed.
         content: result of :func:`reid_dcs.weights.read_weights`; its ``config`` is written too.
 
     Returns:
@@ -59,6 +59,7 @@ def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) ->
         before, after = state[name].double(), tensor.double()
         errors.append(((before - after).abs().max() / before.abs().max().clamp_min(1e-30)).item())
     metadata[_CHECKSUM] = _checksum(rounded, metadata)
+    create_folder(path.parent)
     with written_whole(path) as file:
         file.write(save(rounded, {_METADATA: json.dumps(metadata)}))
     return max(errors)

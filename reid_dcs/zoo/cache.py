@@ -71,7 +71,12 @@ def verify(folder: Path | None = None) -> dict[Path, str]:
 
     Returns:
         by file, what is wrong with it; an empty string if nothing is.
+
+    Raises:
+        InputError: there is no such folder.
     """
+    if folder and not folder.is_dir():
+        raise InputError(f"no folder at {folder}: check --output-dir")
     folder, found = folder or cache_folder(), {}
     for entry in [*read_manifest().values(), *read_detectors().values()]:
         packaged = [

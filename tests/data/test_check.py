@@ -115,7 +115,8 @@ def test_the_exit_status_and_output_of_the_command(tool, root):
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["check"], "the following arguments are required: name"),
+        ([], "the following arguments are required: action, name; see --help"),
+        (["check"], "the following arguments are required: name; see --help"),
         (["polish", "folder"], "invalid choice: 'polish'"),
         (["check", "ducks"], "unknown data set 'ducks'"),
         (["check", "cuhk03", "data.options.labeled=true"], "unknown option 'labeled'"),

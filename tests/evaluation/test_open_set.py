@@ -1,11 +1,21 @@
 """Open-set identification and verification, against slow and obvious versions."""
 
+import sys
+
 import numpy as np
 import pytest
 import torch
 
+from reid_dcs import runs
 from reid_dcs.errors import InputError
-from reid_dcs.evaluation import FeatureDistances, Labels, distances, open_set, verification
+from reid_dcs.evaluation import (
+    FeatureDistances,
+    Labels,
+    check_open_set,
+    distances,
+    open_set,
+    verification,
+)
 
 
 @pytest.fixture
@@ -62,6 +72,37 @@ def test_negatives_at_one_distance_are_accepted_together_or_not_at_all():
 def test_too_few_queries_for_a_rate_are_refused(case):
     with pytest.raises(InputError, match="eval.open_set=0.001.*at least 1,000 queries"):
         open_set(*case, 0.001)
+
+
+@pytest.mark.parametrize("far, queries", [(0.02, 50), (0.0277, 36)])
+def test_an_impossible_rate_is_refused_before_any_work(
+    tiny_root, tmp_path, monkeypatch, far, queries
+):
+    monkeypatch.setenv("REID_DCS_CACHE", str(tmp_path / "cache"))
+    module = sys.modules[runs.evaluate.__module__]
+    monkeypatch.setattr(module, "load_trained", lambda *_: pytest.fail("too late"))
+    settings = {
+        "eval": {"weights": "mobilenetv2_dcs_synthetic", "open_set": far},
+        "data": {"root": str(tiny_root)},
+        "output_dir": str(tmp_path / "out"),
+        "device": "cpu",
+    }
+    with pytest.raises(InputError, match=f"at least {queries} queries .* there are 36: choose"):
+        runs.evaluate(settings)
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_early_check_counts_the_queries_that_are_valid_later(case, monkeypatch):
+    _, labels = case
+    g_pids = np.where(labels.g_pids < 6, labels.g_pids, 99)  # half of the queries have no match
+    case = case[0], Labels(labels.q_pids, g_pids, labels.q_camids, labels.g_camids)
+    valid = len(list(nearest(case)))
+    assert 0 < valid < len(labels.q_pids)
+    monkeypatch.setattr(distances, "CHUNK_BYTES", 4 * 90 * 7)
+    for few in (lambda far: check_open_set(case[1], far), lambda far: open_set(*case, far)):
+        few(1 / valid)
+        with pytest.raises(InputError, match=f"a match, and there are {valid}: choose a larger"):
+            few(0.99 / valid)
 
 
 def test_rates_are_those_of_all_pairs(case):

@@ -1,6 +1,7 @@
 """The command ``reid-dcs gallery``."""
 
 import json
+import shutil
 
 import pytest
 from PIL import Image
@@ -97,6 +98,26 @@ def test_a_threshold_is_measured_and_printed_beside_answers(command, weights, qu
     refused(command(*measure), "no weights")
 
 
+@pytest.mark.parametrize("place", ["synthetic", "synthetic/query", "synthetic/query/out"])
+def test_a_threshold_is_not_written_among_the_data(command, weights, tmp_path, place):
+    draw_dataset(tmp_path / "synthetic", Synthesis(2, 4, 2))
+    before = sorted(tmp_path.rglob("*"))
+    given = ("threshold", "--dataset", "synthetic", "--root", ".", "--weights", weights)
+    given += ("--device", "cpu", "--output-dir", place)
+    refused(command(*given), f"{place} is in", "a folder of the data set")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize("images", [["people"], ["1.jpg", "people"], ["people/", "1.jpg"]])
+def test_a_question_is_no_folder(command, people, weights, tmp_path, images):
+    shutil.copytree(people, tmp_path / "people")
+    shutil.copy(sorted(people.iterdir())[0], tmp_path / "1.jpg")
+    place = ("--gallery", "people.db", "--device", "cpu")
+    assert command("index", "people", *place, "--weights", weights)[0] == 0
+    refused(command("search", *place, "--image", *images), "--image people", "is a folder")
+    assert command("search", *place, "--image", "1.jpg", "1.jpg")[0] == 0
+
+
 def test_help_names_the_actions(command):
     status, out, _ = command("--help")
     assert status == 0
@@ -104,3 +125,17 @@ def test_help_names_the_actions(command):
         assert f"\n  {action} " in out
     refused(command("find"), "invalid choice")
     refused(command("search", "--gallery", "x.db", "--image", "a", "--top", "0"), "--top")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["search", "--image", "a", "--top", "x"], "--top: invalid count value: 'x'"),
+        (["index", "folder", "--every", "x"], "--every: invalid seconds value: 'x'"),
+        (["index", "folder", "--confidence", "x"], "--confidence: invalid fraction value: 'x'"),
+        (["serve", "--port", "x"], "--port: invalid port value: 'x'"),
+        (["threshold", "--dataset", "a", "--far", "x"], "--far: invalid fraction value: 'x'"),
+    ],
+)
+def test_a_wrong_number_is_named_by_what_it_is(command, arguments, said):
+    refused(command(*arguments, "--gallery", "x.db"), said)

@@ -11,7 +11,7 @@ import pytest
 import torch
 from PIL import Image
 
-from reid_dcs import FeatureExtractor
+from reid_dcs import FeatureExtractor, build_model
 from reid_dcs.errors import InputError
 from reid_dcs.gallery import Gallery, Picture
 from reid_dcs.gallery.gallery import conditions
@@ -88,12 +88,22 @@ def test_an_empty_folder_does_not_empty_the_gallery(people, weights, tmp_path):
         assert len(gallery) == 2
 
 
-def test_other_weights_are_refused(gallery, query, weights, tmp_path):
+@pytest.mark.parametrize("other", ["numbers", "architecture", "no card"])
+def test_other_weights_are_refused(gallery, query, weights, tmp_path, other):
     content = torch.load(weights, weights_only=True)
-    content["state_dict"]["stem.0.weight" if False else next(iter(content["state_dict"]))] += 1
-    torch.save(content, tmp_path / "other.pt")
+    if other == "numbers":
+        content["state_dict"][next(iter(content["state_dict"]))] += 1
+    else:
+        content["state_dict"] = build_model("mobilenetv2_dcs", 5).state_dict()
+        content["model"]["name"] = "mobilenetv2_dcs"
+    torch.save(content["state_dict"] if other == "no card" else content, tmp_path / "other.pt")
     with pytest.raises(InputError, match="was made with mobilenetv2_base .* another network"):
         Gallery.open(gallery.address, device="cpu").search(query, weights=tmp_path / "other.pt")
+
+
+def test_a_wrong_model_that_was_given_is_named(gallery, weights):
+    with pytest.raises(InputError, match="holds mobilenetv2_base, not osnet.*leave --model out"):
+        Gallery.open(gallery.address, device="cpu").extractor(weights, "osnet_x1_0")
 
 
 def test_labels_with_quotes_and_other_characters_are_only_text(people, weights, tmp_path):

@@ -58,6 +58,20 @@ def test_a_table_names_pictures_cameras_and_times(tmp_path):
             list(in_table(table, tmp_path))
 
 
+@pytest.mark.parametrize(
+    "text, said",
+    [
+        ("foo,bar\na,b\n", "the columns path and, if known, identity, camera, time, not foo, bar"),
+        ("path,camera\n,hall\n", "line 2: expected path[,identity,camera,time], not 2 fields"),
+    ],
+)
+def test_only_the_path_is_required_of_a_table(tmp_path, text, said):
+    (tmp_path / "people.csv").write_text(text)
+    with pytest.raises(InputError) as error:
+        list(in_table(tmp_path / "people.csv", tmp_path))
+    assert said in str(error.value)
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(InputError, match="no picture at .*nobody.jpg"):
         list(from_paths([tmp_path / "nobody.jpg"]))

@@ -5,6 +5,7 @@ import html
 import io
 import re
 import shutil
+import socket
 
 import numpy as np
 import pytest
@@ -12,7 +13,9 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from reid_dcs.data.datasets import load_dataset
+from reid_dcs.errors import InputError
 from reid_dcs.gallery import Gallery
+from reid_dcs.gallery.web import server
 from reid_dcs.gallery.web.app import build_app
 from reid_dcs.gallery.web.question import Question
 
@@ -206,3 +209,29 @@ def test_the_table_of_marks_quotes_what_it_must(client, gallery):
     ((path, identity, camera),) = list(csv.reader(io.StringIO(table.text)))[1:]
     assert (path, identity) == (gallery.store.get([key])[0].picture.path, 'a,"b"') and camera
     assert client.get(f"/gallery.csv?same={key}&identity=-1").status_code == 400
+
+
+@pytest.mark.parametrize(
+    "host, said",
+    [
+        ("nosuch.invalid", "Name or service not known; choose another --host"),
+        ("a..b", "choose another --host"),
+        ("192.0.2.1", "choose another --host"),
+        ("127.0.0.1", "Address already in use; choose another --port"),
+    ],
+)
+def test_an_address_that_cannot_be_listened_on_is_named(gallery, monkeypatch, host, said):
+    if host.endswith(".invalid"):  # as where there is a name server
+
+        def unknown(*_, **__):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+        monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(InputError) as error:
+            server.serve(gallery, host, port)
+    assert str(error.value).startswith(f"cannot listen on {host} port {port}: ")
+    assert said in str(error.value)

@@ -2,11 +2,13 @@
 
 import json
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers.commands import assert_refused
 from PIL import Image
 
 from reid_dcs import FeatureExtractor, InputError, build_model
@@ -111,12 +113,55 @@ def test_a_missing_package_is_named(package, tool, tmp_path, monkeypatch):
         (["--output", "model.onnx", "--output-dir", "out"], "not allowed with"),
         (["--output", "model.onnx", "--images", "nowhere"], "--images nowhere"),
         (["--output", "model.onnx", "--model", "osnet_x1_0"], "leave --model out"),
+        (["--output", "model.onnx", "--height", "a"], "--height: invalid pixels value: 'a'"),
     ],
 )
 def test_mistakes(arguments, said, tool):
     result = tool("export.py", "--weights", NAME, *arguments)
     assert result.returncode == 2 and said in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1 and result.stderr.startswith("error: ")
+
+
+@pytest.mark.parametrize(
+    "arguments, said",
+    [
+        (["--precision", "int8"], "pass --images DIR"),
+        (["--precision", "float16"], "measured loss"),
+        (["--precision", "float16", "--root", "reid"], "--root would be ignored"),
+        (["--dataset", "folder", "--root", "reid"], "--dataset and --root would be ignored"),
+        (["--root", "datasets"], "--root would be ignored: the loss of a reduced precision"),
+        (["--images", "nosuch"], "--images nosuch"),
+        (["--for", "boxmot", "--preprocess"], "--preprocess"),
+        (["--for", "openvino"], "openvino is not installed"),
+    ],
+)
+def test_a_refused_export_leaves_no_folder(arguments, said, tool, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setattr(export, "onnx_graph", lambda *_: pytest.fail("too late"))
+    result = tool("export.py", "--weights", NAME, "--output-dir", "new/folder", *arguments)
+    assert_refused(result, said)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("place", ["taken", "taken/folder", "folder/m.onnx"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_work(
+    place, tool, tmp_path, monkeypatch
+):
+    (tmp_path / "taken").write_text("a file")
+    (tmp_path / "folder/m.onnx").mkdir(parents=True)
+    monkeypatch.setattr(export, "onnx_graph", lambda *_: pytest.fail("too late"))
+    option = "--output" if place.endswith(".onnx") else "--output-dir"
+    result = tool("export.py", "--weights", NAME, option, place)
+    assert_refused(result, f"cannot write {place}")
+
+
+def test_the_folder_of_an_export_is_created(tool, tmp_path):
+    result = tool("export.py", "--weights", NAME, "--output", "new/folder/small.safetensors")
+    assert result.returncode == 0, result.stderr
+    assert read_weights(tmp_path / "new/folder/small.safetensors")["state_dict"]
+    graph = SimpleNamespace(SerializeToString=lambda: b"graph")
+    export.write_form("boxmot", graph, tmp_path / "other/x.onnx", ModelCard("x"))
+    assert (tmp_path / "other/x.onnx").read_bytes() == b"graph"
 
 
 def test_an_unreadable_picture_is_named(tool, tmp_path):

@@ -129,6 +129,15 @@ def test_another_architecture_is_refused_with_the_first_differences(tmp_path, th
     assert said in line
 
 
+@pytest.mark.parametrize("name", ["mobilenetv2_base", None])
+def test_a_classification_network_is_told_that_it_takes_no_reid_weights(tmp_path, name):
+    source = write(tmp_path / "file.pt", build("mobilenetv2_base").state_dict(), name)
+    with torch.device("meta"):
+        network = ClassificationNetwork(build_backbone("mobilenetv2", "base"), HERE)
+    with pytest.raises(InputError, match="holds weights of re-identification.*classify train"):
+        load(network, source, "mobilenetv2_base")
+
+
 def test_windows_of_another_kind_are_refused_where_the_shapes_agree(tmp_path):
     file = write(tmp_path / "file.pt", changed("mobilenetv2_dcs"), "mobilenetv2_dcs", DEFAULT)
     line = refused(file, "mobilenetv2_dcs_dim", windows=4)

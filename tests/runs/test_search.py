@@ -153,6 +153,15 @@ def test_a_backbone_needs_epochs_of_search(settings, tmp_path):
     assert not (tmp_path / "output").exists()
 
 
+@pytest.mark.parametrize("architecture", ["synthetic_23m", {"widths": []}])
+def test_a_backbone_search_finds_the_architecture_itself(settings, tmp_path, architecture):
+    model = {"name": "fbnetv2_dcs", "options": {"architecture": architecture}}
+    job = settings | {"model": model, "output_dir": str(tmp_path / "output")}
+    with pytest.raises(InputError, match="model.options.architecture: a backbone search finds"):
+        runs.search(job)
+    assert not (tmp_path / "output").exists()
+
+
 def test_a_search_mixes_no_images(settings, tmp_path, small_network, monkeypatch):
     mixed, losses = {}, ReIDEngine.losses
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from reid_dcs import build_model
 from reid_dcs.config import TrainRun, compose, to_layer
+from reid_dcs.models import build_classifier
 from reid_dcs.visual import compare
 
 
@@ -102,11 +103,15 @@ def test_affinity_and_windows(tool, folder, weights, tmp_path):
         ("gradcam.py", ["--layer", "trunk.stage.4"], ["no layer", "trunk.stages.4"]),
         ("gradcam.py", ["--identity", "5"], ["--identity 5", "0 to 4"]),
         ("gradcam.py", ["--identity", "1", "--pair", "images"], ["pass one of them"]),
+        ("gradcam.py", ["--pair", "images"], ["--pair images is a folder"]),
         ("gradcam.py", ["--weights", "absent.pt"], ["absent.pt"]),
         ("gradcam.py", ["--color", "red"], ["--color"]),
         ("channels.py affinity", ["--at", "500,3"], ["500,3 is outside"]),
         ("channels.py affinity", ["--at", "here"], ["--at", "here"]),
         ("channels.py affinity", ["--grid", "0x2"], ["--grid", "0x2"]),
+        ("channels.py affinity", ["--grid", "1000x1000"], ["--grid 1000x1000", "at most 64"]),
+        ("channels.py affinity", ["--grid", "13x5"], ["--grid 13x5", "at most 64"]),
+        ("channels.py affinity", ["--at", "1,1"] * 65, ["--at", "at most 64"]),
         ("channels.py windows", ["--grid", "2x2"], ["are for affinity"]),
         ("channels.py colors", [], ["colors"]),
     ],
@@ -122,7 +127,42 @@ def test_mistakes(tool, folder, weights, tmp_path, command, arguments, said):
     assert not (tmp_path / "out").exists()
 
 
+def test_as_many_positions_as_there_may_be(folder, weights, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(
+        "reid_dcs.visual.affinity.draw_affinities", lambda _, p, *a: drawn.append(p)
+    )
+    monkeypatch.setattr(compare, "_save", lambda *given: None)
+    given = [str(weights["dcs"])], [str(next(folder.glob("*.jpg")))], "out"
+    compare.affinity(*given, grid=(8, 8))
+    compare.affinity(*given, at=[(1, 1)] * 64)
+    compare.affinity(*given, at=[(1, 1)], grid=(1000, 1000))  # without a use
+    assert [len(points) for points in drawn] == [64, 64, 1]
+
+
+@pytest.mark.parametrize("output", ["images", "images/out", "images/../images/a/b", "link/out"])
+@pytest.mark.parametrize("command", ["gradcam.py", "channels.py affinity", "channels.py windows"])
+def test_no_picture_is_written_among_the_images(tool, folder, weights, tmp_path, command, output):
+    (tmp_path / "link").symlink_to(folder)
+    before = sorted(folder.rglob("*"))
+    given = ("--weights", weights["dcs"], "--images", folder, "--output-dir", output)
+    assert_refused(tool(*command.split(), *given), f"{output} is in", "a folder given to --images")
+    assert sorted(folder.rglob("*")) == before
+
+
 def test_a_network_without_attention(tool, folder, weights, tmp_path):
     given = ("--weights", weights["base"], "--images", folder, "--output-dir", "out")
     assert_refused(tool("channels.py", "windows", *given), "no attention")
     assert_refused(tool("channels.py", "affinity", *given), "no attention")
+
+
+def test_a_class_that_a_network_lacks_is_called_a_class(tool, folder, tmp_path):
+    content = {
+        "state_dict": build_classifier("mobilenetv2_base", 3).state_dict(),
+        "model": {"name": "mobilenetv2_base", "options": {}, "num_classes": 3},
+        "preprocessing": {"height": 64, "width": 32},
+        "task": "classification",
+    }
+    torch.save(content, tmp_path / "classes.pt")
+    given = ("--weights", "classes.pt", "--images", folder, "--output-dir", "out", "--class", 7)
+    assert_refused(tool("gradcam.py", *given), "--class 7: classes.pt has classes 0 to 2")

@@ -4,6 +4,7 @@ import hashlib
 import multiprocessing
 
 import pytest
+from helpers.commands import assert_refused
 from helpers.zoo_server import HALF, Server
 from test_sources import CONTENT, entry, impatient, serve  # noqa: F401
 
@@ -134,3 +135,11 @@ def test_the_command_ends_with_1_where_something_is_damaged(zoo, tool):
     (zoo / "some.pth").write_bytes(b"")
     result = tool("model_zoo.py", "verify")
     assert result.returncode == 1 and f"{zoo / 'some.pth'} has 0 bytes" in result.stdout
+
+
+@pytest.mark.parametrize("place", ["nosuch", "a_file"])
+def test_a_folder_to_verify_is_a_folder(zoo, tool, tmp_path, place):
+    (tmp_path / "a_file").write_text("no folder")
+    result = tool("model_zoo.py", "verify", "--output-dir", place)
+    assert_refused(result, f"no folder at {place}", "--output-dir")
+    assert result.stdout == ""

@@ -7,7 +7,7 @@ pandas made a number of one of them.
 
 import csv
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +23,7 @@ COLUMNS = {  # and their other names, in lower case
     "time": ("time", "datetime", "timestamp", "date"),
 }
 REQUIRED = ("path", "identity")
+OPTIONAL = ("camera",)
 _DELIMITERS = ",;\t|"
 _BYTE_ORDER_MARKS = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _JUNK = {"-1", "-1.0"}
@@ -45,7 +46,10 @@ class Row(NamedTuple):
 
 
 def read_table(
-    table: Path, ignored: Ignored, required: Collection[str] = REQUIRED
+    table: Path,
+    ignored: Ignored,
+    required: Sequence[str] = REQUIRED,
+    optional: Sequence[str] = OPTIONAL,
 ) -> Iterator[Row]:
     """Yield the rows of a table without junk; its header names the columns.
 
@@ -56,13 +60,14 @@ def read_table(
         table: CSV file in UTF-8.
         ignored: lists to which junk images are appended.
         required: columns that the table must have; others may be missing.
+        optional: the others that the caller uses, for errors.
 
     Raises:
         InputError: the table cannot be read, or lacks a column or a field.
     """
     try:
         text = _text(table)
-        delimiter, columns = _header(table, text, required)
+        delimiter, columns = _header(table, text, required, optional)
         reader = csv.reader(StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=True)
         width = len(next(reader))
         for fields in reader:
@@ -74,7 +79,8 @@ def read_table(
             path, identity, camera, time = (values.get(name, "") for name in COLUMNS)
             if not all(values[name] for name in required) or len(fields) > width:
                 raise InputError(
-                    f"{table}, line {reader.line_num}: expected path,identity[,camera]"
+                    f"{table}, line {reader.line_num}: expected {','.join(required)}"
+                    f"[,{','.join(optional)}]"
                     f"{'' if width <= 3 else f' in {width} fields'}, not {len(fields)} fields"
                 )
             if identity in _JUNK:
@@ -123,7 +129,9 @@ def _text(table: Path) -> str:
     return read_text(table, "utf-8-sig")
 
 
-def _header(table: Path, text: str, required: Collection[str]) -> tuple[str, dict[str, int]]:
+def _header(
+    table: Path, text: str, required: Sequence[str], optional: Sequence[str]
+) -> tuple[str, dict[str, int]]:
     """The delimiter, and the index of each known column."""
     first = text.partition("\n")[0]
     names: list[str] = []
@@ -142,8 +150,8 @@ def _header(table: Path, text: str, required: Collection[str]) -> tuple[str, dic
             return delimiter, {name: i[0] for name, i in columns.items() if i}
         names = max(names, fields, key=len)
     raise InputError(
-        f"{table}: the first line must name the columns path, identity and, if known, camera, "
-        f"not {', '.join(names)[:200] or first[:200].strip() or 'nothing'}"
+        f"{table}: the first line must name the columns {', '.join(required)} and, if known, "
+        f"{', '.join(optional)}, not {', '.join(names)[:200] or first[:200].strip() or 'nothing'}"
     )
 
 

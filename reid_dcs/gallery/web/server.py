@@ -1,5 +1,6 @@
 """Run the page of a gallery with uvicorn."""
 
+import errno
 import socket
 
 from reid_dcs.errors import InputError
@@ -19,7 +20,8 @@ def serve(gallery: Gallery, host: str, port: int) -> None:
         port: 0: any free one.
 
     Raises:
-        InputError: the address is not free, or a package of the extra is not installed.
+        InputError: the address is not free or not this machine's, or a package of the extra is
+            not installed.
     """
     for package in ("starlette", "uvicorn", "jinja2", "python_multipart"):
         extra(package, "gallery")
@@ -34,9 +36,13 @@ def serve(gallery: Gallery, host: str, port: int) -> None:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
         listening.listen(_BACKLOG)  # who reads the address below can connect at once
-    except OSError as error:
+    except (OSError, UnicodeError) as error:  # a name that is no host's is UnicodeError
+        is_port = not isinstance(error, socket.gaierror | UnicodeError)
+        if getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+            is_port = False
         raise InputError(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+            f"cannot listen on {host} port {port}: {getattr(error, 'strerror', None) or error}; "
+            f"choose another {'--port' if is_port else '--host'}"
         ) from error
     local = is_loopback(host)
     token = "" if local else new_token()

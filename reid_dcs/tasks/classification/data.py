@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 from reid_dcs.data.store import ImageStore, store_file, store_prefix
 from reid_dcs.errors import InputError
-from reid_dcs.jobs.output import is_in
+from reid_dcs.files import check_outside
 from reid_dcs.runtime import distributed
 from reid_dcs.tasks.classification.settings import ImageFolderConfig, TrainDataConfig
 from reid_dcs.tasks.classification.shards import ShardImages, list_shards, with_classes
 from reid_dcs.tasks.classification.sources import (
+    VALIDATION,
     LabelledImages,
     StoredImages,
     check_same_classes,
@@ -134,20 +135,15 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], source: o
             )
 
 
-def check_outside(output: str, data: TrainDataConfig) -> None:
-    """Check that the output folder is in no folder of images.
+def check_outside_splits(output: str | Path, data: ImageFolderConfig) -> None:
+    """Check that the output folder is in no folder of images; an evaluation needs not both.
 
     Raises:
         InputError: it is.
     """
-    if data.shards or data.val_shards:
-        return
-    for split in ("train", "val"):
-        if is_in(output, folder := split_folder(data.root, split)):
-            raise InputError(
-                f"output_dir={output} is in {folder}, a folder of the data set: choose another one "
-                "with --output-dir"
-            )
+    folders = [Path(data.root, name) for name in ("train", *VALIDATION)]
+    if not (getattr(data, "shards", "") or data.val_shards):
+        check_outside(output, [folder for folder in folders if folder.is_dir()])
 
 
 def _list_shards(data: TrainDataConfig, seed: int) -> ClassificationData:

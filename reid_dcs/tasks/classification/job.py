@@ -28,7 +28,7 @@ from reid_dcs.runtime.device import compiled
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.search.supergraph import build_supergraph
 from reid_dcs.tasks.classification.data import (
-    check_outside,
+    check_outside_splits,
     check_unchanged,
     fingerprint,
     list_images,
@@ -64,7 +64,7 @@ class ClassificationJob(Job):
         check_network(build_classifier, config, initial)
         check_capture(config.train, self.device)
         listed = list_images(data, config.seed)
-        check_outside(config.output_dir, data)
+        check_outside_splits(config.output_dir, data)
         self.fingerprints = {
             split: fingerprint(images) for split, images in listed._asdict().items()
         }

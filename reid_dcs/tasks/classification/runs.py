@@ -17,7 +17,11 @@ from reid_dcs.jobs.output import OutputFolder, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
-from reid_dcs.tasks.classification.data import list_evaluation_images, stored
+from reid_dcs.tasks.classification.data import (
+    check_outside_splits,
+    list_evaluation_images,
+    stored,
+)
 from reid_dcs.tasks.classification.job import ClassificationJob
 from reid_dcs.tasks.classification.loader import evaluation_loader
 from reid_dcs.tasks.classification.results import results, table
@@ -123,6 +127,8 @@ def _evaluate(
     folder: OutputFolder | None,
     device: torch.device,
 ) -> dict[str, Any]:
+    if folder:
+        check_outside_splits(folder.path, config.data)
     images = list_evaluation_images(config.data, card.classes)
     if len(images.classes) != card.num_classes:
         raise InputError(

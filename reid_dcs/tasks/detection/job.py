@@ -21,7 +21,7 @@ from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.tasks.detection.data.annotations import check_trainable
 from reid_dcs.tasks.detection.data.batches import DetectionLoader, load_image
-from reid_dcs.tasks.detection.data.find import load_split
+from reid_dcs.tasks.detection.data.find import check_outside_split, load_split
 from reid_dcs.tasks.detection.initial import load_initial_detector
 from reid_dcs.tasks.detection.network import CascadeMaskRCNN, build_detector
 from reid_dcs.tasks.detection.network.counting import detector_complexity
@@ -53,14 +53,13 @@ class DetectionJob(Job):
         """Read the annotations, after a check of the network and of the initial weights.
 
         Raises:
-            InputError: invalid data or model, or other data than the checkpoint's.
+            InputError: invalid data or model, other data than the checkpoint's, or an output folder
+                inside the data set.
         """
         config = self.config
         for name in ("compile", "capture"):
             if getattr(config.train, name):
                 raise InputError(f"train.{name}: images of detection differ in size; leave it out")
-        if not config.data.sizes:
-            raise InputError("data.sizes: give one size or more")
         with torch.device("meta"):
             network = self._build(config, 1)
         if initial:
@@ -71,6 +70,8 @@ class DetectionJob(Job):
                 load_split(config.data.name, root, split).require_valid()
                 for split in ("train", config.eval.split)
             )
+        for annotations in (self.train, self.val):
+            check_outside_split(config.output_dir, config.data.name, annotations)
         check_trainable(self.train, self.val)
         self.fingerprints = {
             split: fingerprint(annotations)

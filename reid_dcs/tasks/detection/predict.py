@@ -13,7 +13,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from reid_dcs.data.decode import read_pixels
-from reid_dcs.data.image_files import images_in
+from reid_dcs.data.image_files import check_outside_images, images_in
 from reid_dcs.errors import InputError
 from reid_dcs.files import create_folder, folder_written_whole, write_json
 from reid_dcs.runtime.device import choose_device
@@ -54,10 +54,12 @@ def predict(
         the content of ``images.json``, with the results as ``annotations``.
 
     Raises:
-        InputError: missing or damaged weights or images, or a folder that is there already.
+        InputError: missing or damaged weights or images, or a folder that is there already or is
+            inside one of ``images``.
     """
     if not 0 <= threshold <= 1:
         raise InputError(f"--threshold {threshold}: give a score from 0 to 1")
+    check_outside_images(output, images)
     trained = load_detector(weights, choose_device(device))
     trained.detector.roi_heads.score_threshold = threshold
     paths = [path for given in images for path in _files(Path(given))]

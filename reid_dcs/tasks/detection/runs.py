@@ -15,7 +15,7 @@ from reid_dcs.jobs.output import OutputFolder, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
-from reid_dcs.tasks.detection.data.find import load_split
+from reid_dcs.tasks.detection.data.find import check_outside_split, load_split
 from reid_dcs.tasks.detection.evaluation import evaluate_detector
 from reid_dcs.tasks.detection.job import DetectionJob
 from reid_dcs.tasks.detection.report import Evaluation, write_page
@@ -90,6 +90,8 @@ def _evaluate(
     data = config.data
     with distributed.main_first():  # rank 0 draws the generated set
         annotations = load_split(data.name, Path(data.root), config.eval.split).require_valid()
+    if folder:
+        check_outside_split(folder.path, data.name, annotations)
     if annotations.categories != trained.categories:
         raise InputError(
             f"{annotations.file} has other categories than {config.eval.weights} was trained on"

@@ -6,6 +6,7 @@ from typing import Literal
 
 from reid_dcs.config import SETTINGS, ChannelSearchConfig, RecipeConfig, TaskRun
 from reid_dcs.config.settings import Precision, TrainModelConfig, number, path, probability
+from reid_dcs.errors import InputError
 
 Split = Literal["train", "val"]
 
@@ -33,6 +34,10 @@ class DetectionTrainDataConfig(DetectionDataConfig):
     flip: float = probability(0.5)  # probability of a horizontal flip
     crop: float = probability(0.0)  # probability of a random crop, as in ConvNeXt's recipe
     workers: int = number(2, at_least=1, at_most=256)  # threads that decode images
+
+    def __post_init__(self) -> None:
+        if not self.sizes:
+            raise InputError("data.sizes: give one size or more")
 
 
 @dataclass

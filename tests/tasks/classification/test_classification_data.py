@@ -12,7 +12,7 @@ from torchvision import transforms
 from reid_dcs import InputError
 from reid_dcs.config import compose
 from reid_dcs.tasks.classification.data import (
-    check_outside,
+    check_outside_splits,
     list_evaluation_images,
     list_images,
     stored,
@@ -173,5 +173,18 @@ def test_wrong_settings_are_one_line(pictures, tmp_path):
         list_images(settings(pictures, label_map=str(tmp_path / "map.txt")), seed=1)
     with pytest.raises(InputError, match="absent.txt cannot be read"):
         list_images(settings(pictures, label_map=str(tmp_path / "absent.txt")), seed=1)
-    with pytest.raises(InputError, match="a folder of the data set"):
-        check_outside(str(pictures / "train/red/out"), settings(pictures))
+
+
+@pytest.mark.parametrize("splits", [("train", "val"), ("train", "test"), ("val",), ("test",)])
+def test_an_output_folder_is_not_among_the_images(changed, splits):
+    """An evaluation needs no folder train."""
+    if "test" in splits:
+        (changed / "val").rename(changed / "test")
+    if "train" not in splits:
+        shutil.rmtree(changed / "train")
+    for split in splits:
+        for place in (split, f"{split}/out", f"{split}/red/out"):
+            with pytest.raises(InputError, match=f"{place} is in .*, a folder of the data set"):
+                check_outside_splits(changed / place, settings(changed))
+            check_outside_splits(changed / place, settings(changed, val_shards="val/*.tar"))
+    check_outside_splits(changed / "out", settings(changed))

@@ -62,6 +62,20 @@ def test_an_evaluation_finds_what_the_training_found_and_writes_a_page(trained, 
         assert text in page
 
 
+@pytest.mark.parametrize("place", ["train/red", "val", "val/out", "val/red/out"])
+def test_an_evaluation_writes_nothing_among_the_images(trained, pictures, place):
+    before = sorted(pictures.rglob("*"))
+    settings = {
+        "eval": {"weights": str(trained[0] / "checkpoint.pt")},
+        "data": {"root": str(pictures), "workers": 0},
+        "device": "cpu",
+        "output_dir": str(pictures / place),
+    }
+    with pytest.raises(InputError, match=f"{place} is in .*, a folder of the data set"):
+        classify.evaluate(settings)
+    assert sorted(pictures.rglob("*")) == before
+
+
 class Stopped(Exception):
     pass
 

@@ -1,11 +1,13 @@
 """What runs of detection refuse, in one line and before anything is written."""
 
 import pytest
-from helpers.detection_run import settings
+from helpers.detection_run import settings, tiny_scenes
 
 from reid_dcs import InputError
 from reid_dcs.cli import main
 from reid_dcs.tasks.detection import search, train
+from reid_dcs.tasks.detection.data.annotations import AnnotatedImage, Annotations
+from reid_dcs.tasks.detection.data.find import check_outside_split
 
 
 @pytest.mark.parametrize(
@@ -15,6 +17,13 @@ from reid_dcs.tasks.detection import search, train
         ({"train": {"margin": 0.1}}, "detect train would ignore train.margin"),
         ({"data": {"name": "market1501"}}, "data.name"),
         ({"data": {"sizes": [8]}}, "data.sizes"),
+        ({"data": {"sizes": []}}, "data.sizes: give one size or more"),
+        ({"model": {"options": {"channels": "abc"}}}, "channels must be a whole number"),
+        ({"model": {"options": {"channels": 0}}}, "channels must be a whole number"),
+        ({"model": {"options": {"hidden": 1.5}}}, "hidden must be a whole number"),
+        ({"model": {"options": {"hidden": -1}}}, "hidden must be a whole number"),
+        ({"model": {"options": {"samples": 0}}}, "samples must be a whole number"),
+        ({"model": {"options": {"samples": -3}}}, "samples must be a whole number"),
         ({"train": {"compile": True}}, "train.compile: images of detection differ in size"),
         ({"train": {"capture": True}}, "train.capture: images of detection differ in size"),
         ({"search": {"epochs": 2}}, "detect train would ignore search.epochs"),
@@ -31,6 +40,64 @@ def test_a_search_of_a_backbone_is_refused_before_anything_is_written(root, tmp_
     with pytest.raises(InputError, match="fbnetv2_dcs is searched by reid-dcs search"):
         search(given)
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("run", [train, search])
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": {"sizes": []}}, "data.sizes: give one size or more"),
+        ({"model": {"options": {"samples": 0}}}, "samples must be a whole number"),
+    ],
+)
+def test_wrong_sizes_are_refused_before_anything_is_read(tmp_path, run, changes, message):
+    given = settings(tmp_path / "absent", tmp_path / "out", changes)
+    with pytest.raises(InputError, match=message):
+        run(given)
+    assert [*tmp_path.iterdir()] == []
+
+
+@pytest.mark.parametrize("run", [train, search])
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("scenes", "scenes"),
+        ("scenes", "scenes/out"),
+        ("coco", "scenes/images"),
+        ("coco", "scenes/images/x"),
+        ("coco", "scenes/annotations/x"),
+        ("coco", "link"),
+    ],
+)
+def test_an_output_folder_among_the_data_is_refused(tmp_path, run, name, place):
+    root = tiny_scenes(tmp_path)
+    (root / "link").symlink_to(root / "scenes/images/val")
+    before = sorted(tmp_path.rglob("*"))
+    changes = {"data": {"name": name, "root": str(root / "scenes" if name == "coco" else root)}}
+    with pytest.raises(InputError, match=f"{place} is in .*, a folder of the data set"):
+        run(settings(root, root / place, changes))
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("images", "refused", "accepted"),
+    [
+        (["images/train/1.jpg"], ["images", "images/val"], ["out", "image", "."]),
+        (["train2017/a/1.jpg", "far/1.jpg"], ["train2017/b", "far", "elsewhere/x"], ["elsewhere2"]),
+        (["1.jpg"], [".", "out"], ["../out"]),
+    ],
+)
+def test_folders_of_images_depend_on_the_layout(tmp_path, images, refused, accepted):
+    root = tmp_path / "coco"
+    (root / "elsewhere").mkdir(parents=True)
+    (root / "far").symlink_to(root / "elsewhere")
+    listed = [AnnotatedImage(i, root / name, 9, 9) for i, name in enumerate(images)]
+    found = Annotations(root / "annotations/instances_val.json", [], listed, {})
+    for place in [*refused, "annotations/x"]:
+        with pytest.raises(InputError, match="a folder of the data set"):
+            check_outside_split(root / place, "coco", found)
+    for place in accepted:
+        check_outside_split(root / place, "coco", found)
 
 
 def run(capsys, *arguments) -> tuple[int, str, str]:

@@ -104,6 +104,23 @@ def test_an_evaluation_refuses_what_it_would_ignore(trained, root):
         evaluate(given | {"model": {"name": "resnet50_sa"}})
 
 
+@pytest.mark.parametrize("place", ["annotations", "images/x", "images/val"])
+def test_nothing_is_written_among_the_data(trained, root, place):
+    weights, inside = str(trained[0] / "checkpoint.pt"), root / "scenes" / place
+    before = sorted(root.rglob("*"))
+    given = {
+        "eval": {"weights": weights},
+        "data": {"name": "coco", "root": str(root / "scenes")},
+        "output_dir": str(inside),
+        "device": "cpu",
+    }
+    with pytest.raises(InputError, match=f"{place} is in .*, a folder of the data set"):
+        evaluate(given)
+    with pytest.raises(InputError, match=f"{place}/new is in .*, a folder given to --images"):
+        predict(weights, [inside if inside.is_dir() else inside.parent], inside / "new")
+    assert sorted(root.rglob("*")) == before
+
+
 def test_a_damaged_image_leaves_nothing_behind(trained, tmp_path):
     (tmp_path / "broken.jpg").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"broken\.jpg"):

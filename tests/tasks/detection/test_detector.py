@@ -16,6 +16,7 @@ from reid_dcs.attention.block import AttentionBlock
 from reid_dcs.models.backbones.convnext import ConvNeXt
 from reid_dcs.tasks.detection import build_detector
 from reid_dcs.tasks.detection.network.counting import detector_complexity
+from reid_dcs.tasks.detection.network.detector import FEWEST_SAMPLES
 from reid_dcs.tasks.detection.network.pyramid import Pyramid
 
 PUBLISHED = {  # ConvNeXt's Table 3, Cascade Mask R-CNN: M parameters, G FLOPs
@@ -154,6 +155,22 @@ def test_wrong_names_and_options_are_refused_in_one_line():
     assert "8, 16, 16, 16" in message("osnet_x1_0_base", 3, last_stride=1)
     assert "4, 8, 16, 16" in message("mobilenetv2_base", 3, last_stride=1)
     assert "drop_path" in message("convnext_tiny_base", 3, drop_path=1.5)
+
+
+@pytest.mark.parametrize("value", ["abc", None, True, 1.5, 16.0, 0, -3])
+@pytest.mark.parametrize("option", ["channels", "hidden", "samples"])
+def test_sizes_of_the_heads_are_whole_numbers(option, value):
+    said = message("mobilenetv2_dcs", 3, **{option: value})
+    assert said.startswith(f"{option} must be a whole number of at least")
+    assert said.endswith(f"not {value!r}")
+
+
+def test_the_fewest_samples_hold_an_object():
+    """Of one less, the losses of boxes and masks would be 0."""
+    assert "samples must be" in message("mobilenetv2_dcs", 3, samples=FEWEST_SAMPLES - 1)
+    detector = small_detector(samples=FEWEST_SAMPLES).train()
+    losses = detector(random_images((64, 96)), [target(64, 96, (1, 4, 6, 40, 50))])
+    assert losses["loss_box_reg"] > 0 and losses["loss_mask"] > 0
 
 
 # --- memory of attention over large maps ---------------------------------------------------------

@@ -1,9 +1,11 @@
 """The files of a data set in COCO's layout, or of the generated one."""
 
+import os
 from pathlib import Path
 from typing import Literal
 
 from reid_dcs.errors import InputError
+from reid_dcs.files import check_outside
 from reid_dcs.tasks.detection.data.annotations import Annotations, read_annotations
 from reid_dcs.tasks.detection.data.scenes import draw_scenes
 
@@ -51,3 +53,25 @@ def find_annotations(root: Path, split: Split) -> Path:
         names = ", ".join(path.name for path in found)
         raise InputError(f"{root / 'annotations'} has {names}: keep one file of each split there")
     return found[0]
+
+
+def check_outside_split(output: str | Path, name: str, annotations: Annotations) -> None:
+    """Check that an output folder is not in a folder of the data set.
+
+    These are the folders in its root that hold the annotations and images of a split, wherever
+    links lead, or the root itself if images are there; of the generated set, its folder.
+
+    Args:
+        output: the output folder.
+        name: see :func:`load_split`.
+        annotations: of the split.
+
+    Raises:
+        InputError: it is.
+    """
+    root = annotations.file.parent.parent
+    if name == "scenes":
+        return check_outside(output, [root])
+    parents = {Path(os.path.dirname(image.path)) for image in annotations.images}
+    holding = {root.joinpath(*parent.relative_to(root).parts[:1]) for parent in parents}
+    check_outside(output, sorted({annotations.file.parent, *holding, *parents}))

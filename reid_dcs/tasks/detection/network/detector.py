@@ -17,6 +17,7 @@ from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 
 ANCHOR_STRIDES = 8  # side of a square anchor, in strides of its map
 RATIOS = (0.5, 1.0, 2.0)
+FEWEST_SAMPLES = 4  # a quarter of them may be objects: of fewer, none is
 
 
 class ProposalHead(RPNHead):
@@ -42,7 +43,7 @@ class CascadeMaskRCNN(GeneralizedRCNN):
         num_classes: K, without the background.
         channels: of the feature pyramid and of the heads' convolutions.
         hidden: width of the fully connected layer of the box heads.
-        samples: boxes of an image that a stage is trained on.
+        samples: boxes of an image that a stage is trained on, at least :data:`FEWEST_SAMPLES`.
         min_size: the shorter side of a resized image; in training one of several, at random.
         max_size: the longer side is resized to at most this.
     """
@@ -103,8 +104,14 @@ def build_detector(
         InputError: an unknown name or option, a bad value, weights that cannot be loaded, or a
             backbone without a pyramid of maps.
     """
-    if type(num_classes) is not int or num_classes < 1:
-        raise InputError(f"num_classes must be a whole number of at least 1, not {num_classes!r}")
+    for what, number, least in (
+        ("num_classes", num_classes, 1),
+        ("channels", channels, 1),
+        ("hidden", hidden, 1),
+        ("samples", samples, FEWEST_SAMPLES),
+    ):
+        if type(number) is not int or number < least:
+            raise InputError(f"{what} must be a whole number of at least {least}, not {number!r}")
     backbone, attention = name_parts(name)
     stride = {} if "last_stride" in options else {"last_stride": 2}
     try:
