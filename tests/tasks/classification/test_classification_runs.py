@@ -166,7 +166,9 @@ def test_other_commands_take_the_weights_or_name_the_right_command(trained, pict
     path, said = export(weights, tmp_path / "weights.safetensors")
     settings = {"data": {"root": str(pictures), "workers": 0}, "device": "cpu"}
     found = classify.evaluate(settings | {"eval": {"weights": str(path)}})
-    assert found["top1"] == trained[1]["top1"] and "rounded by" in said
+    one_image = 1 / found["num_images"]  # whose class rounding to float16 may decide
+    assert found["top1"] == pytest.approx(trained[1]["top1"], abs=one_image)
+    assert "rounded by" in said
     with pytest.raises(InputError, match="task 'classification', not 'reid': .* classify eval"):
         runs.evaluate({"eval": {"weights": weights}})
     with pytest.raises(InputError, match="task 'reid', not 'classification': .* reid-dcs eval"):
