@@ -101,6 +101,7 @@ class ReRankedDistances:
 
         chunks = map_chunks(search, self._distances.shape, distributed)
         nearest, row_max = (torch.cat(parts) for parts in zip(*chunks, strict=True))
+        row_max = row_max.clamp(min=torch.finfo(row_max.dtype).tiny)  # 0 if all images are equal
         return nearest.numpy(), row_max.to(self._distances.gf.device)
 
     def _encode(self, neighbors: sparse.csr_array) -> sparse.csr_array:

@@ -67,3 +67,9 @@ def test_re_ranking_improves_map():
     _, expected = evaluate_rank(torchreid_rerank(qf, gf, "cosine", KReciprocal()), *labels)
     assert found.mAP == pytest.approx(expected, abs=1e-3)
     assert found.mAP > evaluate_rank(plain, *labels)[1] + 0.02
+
+
+def test_equal_features_have_finite_distances():
+    features = torch.ones(40, 3)
+    distances = ReRankedDistances(features[:5], features[5:], "euclidean")[:]
+    assert distances.shape == (5, 35) and distances.isfinite().all()
