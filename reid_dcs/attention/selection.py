@@ -58,6 +58,5 @@ class SelectionConv(nn.Conv2d):
         moved = countable(F.conv2d(x, self.weight))
         norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=moved.dtype)
         moved = (moved / norm.clamp(min=1e-6)).flatten(2).mT
-        return moved + countable(
-            self.bias
-        )  # last: in half precision, its rounding grew with 1/norm
+        # the bias last: in half precision it is rounded, which a division would magnify
+        return moved + countable(self.bias)
