@@ -74,8 +74,8 @@ class AttentionBlock(nn.Module):
 
         Args:
             x: feature map.
-            reach, mask: of a search that masks channels: see ``Reach``; what the residual branch
-                is multiplied by, (C,).
+            reach: see ``Reach``.
+            mask: factors of the residual branch's channels, (C,), of a search that masks them.
         """
         added = self.branch(x, reach)
         return x + (added if mask is None else added * mask.to(added.dtype)[:, None, None])

@@ -84,7 +84,7 @@ def read_described(
             weights of another task.
     """
     path, content, card = read_weights_and_card(source)
-    model, named_by_file = given.get("model", {}), card is not None
+    model, has_card = given.get("model", {}), card is not None
     if card is None:
         if not model.get("name"):
             raise InputError(f"{source} does not name its model: pass --model NAME")
@@ -93,7 +93,7 @@ def read_described(
     check_task(card, tasks, source)
     check_model(card, given, source)
     given_options = model.get("options", {})
-    if named_by_file:
+    if has_card:
         _warn_of_other_options(card, given_options, source)
     options = options_of_card(card.options, given_options, source)
     return path, content, replace(card, options=options)
