@@ -40,7 +40,7 @@ from reid_dcs.files import write_json
 from reid_dcs.models.registry import KINDS
 from reid_dcs.models.space import SPACES
 from reid_dcs.runs.ablation import ablate
-from reid_dcs.runs.search import search_or_train
+from reid_dcs.runs.search import check_search, search_or_train
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.signals import Interrupted
 from reid_dcs.weights import ModelCard, read_weights
@@ -155,7 +155,7 @@ def run_table(options: argparse.Namespace, work: Path) -> None:
         return metrics
 
     try:
-        ablate(config, run)
+        ablate(config, run, check_search)
     finally:
         if folder.exists():
             pack_runs(folder, packed)

@@ -234,6 +234,7 @@ def test_train_then_evaluate(tool, market, tmp_path):
     [
         (["download", "osnet"], "the model zoo has no 'osnet': did you mean osnet_"),
         (["download"], "download takes one NAME"),
+        (["list", "--output-dir", "zoo"], "--output-dir would be ignored"),
         (["list", "osnet_x1_0_market1501"], "list and verify take none"),
         (["forget"], "invalid choice: 'forget'"),
     ],

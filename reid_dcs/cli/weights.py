@@ -26,6 +26,8 @@ def zoo(arguments: Sequence[str]) -> None:
     given = parser.parse_args(arguments)
     if (given.action == "download") != (given.name is not None):
         parser.error("download takes one NAME, list and verify take none")
+    if given.action == "list" and given.output_dir:
+        parser.error("--output-dir would be ignored: list is the same for every folder")
     action = {"list": _list, "download": _download, "verify": _verify}[given.action]
     action(given)
 

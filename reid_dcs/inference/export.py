@@ -107,8 +107,11 @@ def export(
     network, card = load_trained(trained, torch.device("cpu")), trained.card
     path = _output_file(output, card.model, suffix(target.form))
     if path.suffix == ".safetensors":
-        if target != Target():
-            raise InputError(f"{path} is a file of weights: export a graph to {FORM_SUFFIXES}")
+        if target != Target() or images:
+            raise InputError(
+                f"{path} is a file of weights, so that --images and settings of a graph would be "
+                f"ignored: leave them out, or export a graph to {FORM_SUFFIXES}"
+            )
         rounding = save_safetensors(path, trained.content, card)
         return path, f"rounded by {rounding:.1e} at most, relative to each tensor's largest number"
     return _export_graph(network, card, path, images, target)

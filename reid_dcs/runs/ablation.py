@@ -13,13 +13,6 @@ from reid_dcs.data.datasets import DATASETS
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.jobs.output import OutputFolder
-from reid_dcs.models import build_model
-from reid_dcs.runs.data import check_phases
-from reid_dcs.runs.engine import build_criterion
-from reid_dcs.runs.network import check_triplet_feature
-from reid_dcs.runtime.capture import check_capture
-from reid_dcs.runtime.device import choose_device
-from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]
@@ -27,7 +20,9 @@ Metrics = dict[str, Any]
 TABLES = ("table.json", "table.md")
 
 
-def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Metrics]]:
+def ablate(
+    config: TrainRun, run: Callable[[Any], Metrics], check: Callable[[Any], None]
+) -> dict[str, list[Metrics]]:
     """Run every row of ``config.ablation`` with every seed, and print the table.
 
     Each run writes to ``<output_dir>/<row>/seed-<seed>``. Runs that are finished there with the
@@ -37,13 +32,14 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
     Args:
         config: settings that all rows share.
         run: function that carries out a run, such as :func:`reid_dcs.runs.train`.
+        check: function that raises InputError if the settings of a run cannot work; called for
+            every row before the first run.
 
     Returns:
         the metrics of each seed, by row.
 
     Raises:
-        InputError: invalid settings of a row. Network and training are checked before any run; a
-            search that does not fit its network is found when its row begins.
+        InputError: invalid settings of a row, before any run.
     """
     output, rows = Path(config.output_dir), config.ablation.rows
     seeds = config.ablation.seeds
@@ -54,6 +50,8 @@ def ablate(config: TrainRun, run: Callable[[Any], Metrics]) -> dict[str, list[Me
         for seed in seeds
         for row in rows
     }
+    for row in rows:
+        check(configs[row, seeds[0]])  # seeds differ in nothing else
     figures = {
         row: rows[row]["paper"][row_config.data.name]
         for (row, _), row_config in configs.items()
@@ -121,22 +119,14 @@ def _mean_std(values: list[float], digits: int) -> str:
 
 
 def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun:
-    """Settings of a row's run, checked as far as they can be without its data."""
+    """Settings of a row's run, with valid names and types."""
     settings = config.ablation.rows[row]
     if not isinstance(settings, dict):
         raise InputError(f"configuration: ablation.rows.{row} must hold settings, not {settings!r}")
     _check_figures(row, settings.get("paper", {}))
     changes = {key: value for key, value in settings.items() if key != "paper"}
     shared = to_layer(config) | {"ablation": {}, "output_dir": str(output), "resume": "auto"}
-    row_config = compose(type(config), shared, changes, {"seed": seed})
-    build_model(row_config.model.name, num_classes=1, **row_config.model.options)
-    check_phases(row_config)
-    check_triplet_feature(row_config)
-    build_criterion(row_config)
-    device = choose_device(row_config.device)
-    check_capture(row_config.train, device)
-    Precision(row_config.train.precision, device)
-    return row_config
+    return compose(type(config), shared, changes, {"seed": seed})
 
 
 def _check_figures(row: str, figures: Any) -> None:

@@ -6,15 +6,18 @@ import torch
 
 from reid_dcs import jobs
 from reid_dcs.config import Layer, SearchRun, compose
-from reid_dcs.jobs.trainer import is_warm
+from reid_dcs.jobs.trainer import build_policy, is_warm
 from reid_dcs.models import build_model
 from reid_dcs.runs.ablation import ablate
 from reid_dcs.runs.job import ReIDJob
-from reid_dcs.runs.train import run_training
+from reid_dcs.runs.train import check_training, run_training
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
-from reid_dcs.search import search_parameters
+from reid_dcs.search import build_supergraph, search_parameters
 from reid_dcs.search.supergraph import is_space
+
+ANY_BATCHES = 1000
+"""Of an epoch, while the data set is not known."""
 
 
 def search(config: Layer) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def search(config: Layer) -> dict[str, Any]:
     """
     config = compose(SearchRun, config)
     if config.ablation.rows:
-        return ablate(config, search_or_train)
+        return ablate(config, search_or_train, check_search)
     with distributed.process_group(choose_device(config.device)) as device:
         return jobs.search(ReIDJob(config, device))
 
@@ -48,10 +51,34 @@ def search_or_train(config: SearchRun) -> dict[str, Any]:
     A row that asks for warm weights (``search.retrain``) has both phases in any case, so that the
     others can be compared with it.
     """
-    with torch.device("meta"):
-        model = build_model(config.model.name, num_classes=1, **config.model.options)
-    _, windows, logits = search_parameters(model)
-    if windows or logits or is_space(config.model.name) or is_warm(config):
+    if _is_searched(config):
         return search(config)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_training(config, device)
+
+
+def check_search(config: SearchRun) -> None:
+    """Check the settings of a row of an ablation as far as they can be without its data.
+
+    Raises:
+        InputError: a setting that does not fit the network, the device or another setting.
+    """
+    check_training(config)
+    if not _is_searched(config):
+        return
+    job = ReIDJob(config, choose_device(config.device))
+    job.check_searchable()
+    if not config.search.epochs:
+        return
+    name, options = config.model.name, config.model.options
+    size = (3, config.data.height, config.data.width)
+    network = (build_supergraph if is_space(name) else build_model)(name, 1, **options)
+    build_policy(config, network, ANY_BATCHES, size)
+
+
+def _is_searched(config: SearchRun) -> bool:
+    """Whether a row has a search, if only one without windows beside those of other rows."""
+    with torch.device("meta"):
+        model = build_model(config.model.name, num_classes=1, **config.model.options)
+    _, windows, logits = search_parameters(model)
+    return bool(windows or logits or is_space(config.model.name) or is_warm(config))

@@ -121,6 +121,8 @@ def test_a_missing_package_is_named(package, tool, tmp_path, monkeypatch):
         (["--output", "model.onnx", "--images", "nowhere"], "--images nowhere"),
         (["--output", "model.onnx", "--model", "osnet_x1_0"], "leave --model out"),
         (["--output", "model.onnx", "--height", "a"], "--height: invalid pixels value: 'a'"),
+        (["--output", "w.safetensors", "--images", "."], "--images and settings of a graph would"),
+        (["--output", "w.safetensors", "--preprocess"], "--images and settings of a graph would"),
     ],
 )
 def test_mistakes(arguments, said, tool):

@@ -79,6 +79,26 @@ def test_a_table_has_mean_and_deviation_beside_the_papers():
         ),
         ({"train": {"ib_weight": 0.1}, "data": {"mixup": 0.2}}, "train.ib_weight: its centers"),
         ({"train": {"capture": True}, "device": "cpu"}, "train.capture: it needs a CUDA device"),
+        (
+            {"model": {"name": "mobilenetv2_dcs_mask"}, "search": {"window_steps": "separate"}},
+            "search.window_steps: dcs_mask has no windows",
+        ),
+        (
+            {"model": {"name": "mobilenetv2_dcs"}, "search": {"target_gmacs": 0.1}},
+            "search.target_gmacs: the cost of mobilenetv2_dcs is fixed",
+        ),
+        (
+            {"model": {"name": "fbnetv2_dcs"}, "train": {"init": "weights.pt"}},
+            "train.init: a backbone search starts from scratch",
+        ),
+        (
+            {"model": {"name": "fbnetv2_base"}, "search": {"target_share": 0.5}},
+            "search.target_share: the network has no learned windows",
+        ),
+        (
+            {"model": {"name": "mobilenetv2_dcs"}, "data": {"phases": [{"epochs": 1}]}},
+            "data.phases",
+        ),
         (["mobilenetv2_dcs"], "ablation.rows.odd must hold settings"),
         (
             {"paper": [84.5, 93.9]},
