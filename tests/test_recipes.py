@@ -9,7 +9,9 @@ from helpers.commands import documented
 from helpers.paths import REPOSITORY
 
 from reid_dcs.cli import main
-from reid_dcs.config import SETTINGS, OptimizerConfig, compose, to_layer
+from reid_dcs.config import SETTINGS, OptimizerConfig, SearchRun, TrainRun, compose, to_layer
+from reid_dcs.runs.search import check_search
+from reid_dcs.runs.train import check_training
 
 CONFIGS = REPOSITORY / "configs"
 FILES = sorted(CONFIGS.rglob("*.yaml"))
@@ -214,6 +216,19 @@ def test_a_search_in_detection_ends_with_the_fine_tuning(composed):
     )
     assert searched.train == replace(tuned.train, init="")
     assert searched.data == tuned.data
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "file", sorted(CONFIGS.glob("ablation/*.yaml")), ids=lambda file: file.stem
+)
+def test_every_row_of_a_table_can_start(file, composed):
+    for _, rows in composed(file):
+        for config in rows.values():
+            if not isinstance(config, TrainRun):
+                continue  # the training of initial weights
+            config = replace(config, train=replace(config.train, capture=False))  # needs a GPU
+            (check_search if isinstance(config, SearchRun) else check_training)(config)
 
 
 TABLES = {
