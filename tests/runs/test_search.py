@@ -52,6 +52,8 @@ def test_a_job_leaves_its_windows(whole):
         assert block["variance"]["start"] == pytest.approx({"over_positions": 0, "over_images": 0})
     assert windows["pruned_macs"] < windows["macs"] and windows["difference"] < 1e-5
     assert windows["seconds"] > 0 and windows["pruned_seconds"] > 0
+    last = max(output.glob("*.*"), key=lambda file: file.stat().st_mtime_ns)
+    assert last.name == "metrics.json"  # a table takes a run that has it as finished
     search, trained = (
         torch.load(folder / "checkpoint.pt", weights_only=True)["state_dict"]
         for folder in (output / "search", output)
