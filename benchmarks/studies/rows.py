@@ -84,8 +84,14 @@ def read_run(folder: Path) -> RunFolder:
     )
 
 
+def finish_time(folder: Path) -> float:
+    """When a run was finished, in seconds; of one that is not, later than all others."""
+    metrics = folder / "metrics.json"
+    return metrics.stat().st_mtime if metrics.exists() else math.inf
+
+
 def table(runs: list[RunFolder], against: list[str]) -> Iterator[str]:
-    """Lines of a table in Markdown; rows in the order in which they were run."""
+    """Lines of a table in Markdown; rows in the order in which they were finished."""
     finished = [run for run in runs if run.metrics]
     titles = ["row", "seeds", "commit", "hours", "mAP", "R1", "mINP"]
     titles += [f"mAP less that of {row}" for row in against] + ["selected", "saturated", "worth"]
@@ -175,7 +181,7 @@ def main() -> None:
     parser.add_argument("--against", nargs="+", default=[], metavar="ROW")
     parser.add_argument("--curves", type=Path, metavar="FILE.png")
     options = parser.parse_args()
-    folders = sorted(options.folder.glob("*/seed-*/"), key=lambda folder: folder.stat().st_ctime)
+    folders = sorted(options.folder.glob("*/seed-*/"), key=finish_time)
     runs = [read_run(folder) for folder in folders]
     for line in table(runs, options.against):
         print(line)

@@ -1,6 +1,7 @@
 """benchmarks/studies/rows.py: the table and the curves of the folders that an ablation writes."""
 
 import json
+import os
 import runpy
 
 import pytest
@@ -55,6 +56,13 @@ def test_figures_are_means_over_seeds_and_differences_are_paired(folder, capsys,
     assert rows["dcs"]["seeds"] == "3"
     assert rows["dcs"]["mAP less that of base"] == "+3.0 ± 1.0"  # +4 and +2; seed 3 has no pair
     assert rows["dcs"]["commit"] == "1bcdef0, 2bcdef0, 3bcdef0"
+
+
+def test_rows_are_in_the_order_in_which_they_were_finished(folder, capsys, monkeypatch):
+    (folder / "base/seed-1/worth.json").write_text("{}")  # written later
+    assert list(table(folder, capsys, monkeypatch)) == ["base", "dcs"]
+    os.utime(folder / "dcs/seed-1/metrics.json", (0, 0))
+    assert list(table(folder, capsys, monkeypatch)) == ["dcs", "base"]
 
 
 def test_hours_windows_and_their_worth_are_those_of_the_runs_that_have_them(
