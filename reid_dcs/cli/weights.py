@@ -137,6 +137,8 @@ def export(arguments: Sequence[str]) -> None:
     )
     parser.add_debug()
     given = parser.parse_args(arguments)
+    if given.output and not Path(given.output).suffix:
+        parser.error(f"--output {given.output}: a file ends in .onnx or .safetensors")
     _export(given)
 
 

@@ -82,7 +82,10 @@ class FeatureExtractor:
     ) -> None:
         self.batch_size, self.flip, self.bgr = batch_size, flip, bgr
         if Path(weights).suffix == ".onnx":
-            self._load_graph(Path(weights).expanduser(), model, options, height, width, precision)
+            settings = (model, options, height, width, precision, device)
+            self._load_graph(Path(weights).expanduser(), *settings)
+            if batch_size < 1:
+                raise InputError(f"batch_size must be at least 1, not {batch_size}")
             check_task(self.card, tasks, weights)
             return
         sizes = {"height": height, "width": width}
@@ -104,14 +107,16 @@ class FeatureExtractor:
         self.model: nn.Module = load_trained(trained, self.device)
 
     def _load_graph(self, path: Path, *given: object) -> None:
-        *settings, precision = given
+        *settings, precision, device = given
         self.model = network = OnnxModel(path)
         self.card, self.path = network.card, path
         self.height, self.width = self.card.preprocessing.height, self.card.preprocessing.width
         self.device, self.dtype = torch.device("cpu"), torch.float32
-        if any(settings) or precision not in ("float32", "auto"):
+        fixed = precision in ("float32", "auto") and device in ("auto", "cpu")
+        if any(settings) or not fixed:
             raise InputError(
-                f"{path} is exported: its model, options, size and precision cannot be chosen"
+                f"{path} is exported and runs on the CPU: its model, options, size, precision and "
+                "device cannot be chosen"
             )
 
     def __call__(self, images: ImageLike | Iterable[ImageLike], bgr: bool | None = None) -> Tensor:
@@ -149,7 +154,7 @@ class FeatureExtractor:
             if isinstance(image, str | os.PathLike):
                 array = next(decoded)
             else:
-                array = self._resize(image, self.bgr if bgr is None else bgr)
+                array = self.resize(image, self.bgr if bgr is None else bgr)
             batch = torch.from_numpy(np.array(array))[None]  # (1, height, width, 3)
             inputs.append(normalize(batch, preprocessing.mean, preprocessing.std)[0])
         return torch.stack(inputs).to(self.device, memory_format=torch.channels_last)
@@ -171,7 +176,7 @@ class FeatureExtractor:
             raise ValueError("a tensor of floats holds a number that is not finite")
         return image.float().cpu()
 
-    def _resize(self, image: Image.Image | np.ndarray | Tensor, bgr: bool) -> np.ndarray:
+    def resize(self, image: Image.Image | np.ndarray | Tensor, bgr: bool = False) -> np.ndarray:
         """Convert to RGB and resize, as files are resized: (height, width, 3) uint8."""
         if isinstance(image, Image.Image):
             try:

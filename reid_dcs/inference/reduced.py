@@ -45,7 +45,8 @@ def labeled_set(dataset: str | None, root: str, images: Sequence[Path]) -> Label
     """The set that the loss is measured on: a data set's test split, or labeled images.
 
     Labels of images are in their names, ``0002_c1...jpg``. Each image is then a query, and all
-    others are the gallery; without cameras, an image itself is left out.
+    others are the gallery; without cameras, an image itself is left out. As in Market-1501,
+    identity -1 is junk, which is left out, and 0 are distractors, who are no queries.
 
     Raises:
         InputError: neither is given, or the names have no identities.
@@ -54,7 +55,11 @@ def labeled_set(dataset: str | None, root: str, images: Sequence[Path]) -> Label
         found = load_dataset(dataset, root, {}, ("query", "gallery"))
         return LabeledImages(dataset, list(found.query), list(found.gallery))
     labels = [read_name(path.name) for path in images]
-    known = [(p, each) for p, each in zip(images, labels, strict=True) if each is not None]
+    known = [
+        (path, each)
+        for path, each in zip(images, labels, strict=True)
+        if each is not None and each.identity != -1
+    ]
     if len(known) < 2:
         raise InputError(
             "a reduced precision is written with its measured loss of mAP: pass --dataset NAME "
@@ -64,7 +69,8 @@ def labeled_set(dataset: str | None, root: str, images: Sequence[Path]) -> Label
         (str(path), each.identity, int(each.camera) if each.camera else -1 - i)
         for i, (path, each) in enumerate(known)
     ]
-    return LabeledImages(str(images[0].parent), items, items)
+    people = [item for item in items if item[1] != 0]
+    return LabeledImages(str(images[0].parent), people, items)
 
 
 def mean_average_precision(

@@ -44,6 +44,13 @@ class Evaluation:
     labels: Labels
     worth: Mapping[str, Mapping[str, float]] | None = None
 
+    def camera_name(self, camera: int) -> str:
+        """What a camera is called in the data set."""
+        if not self.dataset.cameras_known:
+            return "unknown"
+        names = self.dataset.camera_names
+        return names[camera] if names else str(camera + 1)
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device

@@ -67,13 +67,14 @@ def cameras(evaluation: Evaluation) -> Section | None:
     rule = evaluation.config.eval.average_precision
     pairs = camera_pairs(evaluation.distances, evaluation.labels, rule)
     columns = [
-        Column("query camera", "d"),
-        Column("gallery camera", "d"),
+        Column("query camera"),
+        Column("gallery camera"),
         Column("queries", ",d"),
         Column("mAP", ".1%"),
         Column("rank-1", ".1%"),
     ]
-    rows = [(query + 1, gallery + 1, *values) for query, gallery, *values in pairs]
+    name = evaluation.camera_name
+    rows = [(name(query), name(gallery), *values) for query, gallery, *values in pairs]
     caption = "Queries of one camera against the gallery images of one other camera."
     return Section("Camera pairs", [Table(caption, columns, rows)])
 

@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
+from reid_dcs.attention import AttentionBlock
 from reid_dcs.data.decode import read_images, read_pixels
 from reid_dcs.data.image_files import check_outside_images, check_picture, images_in
 from reid_dcs.errors import InputError
@@ -88,7 +89,7 @@ def gradcam(
             maps, cosines = similarity_maps(network.model, inputs, features[number], layer)
             return maps, [f"similarity {cosine:.2f}" for cosine in cosines]
         maps, labels = identity_maps(network.model, inputs, identity, layer)
-        return maps, [_label(network.card, label) for label in labels]
+        return maps, [_caption(network.card, label, identity) for label in labels]
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for first in range(0, len(files), ROWS):
@@ -135,9 +136,11 @@ def affinity(
     if (len(at) or rows * columns) > MOST:
         given = "--at" if at else f"--grid {rows}x{columns}"
         raise InputError(f"{given}: at most {MOST} query positions are drawn: choose fewer")
-    networks, titles = _networks(weights, model)
+    networks, titles = _networks_with_attention(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
+        for file in files if at else []:
+            _points(file, read_pixels(file), at, grid)  # checks them all before the first page
         for file in files:
             pixels = read_pixels(file)
             points = _points(file, pixels, at, grid)
@@ -167,7 +170,7 @@ def windows(
     from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
     check_outside_images(output, images)
-    networks, titles = _networks(weights, model)
+    networks, titles = _networks_with_attention(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for column, (network, title) in enumerate(zip(networks, titles, strict=True), 1):
@@ -251,8 +254,30 @@ def _networks(
     ]
 
 
+def _networks_with_attention(
+    weights: Sequence[str], model: str | None
+) -> tuple[list[FeatureExtractor], list[str]]:
+    """The same of networks that all have attention.
+
+    Raises:
+        InputError: one has none.
+    """
+    networks, titles = _networks(weights, model)
+    for network, name in zip(networks, weights, strict=True):
+        if not any(isinstance(module, AttentionBlock) for module in network.model.modules()):
+            raise InputError(f"{name} has no attention: choose a network such as mobilenetv2_dcs")
+    return networks, titles
+
+
+def _caption(card: ModelCard, predicted: int, explained: int | None) -> str:
+    """Caption of a map: the class that it explains, by default the predicted one."""
+    if explained is None or explained == predicted:
+        return _label(card, predicted)
+    return f"{_label(card, explained)} (predicted: {_label(card, predicted)})"
+
+
 def _label(card: ModelCard, label: int) -> str:
-    """Caption of a predicted class."""
+    """Name of a class."""
     if card.task == REID:
         return f"identity {label}"
     return card.classes[label] if card.classes else f"class {label}"

@@ -42,8 +42,9 @@ def download(name: str, entry: WeightsFile, folder: Path | None = None) -> Path:
     """The verified file of an entry, downloaded if it is not in the folder.
 
     A file with another hash than the manifest's is downloaded again. If the manifest has no hash,
-    the hash of the first download is written to ``FILE.sha256``, and a file with another hash is
-    refused from then on. Several processes may call this at once: one downloads, the others wait.
+    that of the first download, or of a file of weights that was put there by hand, is written to
+    ``FILE.sha256``, and a file with another hash is refused from then on. Several processes
+    may call this at once: one downloads, the others wait.
 
     Args:
         name: of the weights, for messages.
@@ -57,6 +58,8 @@ def download(name: str, entry: WeightsFile, folder: Path | None = None) -> Path:
     path = folder / entry.file
     with _locked(path):
         wrong = _mismatch(path, entry, path) if path.is_file() else ""
+        if path.is_file() and not wrong:
+            _record_hash(path, path, entry)
         if wrong and entry.sha256 is None:
             raise InputError(f"{path} {wrong}: delete it to download it again")
         if wrong:  # damaged, or from an earlier version of the manifest
@@ -98,7 +101,7 @@ def _download(name: str, entry: WeightsFile, path: Path) -> None:
         except Unavailable as reason:
             reasons.append(f"{host(source)}: {reason}")
             continue
-        if wrong := _mismatch(part, entry, path) or _unreadable(part, entry):
+        if wrong := _mismatch(part, entry, path):
             reasons.append(f"{host(source)}: the downloaded file {wrong}")
             part.unlink()
             continue
@@ -112,39 +115,60 @@ def _download(name: str, entry: WeightsFile, path: Path) -> None:
 
 def _publish(part: Path, path: Path, entry: WeightsFile) -> None:
     """Record the hash if the manifest has none, sync, and rename."""
-    record = _record(path)
-    if entry.sha256 is None and not record.exists():
-        with written_whole(record) as file:
-            file.write(f"{_sha256(part)}  {path.name}\n".encode())
+    _record_hash(part, path, entry)
     with part.open("rb") as file:
         os.fsync(file.fileno())
     part.replace(path)
 
 
+def _record_hash(path: Path, final: Path, entry: WeightsFile) -> None:
+    """Write the hash of a file beside its final place, if no hash is known yet."""
+    record = _record(final)
+    if entry.sha256 is None and not record.exists():
+        with written_whole(record) as file:
+            file.write(f"{_sha256(path)}  {final.name}\n".encode())
+
+
 def _mismatch(path: Path, entry: WeightsFile, final: Path) -> str:
-    """How size or sha256 differ from the manifest or from the recorded hash; empty if not."""
+    """What is wrong with a file that is to be at ``final``; empty if nothing is.
+
+    Its size or sha256 differ from the manifest's or from the recorded hash, or, if no hash is
+    known, it holds no weights.
+    """
     size = path.stat().st_size
     if entry.size is not None and size != entry.size:
         return f"has {size:,} bytes, not {entry.size:,}"
     expected, record = entry.sha256, _record(final)
     if expected is None and record.is_file():
-        expected = record.read_text().split(maxsplit=1)[0]
-    if expected and not (found := _sha256(path)).startswith(expected):
+        expected = _recorded(record)
+    if expected is None:
+        return _unreadable(path)
+    if not (found := _sha256(path)).startswith(expected):
         known = "" if entry.sha256 else f", which {record} recorded at the first download"
         return f"has the sha256 {found[:12]}..., not {expected[:12]}...{known}"
     return ""
 
 
-def _unreadable(path: Path, entry: WeightsFile) -> str:
-    """Without a known hash, a file must at least contain weights."""
-    if entry.sha256 is None:
-        from reid_dcs.weights import read_weights  # imports torch, which a list does without
+def _unreadable(path: Path) -> str:
+    from reid_dcs.weights import read_weights  # imports torch, which a list does without
 
-        try:
-            read_weights(path)
-        except InputError:
-            return "is not a file of weights"
+    try:
+        read_weights(path)
+    except InputError:
+        return "is not a file of weights"
     return ""
+
+
+def _recorded(record: Path) -> str:
+    """The hash in a record.
+
+    Raises:
+        InputError: it has none.
+    """
+    words = record.read_text(errors="replace").split()
+    if not words:
+        raise InputError(f"{record} holds no hash: delete it, and the file of weights beside it")
+    return words[0]
 
 
 def _record(path: Path) -> Path:

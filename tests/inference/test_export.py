@@ -117,6 +117,7 @@ def test_a_missing_package_is_named(package, tool, tmp_path, monkeypatch):
     "arguments, said",
     [
         (["--output", "model.pt"], "must end in .onnx or .safetensors"),
+        (["--output", "model"], "--output model: a file ends in .onnx or .safetensors"),
         (["--output", "model.onnx", "--output-dir", "out"], "not allowed with"),
         (["--output", "model.onnx", "--images", "nowhere"], "--images nowhere"),
         (["--output", "model.onnx", "--model", "osnet_x1_0"], "leave --model out"),

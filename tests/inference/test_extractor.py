@@ -1,5 +1,7 @@
 """FeatureExtractor: any kind of image, any number, one function."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torchvision.transforms import v2
 from reid_dcs import FeatureExtractor, InputError, build_model
 from reid_dcs.data.rgb import to_rgb
 from reid_dcs.inference.load import read_trained
+from reid_dcs.weights import ModelCard
 from reid_dcs.weights.card import IMAGENET_MEAN, IMAGENET_STD
 
 SIZE = {"height": 64, "width": 32}
@@ -252,3 +255,20 @@ def test_options_other_than_those_of_the_file_are_a_warning(options, said, capsy
     read_trained("mobilenetv2_dcs_synthetic", {"model": {"options": options}})
     warned = capsys.readouterr().err
     assert said in warned and bool(said) == bool(warned)
+
+
+@pytest.mark.parametrize(
+    "given, said",
+    [
+        ({"device": "cuda"}, "runs on the CPU: its model, .* device cannot be chosen"),
+        ({"height": 96}, "its model, options, size"),
+        ({"precision": "float16"}, "its model, options, size, precision"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+    ],
+)
+def test_settings_that_a_graph_cannot_have(monkeypatch, given, said):
+    graph = SimpleNamespace(card=ModelCard("mobilenetv2_dcs"))
+    monkeypatch.setattr("reid_dcs.inference.extractor.OnnxModel", lambda path: graph)
+    assert FeatureExtractor("model.onnx", device="cpu", precision="auto").model is graph
+    with pytest.raises(InputError, match=said):
+        FeatureExtractor("model.onnx", **given)

@@ -62,6 +62,10 @@ def test_labels_of_the_measured_set_come_from_names(tmp_path):
     labeled = labeled_set(None, "", images)
     assert [item[1:] for item in labeled.query] == [(1, 1), (1, 2), (2, -3)]
     assert labeled.gallery == labeled.query
+    junk = [tmp_path / name for name in ("-1_c1.jpg", "0000_c2.jpg", "0000_c3.jpg")]
+    with_junk = labeled_set(None, "", images + junk)
+    assert with_junk.query == labeled.query
+    assert [item[1:] for item in with_junk.gallery] == [(1, 1), (1, 2), (2, -3), (0, 2), (0, 3)]
     with pytest.raises(InputError, match="--dataset NAME --root DIR"):
         labeled_set(None, "", [tmp_path / "a.jpg", tmp_path / "b.jpg"])
 

@@ -2,8 +2,10 @@
 
 import base64
 import io
+import json
 import re
 import shutil
+import statistics
 
 import pytest
 import torch
@@ -14,27 +16,27 @@ from PIL import Image
 from reid_dcs import build_model, runs
 from reid_dcs.attention import SUBSTITUTIONS
 from reid_dcs.config import TrainRun, compose, to_layer
+from reid_dcs.inference.extractor import FeatureExtractor
 from reid_dcs.report.page import Column, Paragraph, Report, Section, Table, render
 
 HISTORY = [{"identity": 5.0, "triplet": 1.0, "accuracy": 0.1, "seconds": 1.0} for _ in range(3)]
 
 
-def evaluate(folder, root, attention, worth=False, **content):
+def evaluate(folder, root, attention, worth=False, name="synthetic", **content):
     """Evaluate an untrained network and return the path of its report."""
     torch.manual_seed(0)
-    name = f"mobilenetv2_{attention}"
+    model = f"mobilenetv2_{attention}"
     checkpoint = {
-        "state_dict": build_model(name, 5).state_dict(),
-        "model": {"name": name, "options": {}, "num_classes": 5},
+        "state_dict": build_model(model, 5).state_dict(),
+        "model": {"name": model, "options": {}, "num_classes": 5},
         "preprocessing": {"height": 64, "width": 32},
-        "config": to_layer(compose(TrainRun, {"model": {"name": name}})),
+        "config": to_layer(compose(TrainRun, {"model": {"name": model}})),
     }
     folder.mkdir()
     torch.save(checkpoint | content, folder / "weights.pt")
     settings = {"weights": str(folder / "weights.pt"), "report": True, "worth": worth}
-    runs.evaluate(
-        {"eval": settings, "data": {"root": str(root)}, "output_dir": str(folder), "device": "cpu"}
-    )
+    data = {"name": name, "root": str(root)}
+    runs.evaluate({"eval": settings, "data": data, "output_dir": str(folder), "device": "cpu"})
     return folder / "report.html"
 
 
@@ -99,6 +101,84 @@ def test_the_section_about_windows_has_the_rows_of_the_command(tiny_root, page):
             difference = f"{100 * (metrics[name] - trained[name]):+z.2f}"
             assert change == ("–" if metrics is trained else difference)
     assert "A row that is as good as the network as trained" in section
+
+
+@pytest.fixture(scope="module")
+def renamed(tiny_root, tmp_path_factory):
+    """A report on a folder whose two cameras are called 3 and 7, and the folder."""
+    root = tmp_path_factory.mktemp("folder")
+    for split in ("query", "bounding_box_test"):
+        (root / split).mkdir()
+        for path in sorted((tiny_root / "synthetic" / split).iterdir()):
+            for old, new in (("_c1s1", "_c3s1"), ("_c2s1", "_c7s1")):
+                if old in path.name:
+                    shutil.copy(path, root / split / path.name.replace(old, new))
+    output = tmp_path_factory.mktemp("report") / "folder"
+    return evaluate(output, root, "dcs", name="folder"), root
+
+
+def table_cells(page, heading):
+    """Cells of the first table under a heading, by row."""
+    section = page.read_text().split(f">{heading}</h2>")[1].split("<h2")[0].split("</table>")[0]
+    rows = re.findall("<tr>(.*?)</tr>", section, re.DOTALL)[1:]
+    return [re.findall(">([^<>]+)</t[hd]>", row) for row in rows]
+
+
+def test_results_are_those_of_the_metrics(page):
+    metrics = json.loads((page.parent / "metrics.json").read_text())
+    for name, value, _ in table_cells(page, "Results"):
+        assert value == f"{metrics[name]:.1%}"
+    summary = f"mAP {metrics['mAP']:.1%} and rank-1 {metrics['rank1']:.1%}: "
+    assert summary in page.read_text()
+
+
+def test_queries_and_cameras_have_the_figures_and_names_of_the_data_set(renamed):
+    page, root = renamed
+    extractor = FeatureExtractor(page.parent / "weights.pt", device="cpu")
+    query, gallery = (sorted((root / part).iterdir()) for part in ("query", "bounding_box_test"))
+    similarity = extractor([*map(str, query)]) @ extractor([*map(str, gallery)]).T
+
+    def ranked(row, cameras="37"):
+        """Person and similarity of the gallery images of some cameras, as the query ranks them."""
+        person_and_camera = query[row].name[:7]
+        order = similarity[row].argsort(descending=True).tolist()
+        names = [(gallery[i].name[:7], float(similarity[row, i])) for i in order]
+        names = [(name, value) for name, value in names if name != person_and_camera]
+        return [(name[:4], value) for name, value in names if name[6] in cameras]
+
+    def matches(row, cameras="37"):
+        """Ranks of the matches."""
+        people = enumerate(ranked(row, cameras), 1)
+        return [rank for rank, (person, _) in people if person == query[row].name[:4]]
+
+    def precision(ranks):
+        return statistics.mean(found / rank for found, rank in enumerate(ranks, 1))
+
+    names = [path.name for path in query]
+    cells = table_cells(page, "Queries")
+    assert len(cells) == len(query)
+    for name, person, camera, score, first, *_, number in cells:
+        assert f"{int(person):04}_c{camera}s1" in name  # 3 or 7
+        ranks = matches(names.index(name))
+        expected = [f"{precision(ranks):.1%}", str(ranks[0]), str(len(ranks))]
+        assert [score, first, number] == expected
+    pairs = {(row[0], row[1]): row[2:] for row in table_cells(page, "Camera pairs")}
+    assert set(pairs) == {("3", "7"), ("7", "3")}
+    for (of_query, of_gallery), shown in pairs.items():
+        rows = [i for i, path in enumerate(query) if f"_c{of_query}s1" in path.name]
+        found = [matches(row, of_gallery) for row in rows]
+        mean = statistics.mean(map(precision, found))
+        first = statistics.mean(ranks[0] == 1 for ranks in found)
+        assert shown == [str(len(rows)), f"{mean:.1%}", f"{first:.1%}"]
+    lists = re.findall('<figure class="ranked">(.*?)</figure>', page.read_text(), re.DOTALL)
+    assert len(lists) == 8  # four worst, four best
+    for found in lists:
+        name = re.search("<figcaption>(.*?):", found)[1]
+        nearest = ranked(names.index(name))[:10]
+        marks = re.findall(r"<span>([✓✗]) ([\d.]+)</span>", found)
+        assert [mark for mark, _ in marks] == ["✗✓"[person == name[:4]] for person, _ in nearest]
+        distances = [float(distance) for _, distance in marks]
+        assert distances == pytest.approx([1 - value for _, value in nearest], abs=6e-4)
 
 
 def test_the_page_is_self_contained_and_its_images_are_complete(page):

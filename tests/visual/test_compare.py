@@ -8,8 +8,10 @@ from PIL import Image
 
 from reid_dcs import build_model
 from reid_dcs.config import TrainRun, compose, to_layer
+from reid_dcs.inference.extractor import FeatureExtractor
 from reid_dcs.models import build_classifier
 from reid_dcs.visual import compare
+from reid_dcs.visual.gradcam import identity_maps
 
 
 @pytest.fixture(scope="module")
@@ -152,8 +154,40 @@ def test_no_picture_is_written_among_the_images(tool, folder, weights, tmp_path,
 
 def test_a_network_without_attention(tool, folder, weights, tmp_path):
     given = ("--weights", weights["base"], "--images", folder, "--output-dir", "out")
-    assert_refused(tool("channels.py", "windows", *given), "no attention")
-    assert_refused(tool("channels.py", "affinity", *given), "no attention")
+    given = ("--weights", weights["dcs"], *given)
+    assert_refused(tool("channels.py", "windows", *given), "base.pt has no attention")
+    assert_refused(tool("channels.py", "affinity", *given), "base.pt has no attention")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_point_outside_a_later_image_is_refused_before_the_first_page(
+    tool, folder, weights, tmp_path
+):
+    Image.new("RGB", (8, 8)).save(folder / "z.png")
+    given = ("--weights", weights["dcs"], "--images", folder, "--output-dir", "out")
+    assert_refused(tool("channels.py", "affinity", *given, "--at", "9,3"), "outside", "z.png")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("identity", [None, 3])
+def test_a_map_is_captioned_with_the_identity_that_it_explains(
+    folder, weights, tmp_path, monkeypatch, identity
+):
+    drawn = []
+    monkeypatch.setattr(
+        "reid_dcs.visual.gradcam.draw_heat_maps", lambda *given: drawn.append(given[3])
+    )
+    monkeypatch.setattr(compare, "_save", lambda *given: None)
+    images = [str(file) for file in sorted(folder.glob("*.jpg"))[:3]]
+    compare.gradcam([str(weights["dcs"])], images, str(tmp_path / "out"), identity=identity)
+    network = FeatureExtractor(weights["dcs"])
+    _, predicted = identity_maps(network.model, network.inputs(images))
+    expected = [f"identity {label}" for label in predicted]
+    if identity is not None:
+        expected = [
+            f"identity 3 (predicted: {name})" if name != "identity 3" else name for name in expected
+        ]
+    assert drawn == [[(name,) for name in expected]]
 
 
 def test_a_class_that_a_network_lacks_is_called_a_class(tool, folder, tmp_path):

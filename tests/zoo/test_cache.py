@@ -72,6 +72,29 @@ def test_another_file_behind_the_same_address_is_refused(serve, tmp_path):  # no
     assert not path.exists()
 
 
+def test_a_file_put_there_by_hand_is_weights_and_its_hash_is_recorded(serve, tmp_path):  # noqa: F811
+    server = serve()
+    path = tmp_path / "weights.pth"
+    path.write_bytes(b"junk")
+    with pytest.raises(InputError, match=f"{path} is not a file of weights: delete it"):
+        download("some", entry(server.url, known=False), tmp_path)
+    path.write_bytes(CONTENT)
+    assert download("some", entry(server.url, known=False), tmp_path) == path
+    assert hashlib.sha256(CONTENT).hexdigest() in (tmp_path / "weights.pth.sha256").read_text()
+    damaged(path)
+    with pytest.raises(InputError, match="has the sha256"):
+        download("some", entry(server.url, known=False), tmp_path)
+    assert not server.ranges  # nothing was downloaded
+
+
+@pytest.mark.parametrize("record", [b"", b"\xff\n"])
+def test_a_damaged_record_is_one_line(serve, tmp_path, record):  # noqa: F811
+    path = download("some", entry(serve().url, known=False), tmp_path)
+    path.with_name("weights.pth.sha256").write_bytes(record)
+    with pytest.raises(InputError, match=r"sha256 holds no hash: delete it|has the sha256"):
+        download("some", entry("https://nowhere.invalid/x", known=False), tmp_path)
+
+
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     (tmp_path / "taken").write_text("a file")
     with pytest.raises(InputError, match="cannot write to .*taken"):

@@ -1,6 +1,6 @@
 """Custom data set: folders of images named by identity, a folder per identity, or CSV tables."""
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from reid_dcs.data.datasets.listed import ListedDataset
@@ -69,7 +69,8 @@ class Folder(ListedDataset):
             _check_query_not_in_gallery(rows)
         alike = alike_labels({row.identity for row in all_rows}, "identity")
         alike += alike_labels({row.camera for row in all_rows}, "camera")
-        items = _number_labels(rows, cameras_known)
+        cameras = sorted({row.camera for row in all_rows}, key=_natural_key)
+        items = _number_labels(rows, cameras if cameras_known else None)
         return Listing(
             items.get("train", []),
             items.get("query", []),
@@ -79,6 +80,7 @@ class Folder(ListedDataset):
             ignored=ignored,
             alike=alike,
             cameras_known=cameras_known,
+            camera_names=cameras if cameras_known else (),
         )
 
 
@@ -180,17 +182,19 @@ def _check_query_not_in_gallery(rows: Mapping[str, list[Row]]) -> None:
         )
 
 
-def _number_labels(rows: Mapping[str, list[Row]], cameras_known: bool) -> dict[str, list[Item]]:
+def _number_labels(
+    rows: Mapping[str, list[Row]], cameras: Sequence[str] | None
+) -> dict[str, list[Item]]:
     """Replace identity and camera labels by numbers, consistently over the splits.
 
-    Identities that are different numbers keep them. Unknown cameras are 0, in the gallery 1.
+    Identities that are different numbers keep them. A camera is its place among ``cameras``;
+    unknown cameras are 0, in the gallery 1.
     """
     pids = _pids({row.identity for split_rows in rows.values() for row in split_rows})
-    cameras = {row.camera for split_rows in rows.values() for row in split_rows}
-    camids = {camera: camid for camid, camera in enumerate(sorted(cameras, key=_natural_key))}
+    camids = {camera: camid for camid, camera in enumerate(cameras or ())}
 
     def item(row: Row, split: str) -> Item:
-        camid = camids[row.camera] if cameras_known else int(split == "gallery")
+        camid = camids[row.camera] if cameras else int(split == "gallery")
         return str(row.path), pids[row.identity], camid
 
     return {split: [item(row, split) for row in split_rows] for split, split_rows in rows.items()}

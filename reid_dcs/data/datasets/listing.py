@@ -36,6 +36,7 @@ class Listing:
         official: counts of the official split; None if there is no official split.
         cameras_known: False if the cameras are unknown. Query and gallery images then have
             different camera numbers, so no image is excluded from a ranking.
+        camera_names: names of the cameras by number; empty if they are called 1, 2, ...
         difference: intended difference from the official split; empty if there is none.
         trained_on_test: the test images are also among the training images.
     """
@@ -49,6 +50,7 @@ class Listing:
     alike: list[str] = field(default_factory=list)
     official: Mapping[str, Counts] | None = None
     cameras_known: bool = True
+    camera_names: Sequence[str] = ()
     difference: str = ""
     trained_on_test: bool = False
 
