@@ -136,7 +136,7 @@ def milvus(kind: str) -> Callable[[np.ndarray, np.ndarray, Path], Search]:
 
     def build(gallery: np.ndarray, cameras: np.ndarray, folder: Path) -> Search:
         from reid_dcs.gallery import Picture, store
-        from reid_dcs.gallery.gallery import conditions
+        from reid_dcs.gallery.filters import conditions
         from reid_dcs.gallery.index import SETTLE
 
         store.EXACT = 0 if kind == "HNSW" else 2**62

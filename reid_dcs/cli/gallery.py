@@ -71,18 +71,18 @@ def index(arguments: Sequence[str]) -> None:
     parser.add_argument(
         "--every",
         type=_seconds,
-        default=1.0,
         metavar="SECONDS",
         help="between the frames of a video that are looked at; default 1",
     )
     parser.add_argument(
         "--confidence",
         type=_fraction,
-        default=0.5,
         metavar="FRACTION",
         help="least confidence of a detection; default 0.5",
     )
     given = parser.parse_args(arguments)
+    if not given.detect and (given.every or given.confidence):
+        raise InputError("--every and --confidence are of a detector: pass --detect, or neither")
     from reid_dcs.gallery import Gallery
     from reid_dcs.gallery.crops import whole
     from reid_dcs.gallery.embedded import LARGEST
@@ -91,8 +91,8 @@ def index(arguments: Sequence[str]) -> None:
     if given.detect:
         from reid_dcs.gallery.detect import PeopleReader, load_detector
 
-        detector = load_detector(given.detect, given.confidence)
-        reader, videos = PeopleReader(detector, given.every), True
+        detector = load_detector(given.detect, given.confidence or 0.5)
+        reader, videos = PeopleReader(detector, given.every or 1.0), True
     with Gallery.open(given.gallery, given.device) as found:
         counts = found.add(
             given.folder,
@@ -135,12 +135,18 @@ def search(arguments: Sequence[str]) -> None:
     )
     given = parser.parse_args(arguments)
     from reid_dcs.data.image_files import check_picture
+    from reid_dcs.files import check_writable
     from reid_dcs.gallery import Gallery
     from reid_dcs.gallery.answers import answer_json, answer_table, draw_answer
     from reid_dcs.gallery.times import parse_time
 
     for path in given.image:
         check_picture(path, "--image")
+    output = Path(given.output) if given.output else None
+    if output:
+        if output.suffix.lower() != ".png":
+            raise InputError(f"cannot draw to {output}: its name must end in .png")
+        check_writable(output)
     since, until = (
         None if text is None else parse_time(text, flag)
         for flag, text in (("--since", given.since), ("--until", given.until))
@@ -157,9 +163,9 @@ def search(arguments: Sequence[str]) -> None:
         )
         threshold = found.threshold()
     print((answer_json if given.json else answer_table)(hits, threshold))
-    if given.output and hits:
-        draw_answer(given.image[0], hits, Path(given.output))
-        print(f"ranked list: {given.output}", file=sys.stderr)
+    if output and hits:
+        draw_answer(given.image[0], hits, output)
+        print(f"ranked list: {output}", file=sys.stderr)
 
 
 def serve(arguments: Sequence[str]) -> None:

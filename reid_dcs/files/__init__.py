@@ -5,6 +5,7 @@ from reid_dcs.files.locks import exclusive
 from reid_dcs.files.reading import LONGEST_TEXT, check_zip, read_text, regular
 from reid_dcs.files.temporary import remove_leftovers, remove_temporary_files
 from reid_dcs.files.writing import (
+    check_creatable,
     check_writable,
     create_folder,
     folder_written_whole,
@@ -16,6 +17,7 @@ from reid_dcs.files.writing import (
 __all__ = [
     "LONGEST_TEXT",
     "check_outside",
+    "check_creatable",
     "check_writable",
     "check_zip",
     "create_folder",

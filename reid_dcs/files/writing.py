@@ -131,6 +131,15 @@ def check_writable(path: Path) -> None:
         raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
+def check_creatable(path: Path) -> None:
+    """The same of a file whose folders are created with it.
+
+    Raises:
+        InputError: see :func:`check_writable`; of the first folder that is to be created.
+    """
+    check_writable(next(p for p in (path, *path.parents) if os.path.exists(p.parent)))
+
+
 def write_json(path: Path, content: dict[str, Any] | list[Any]) -> None:
     """Write ``content`` as indented JSON, atomically."""
     with written_whole(path) as file:

@@ -5,6 +5,7 @@ The detector is an entry of the model zoo (Apache-2.0), or any file of YOLOX's o
 Any other object with ``__call__(image) -> list of Detection`` can stand in its place.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -16,6 +17,7 @@ import numpy as np
 
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.crops import Crop, cut
+from reid_dcs.gallery.finding import settings_of
 from reid_dcs.gallery.pictures import Picture
 from reid_dcs.gallery.sources import is_video
 from reid_dcs.gallery.times import UNKNOWN
@@ -50,6 +52,9 @@ class YoloX:
         path: ONNX file.
         confidence: least confidence of a detection.
 
+    Attributes:
+        settings: name and hash of the file, and the confidence.
+
     Raises:
         InputError: the file is not such a network, or ONNX Runtime is missing.
     """
@@ -57,8 +62,9 @@ class YoloX:
     def __init__(self, path: Path, confidence: float = 0.5) -> None:
         runtime = extra("onnxruntime", "gallery")
         try:
+            content = path.read_bytes()
             self.session: Any = runtime.InferenceSession(
-                path.read_bytes(), providers=["CPUExecutionProvider"]
+                content, providers=["CPUExecutionProvider"]
             )
             (given,) = self.session.get_inputs()
             _, channels, self.height, self.width = given.shape
@@ -70,6 +76,8 @@ class YoloX:
         except Exception as error:  # of ONNX Runtime: its types are not public
             raise InputError(f"{path} is not a YOLOX network: pass --detect yolox_nano") from error
         self.confidence = confidence
+        name = f"{path.stem} (sha256 {hashlib.sha256(content).hexdigest()[:12]})"
+        self.settings = {"detector": name, "confidence": confidence}
         self.grid, self.stride = _anchors(self.height, self.width)  # (A, 2), (A, 1)
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
@@ -106,10 +114,14 @@ class PeopleReader:
     Args:
         detector: finds them.
         every: seconds between the frames of a video that are looked at.
+
+    Attributes:
+        settings: those of the detector, or its name, and ``every``: what a gallery remembers.
     """
 
     def __init__(self, detector: Detector, every: float = 1.0) -> None:
         self.detector, self.every = detector, every
+        self.settings = {**settings_of(detector), "every": every}
 
     def __call__(self, source: Picture) -> Iterator[Crop]:
         from reid_dcs.data.decode import read_pixels

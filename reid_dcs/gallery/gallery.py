@@ -1,6 +1,7 @@
 """Gallery: people found in a collection of pictures."""
 
 import os
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,16 +11,18 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from reid_dcs.data.datasets.names import JUNK, Ignored
 from reid_dcs.errors import InputError, OtherArchitecture
 from reid_dcs.evaluation import FeatureDistances
 from reid_dcs.evaluation.feature_cache import features_fingerprint
 from reid_dcs.files import exclusive
 from reid_dcs.gallery.crops import whole
+from reid_dcs.gallery.filters import check_cameras, conditions
+from reid_dcs.gallery.finding import check_finding
 from reid_dcs.gallery.index import Counts, Indexer, Reader, check_readable, check_some
 from reid_dcs.gallery.pictures import Hit, Picture
-from reid_dcs.gallery.sources import from_paths, in_folder, in_table
-from reid_dcs.gallery.store import MOST, FileState, Store, equals
-from reid_dcs.gallery.times import UNKNOWN
+from reid_dcs.gallery.sources import from_paths, ignored_text, in_folder, in_table
+from reid_dcs.gallery.store import MOST, FileState, Store
 from reid_dcs.inference.extractor import FeatureExtractor, ImageLike
 
 FORMAT = 1
@@ -42,6 +45,7 @@ class Gallery:
         self._store = store
         self._extractor: FeatureExtractor | None = None
         self._source: str | Path = ""  # of its weights
+        self._hash = ""  # of the network
 
     @classmethod
     def open(
@@ -102,9 +106,10 @@ class Gallery:
         Raises:
             InputError: other weights than those, or a new gallery and no weights.
         """
-        if self._extractor is not None and weights is None:
-            return self._extractor
         about = self.about()
+        if self._extractor is not None and weights is None:
+            self._check_network(about, self._hash, self._source)
+            return self._extractor
         source = weights or (about or {}).get("weights")
         if not source:
             raise InputError(f"{self.address} is new: pass --weights FILE, or a name of the zoo")
@@ -117,10 +122,16 @@ class Gallery:
             if about and not model:
                 raise self._other_weights(about, source) from error
             raise
-        if about and about["fingerprint"] != _fingerprint(extractor):
-            raise self._other_weights(about, source)
-        self._extractor, self._source = extractor, source
+        found = _fingerprint(extractor)
+        self._check_network(about, found, source)
+        self._extractor, self._source, self._hash = extractor, source, found
         return extractor
+
+    def _check_network(
+        self, about: Mapping[str, Any] | None, found: str, source: str | Path
+    ) -> None:
+        if about and about["fingerprint"] != found:
+            raise self._other_weights(about, source)
 
     def _other_weights(self, about: Mapping[str, Any], source: str | Path) -> InputError:
         return InputError(
@@ -135,7 +146,7 @@ class Gallery:
         about = {
             "format": FORMAT,
             "weights": str(path.resolve()) if path.is_file() else str(self._source),
-            "fingerprint": _fingerprint(extractor),
+            "fingerprint": self._hash,
             "card": extractor.card.to_dict(),
             "dimension": dimension,
         }
@@ -156,6 +167,8 @@ class Gallery:
         """Bring the gallery up to date with a folder, or add files.
 
         Of a folder, only new and changed files are read, and what was deleted there is removed.
+        All people of a gallery are found in one way: a reader with other ``settings`` is refused,
+        and so is :func:`~reid_dcs.gallery.crops.whole` for files in which people were found.
         One process at a time adds to a gallery in a file; others wait. An interrupted call can be
         repeated: what is stored is kept.
 
@@ -163,12 +176,14 @@ class Gallery:
             paths: a folder, a file, or several files.
             weights, model: see :meth:`extractor`; may be left out if the gallery is not new.
             table: CSV file that names the folder's pictures with ``path``, ``identity``,
-                ``camera`` and ``time``.
+                ``camera`` and ``time``; stored pictures get its labels, too. Files that it does
+                not name are left alone.
             reader: finds the people in a file; by default the whole file is one picture.
             videos: index videos, too.
 
         Raises:
-            InputError: missing files, other weights, or a gallery that cannot be written.
+            InputError: missing files, other weights, another reader, or a gallery that cannot be
+                written.
         """
         if isinstance(paths, str | os.PathLike):
             paths = [paths]
@@ -180,21 +195,30 @@ class Gallery:
             raise InputError(f"{table} names the pictures of a folder: pass that folder")
         extractor = self.extractor(weights, model)
 
-        def sources() -> Iterable[Picture]:
+        ignored = Ignored(list)
+
+        def sources(ignored: Ignored) -> Iterable[Picture]:
             if not folder:
                 return from_paths(files)
-            return in_table(Path(table), folder) if table else in_folder(folder, videos)
+            if table:
+                return in_table(Path(table), folder, ignored)
+            return in_folder(folder, videos, ignored)
 
-        total = check_some(sources(), table or folder or "the list")
+        total = check_some(sources(ignored), table or folder or "the list", ignored)
         if self.about() is None:
-            check_readable(sources(), reader)
+            check_readable(sources(Ignored(list)), reader)
             self._create(extractor)
         with self._one_writer():
+            self.extractor()  # another process may just have created the gallery
             known: dict[str, Mapping[str, FileState]] = {}
             for path in [folder] if folder else files:
                 known |= self.store.files(str(path))
-            indexer = Indexer(self.store, extractor, reader)
-            indexer.run(sources(), known, total)
+            check_finding(self.address, self.store, reader, known)
+            indexer = Indexer(self.store, extractor, reader, relabel=bool(table))
+            junk = {os.path.abspath(path) for path in ignored[JUNK]}
+            indexer.run(sources(Ignored(list)), known, total, junk)
+        if others := ignored_text(ignored):
+            print(f"warning: ignored: {others}", file=sys.stderr)
         return indexer.counts()
 
     def _one_writer(self) -> Any:
@@ -229,10 +253,12 @@ class Gallery:
             weights: see :meth:`extractor`.
 
         Raises:
-            InputError: an empty gallery, other weights, or an unreadable picture.
+            InputError: an empty gallery, other weights, a camera that it does not have, or an
+                unreadable picture.
         """
         if self.about() is None:
             raise InputError(f"{self.address} is empty: reid-dcs gallery index FOLDER fills it")
+        check_cameras(self.store, camera, not_camera)
         features = self.extractor(weights)(image)  # (N, D)
         if not len(features):
             raise InputError("no picture to search for")
@@ -280,28 +306,6 @@ class Gallery:
     def set_threshold(self, threshold: dict[str, Any]) -> None:
         """Store a threshold in the gallery."""
         self.store.describe({**(self.about() or {}), "threshold": threshold})
-
-
-def conditions(
-    not_camera: str | int | None = None,
-    camera: str | int | None = None,
-    since: int | None = None,
-    until: int | None = None,
-) -> str:
-    """The filter of a search; empty if there are no conditions.
-
-    A picture without a time meets neither ``since`` nor ``until``.
-    """
-    parts = []
-    if not_camera is not None:
-        parts.append(f"not ({equals('camera', str(not_camera))})")
-    if camera is not None:
-        parts.append(equals("camera", str(camera)))
-    if since is not None:
-        parts.append(f"time >= {int(since)}")
-    if until is not None:
-        parts.append(f"time < {int(until)} and time > {UNKNOWN}")
-    return " and ".join(parts)
 
 
 def _fingerprint(extractor: FeatureExtractor) -> str:

@@ -1,7 +1,8 @@
 """Bring a gallery up to date with files: new, changed and deleted ones, and no others."""
 
+import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
@@ -10,11 +11,12 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from reid_dcs.data.decode import resize
+from reid_dcs.data.datasets.names import Ignored
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.crops import Crop, whole
 from reid_dcs.gallery.pictures import TEXT_LENGTHS, Picture, printable
-from reid_dcs.gallery.sources import is_video
+from reid_dcs.gallery.relabel import Relabeler
+from reid_dcs.gallery.sources import ignored_text, is_video
 from reid_dcs.gallery.store import FileState, Store
 from reid_dcs.inference.extractor import FeatureExtractor
 
@@ -39,15 +41,18 @@ class Counts(NamedTuple):
         unchanged: files left alone.
         removed: pictures removed, of deleted and changed files.
         failed: files that could not be read, with the reason.
+        relabeled: pictures of other files that got the labels of a table.
     """
 
     added: int
     unchanged: int
     removed: int
     failed: list[str]
+    relabeled: int = 0
 
     def __str__(self) -> str:
         text = f"{self.added:,} added, {self.unchanged:,} unchanged, {self.removed:,} removed"
+        text += f", {self.relabeled:,} relabeled" if self.relabeled else ""
         return text + (f", {len(self.failed):,} unreadable" if self.failed else "")
 
 
@@ -58,31 +63,40 @@ class Indexer:
         store: the gallery.
         extractor: network of the gallery.
         reader: finds the people in a file.
+        relabel: give the labels of the sources to files that are stored already, too.
     """
 
-    def __init__(self, store: Store, extractor: FeatureExtractor, reader: Reader) -> None:
+    def __init__(
+        self, store: Store, extractor: FeatureExtractor, reader: Reader, relabel: bool = False
+    ) -> None:
         self.store, self.extractor, self.reader = store, extractor, reader
+        self.relabel, self.relabeler = relabel, Relabeler(store)
         self.added = self.unchanged = self.removed = self._unsettled = 0
         self.failed: list[str] = []
 
     def run(
-        self, sources: Iterable[Picture], known: Mapping[str, Mapping[str, FileState]], total: int
+        self,
+        sources: Iterable[Picture],
+        known: Mapping[str, Mapping[str, FileState]],
+        total: int,
+        junk: Collection[str] = (),
     ) -> None:
         """Index the sources that the gallery does not know as they are.
 
         Args:
             sources: the files.
-            known: see :meth:`Store.files`; files that are no sources are removed.
+            known: see :meth:`Store.files`; those that no longer exist are removed.
             total: number of sources, for the progress bar.
+            junk: files of which nothing is kept.
         """
         left = dict(known)
 
         def changed() -> Iterator[tuple[Picture, Mapping[str, FileState]]]:
             for source in bar:
                 states = left.pop(source.path, {})
-                expected = FileState(source.size, source.modified, self.reader is whole)
-                if states and all(state == expected for state in states.values()):
-                    self.unchanged += 1
+                expected = source.size, source.modified, self.reader is whole
+                if states and all(state[:3] == expected for state in states.values()):
+                    self._unchanged(source, states)
                 elif wrong := _unstorable(source):
                     self._fail(source, wrong)
                 else:
@@ -99,7 +113,9 @@ class Indexer:
                     self._window(pictures)
                     pictures = []
             self._window(pictures)
-        self._remove([id for states in left.values() for id in states])
+        self.relabeler.finish()
+        gone = (states for path, states in left.items() if path in junk or _is_gone(path))
+        self._remove([id for states in gone for id in states])
         self.store.settle()
         self.store.choose_index()
         for text in self.failed[:_SHOWN]:
@@ -108,7 +124,13 @@ class Indexer:
             print(f"warning: and {len(self.failed) - _SHOWN:,} more", file=sys.stderr)
 
     def counts(self) -> Counts:
-        return Counts(self.added, self.unchanged, self.removed, self.failed)
+        return Counts(self.added, self.unchanged, self.removed, self.failed, self.relabeler.count)
+
+    def _unchanged(self, source: Picture, states: Mapping[str, FileState]) -> None:
+        try:
+            self.unchanged += not (self.relabel and self.relabeler.add(source, states))
+        except UNREADABLE as error:
+            self._fail(source, _reason(error))
 
     def _window(self, sources: Sequence[tuple[Picture, Mapping[str, FileState]]]) -> None:
         """Index files of pictures, decoded on all cores, in batches over several files."""
@@ -163,14 +185,12 @@ class Indexer:
 
     def _pixels(self, crop: Crop) -> np.ndarray:
         """The crop at the network's input size: (height, width, 3) uint8, RGB."""
-        network = self.extractor
-        interpolation = network.card.preprocessing.interpolation
-        return resize(crop.image, network.height, network.width, interpolation)
+        return self.extractor.resize(crop.image)
 
     def _put(self, batch: Sequence[tuple[Picture, np.ndarray]]) -> None:
         if not batch:
             return
-        vectors = self.extractor([pixels for _, pixels in batch])
+        vectors = self.extractor(self.extractor.normalize(pixels) for _, pixels in batch)
         self.store.put([picture for picture, _ in batch], vectors.numpy())
         self.added += len(batch)
         self._unsettled += len(batch)
@@ -195,15 +215,34 @@ def _unstorable(source: Picture) -> str:
     return "its path is too long" if length > TEXT_LENGTHS["path"] else ""
 
 
-def check_some(sources: Iterable[Picture], place: object) -> int:
+def _is_gone(path: str) -> bool:
+    """Whether a file no longer exists; not because a folder cannot be read."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
+def check_some(sources: Iterable[Picture], place: object, ignored: Ignored) -> int:
     """Refuse to empty a gallery because a disk is not mounted; return the number of files.
+
+    Args:
+        place: of the files, for the error.
+        ignored: the files that are not read, once the sources have been counted.
 
     Raises:
         InputError: there are no files.
     """
     total = sum(1 for _ in sources)
     if not total:
-        raise InputError(f"no pictures in {place}: check the folder; nothing was removed")
+        others = ignored_text(ignored)
+        raise InputError(
+            f"no pictures in {place}{f' ({others})' if others else ''}: check the folder; "
+            "nothing was removed"
+        )
     return total
 
 

@@ -2,9 +2,17 @@
 
 import hashlib
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, NamedTuple
 
 from reid_dcs.gallery.times import UNKNOWN
+
+
+class Labels(NamedTuple):
+    """What is known of a picture; see :class:`Picture`."""
+
+    identity: str
+    camera: str
+    time: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import numpy as np
 
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.connection import Connection
-from reid_dcs.gallery.pictures import FIELDS, TEXT_LENGTHS, Picture
+from reid_dcs.gallery.pictures import FIELDS, TEXT_LENGTHS, Labels, Picture
 
 EXACT = 50_000
 """Pictures up to which every vector is compared (Milvus's FLAT); HNSW is built for more."""
@@ -30,11 +30,20 @@ _ATTEMPTS = 20
 
 
 class FileState(NamedTuple):
-    """A file when it was indexed: bytes, modification time in ns, and whether as one picture."""
+    """A picture of a file when it was indexed.
+
+    Attributes:
+        size, modified: bytes and modification time (ns) of the file.
+        whole: the picture is the whole file.
+        frame: number of the frame in a video; -1 for a picture.
+        labels: of the picture.
+    """
 
     size: int
     modified: int
     whole: bool
+    frame: int
+    labels: Labels
 
 
 class Neighbor(NamedTuple):
@@ -130,18 +139,24 @@ class Store:
         iterator = self._connection.client.query_iterator(
             self._connection.collection,
             filter=f"{equals('path', folder)} or (path > {below} and path < {after})",
-            output_fields=["id", "path", "size", "modified", "box"],
+            output_fields=["id", "path", "size", "modified", "box", "frame", *Labels._fields],
             batch_size=MOST // 2,
         )
         found: dict[str, dict[str, FileState]] = defaultdict(dict)
         try:
             while rows := iterator.next():
                 for row in rows:
-                    state = FileState(row["size"], row["modified"], not row["box"])
-                    found[row["path"]][row["id"]] = state
+                    labels = Labels(*(row[name] for name in Labels._fields))
+                    found[row["path"]][row["id"]] = FileState(
+                        row["size"], row["modified"], not row["box"], row["frame"], labels
+                    )
         finally:
             iterator.close()
         return found
+
+    def has(self, where: str) -> bool:
+        """Whether any picture meets a filter."""
+        return bool(self._call("query", filter=where, output_fields=["id"], limit=1))
 
     def some(self, number: int) -> list[Picture]:
         """Any pictures, at most ``number``."""

@@ -4,19 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from reid_dcs.config.settings import ImagesConfig
 from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.datasets.listing import Item
-from reid_dcs.data.decode import read_images
 from reid_dcs.evaluation import FeatureDistances, Features, Labels, verification
-from reid_dcs.files import create_folder, write_json
+from reid_dcs.files import check_creatable, create_folder, write_json
 from reid_dcs.inference.extractor import FeatureExtractor
 from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.visual.verification import draw_verification
 
-_BATCH = 64
+_MEASURED, _CURVE = "threshold.json", "threshold.png"
 
 
 def measure_threshold(
@@ -39,11 +37,13 @@ def measure_threshold(
 
     Raises:
         InputError: no such data set, too few pairs to tell the rate, or an output folder inside the
-            data set.
+            data set or that cannot be written.
     """
     images = load_dataset(dataset, root, {}, ("query", "gallery"))
     if output:
         check_outside_data(output, ImagesConfig(dataset, root), images)
+        for name in (_MEASURED, _CURVE):
+            check_creatable(output / name)
     query, gallery = (_features(extractor, split) for split in (images.query, images.gallery))
     distances = FeatureDistances(query.vectors, gallery.vectors)
     labels = Labels(query.pids, gallery.pids, query.camids, gallery.camids)
@@ -62,23 +62,12 @@ def measure_threshold(
     if output:
         create_folder(output)
         title = f"{extractor.card.model} on {dataset}"
-        draw_verification(result, far, title, output / "threshold.png")
-        write_json(output / "threshold.json", measured)
+        draw_verification(result, far, title, output / _CURVE)
+        write_json(output / _MEASURED, measured)
     return measured
 
 
 def _features(extractor: FeatureExtractor, items: list[Item]) -> Features:
-    """Features of a split, decoded a batch at a time."""
-    vectors = []
+    """Features of a split."""
     paths, pids, camids = zip(*((item[0], item[1], item[2]) for item in items), strict=True)
-    size = extractor.height, extractor.width
-    interpolation = extractor.card.preprocessing.interpolation
-    batch: list[np.ndarray] = []
-    for pixels in read_images(paths, *size, "images", interpolation):
-        batch.append(pixels)
-        if len(batch) == _BATCH:
-            vectors.append(extractor(batch))
-            batch = []
-    if batch:
-        vectors.append(extractor(batch))
-    return Features(torch.cat(vectors), np.array(pids), np.array(camids))
+    return Features(extractor(paths), np.array(pids), np.array(camids))

@@ -25,6 +25,11 @@ def time_in_name(name: str) -> int | None:
         return None
 
 
+def begins_with_time(name: str) -> bool:
+    """Whether a file name begins with a date and time, so that its first digits are a year."""
+    return _STAMP.match(name) is not None and time_in_name(name) is not None
+
+
 def parse_time(text: str, where: str) -> int:
     """Read ``2026-05-31T18:30``, ``2026-05-31``, or seconds since the start of a video.
 

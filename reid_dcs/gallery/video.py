@@ -1,6 +1,6 @@
 """Frames of a video, read by OpenCV."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ def read_frames(path: Path, every: float) -> Iterator[tuple[int, int, np.ndarray
             if seconds >= due - 1e-6:
                 decoded, frame = video.retrieve()
                 if decoded:
-                    yield number, round(1000 * seconds), _rgb(frame, path)
+                    yield number, _milliseconds(number, rate), _rgb(frame, path)
                 due += every
             number += 1
     if not number:
@@ -51,6 +51,16 @@ def read_frame(path: Path, number: int) -> np.ndarray:
     return _rgb(frame, path)
 
 
+def frame_times(path: Path, numbers: Iterable[int]) -> dict[int, int]:
+    """Times of frames from the start in ms, as of :func:`read_frames`.
+
+    Raises:
+        OSError: it is no video, or none that OpenCV reads.
+    """
+    with _opened(path) as (_, rate):
+        return {number: _milliseconds(number, rate) for number in numbers}
+
+
 @contextmanager
 def _opened(path: Path) -> Iterator[tuple[Any, float]]:
     """The video, and its frames per second (25 if it does not say)."""
@@ -70,6 +80,10 @@ def _opened(path: Path) -> Iterator[tuple[Any, float]]:
         yield video, rate if 0 < rate < 1e4 else 25.0
     finally:
         video.release()
+
+
+def _milliseconds(number: int, rate: float) -> int:
+    return round(1000 * (number / rate))
 
 
 def _rgb(frame: np.ndarray, path: Path) -> np.ndarray:

@@ -1,6 +1,5 @@
 """Export trained networks to safetensors, or to ONNX after a comparison with PyTorch."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from reid_dcs.data.augment import normalize
 from reid_dcs.data.image_files import images_in
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
 from reid_dcs.errors import InputError
-from reid_dcs.files import check_writable
+from reid_dcs.files import check_creatable
 from reid_dcs.inference.forms import (
     check_form,
     form_inputs,
@@ -250,8 +249,7 @@ def _output_file(output: Path, model: str, graph: str) -> Path:
     if output.suffix and folder is output and not output.is_dir():
         raise InputError(f"cannot export to {output}: its name must end in {' or '.join(suffixes)}")
     path = output if folder is not output else output / f"{model}{graph}"
-    first = next(place for place in (path, *path.parents) if os.path.exists(place.parent))
-    check_writable(first)  # the file, or the first folder that is to be created
+    check_creatable(path)
     return path
 
 

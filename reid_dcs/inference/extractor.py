@@ -155,8 +155,7 @@ class FeatureExtractor:
                 array = next(decoded)
             else:
                 array = self.resize(image, self.bgr if bgr is None else bgr)
-            batch = torch.from_numpy(np.array(array))[None]  # (1, height, width, 3)
-            inputs.append(normalize(batch, preprocessing.mean, preprocessing.std)[0])
+            inputs.append(self.normalize(array))
         return torch.stack(inputs).to(self.device, memory_format=torch.channels_last)
 
     def _embed(self, inputs: Tensor) -> Tensor:
@@ -167,6 +166,11 @@ class FeatureExtractor:
                 "precision=float16; use other weights, or float32"
             )
         return features
+
+    def normalize(self, pixels: np.ndarray) -> Tensor:
+        """What :meth:`resize` gives as an input of the network: (3, height, width), normalized."""
+        batch = torch.from_numpy(np.array(pixels))[None]  # (1, height, width, 3)
+        return normalize(batch, self.card.preprocessing.mean, self.card.preprocessing.std)[0]
 
     def _normalized(self, image: Tensor) -> Tensor:
         if image.shape != (3, self.height, self.width):

@@ -74,7 +74,10 @@ def cameras(evaluation: Evaluation) -> Section | None:
         Column("rank-1", ".1%"),
     ]
     name = evaluation.camera_name
-    rows = [(name(query), name(gallery), *values) for query, gallery, *values in pairs]
+    rows = [
+        (name(pair.query_camera), name(pair.gallery_camera), pair.num_valid, pair.mAP, pair.rank1)
+        for pair in pairs
+    ]
     caption = "Queries of one camera against the gallery images of one other camera."
     return Section("Camera pairs", [Table(caption, columns, rows)])
 

@@ -39,6 +39,8 @@ def test_a_collection_is_indexed_and_searched(command, people, weights, query, t
     place = ("--gallery", "people.db", "--device", "cpu")
     refused(command("search", *place, "--image", query), "no gallery at", "index")
     refused(command("index", people, *place), "is new: pass --weights")
+    for flag in ("--every", "--confidence"):
+        refused(command("index", people, *place, "--weights", weights, flag, 1), "pass --detect")
     status, out, _ = command("index", people, *place, "--weights", weights)
     assert status == 0 and "36 added, 0 unchanged, 0 removed; 36 pictures" in out
     asked = (*place, "--image", query, "--top", 4, "--not-camera", 1)
@@ -50,8 +52,15 @@ def test_a_collection_is_indexed_and_searched(command, people, weights, query, t
     assert Image.open("ranks.png").size[0] > 300
     _, out, _ = command("search", *asked)
     assert out.splitlines()[1].endswith(hits[0]["path"])
-    _, out, _ = command("search", *asked, "--camera", 99)
+    _, out, _ = command("search", *asked, "--since", 0)
     assert out.splitlines() == ["no picture meets the filters"]
+    for flag in ("--camera", "--not-camera"):
+        said = "no picture of camera c1: its cameras are 1, 2, 3, 4, 5, 6"
+        refused(command("search", *place, "--image", query, flag, "c1"), said)
+    refused(command("search", *asked, "--output", "ranks.jpg"), "ranks.jpg", "must end in .png")
+    early = command("search", *asked, "--output", "none/ranks.png")
+    refused(early, "cannot write")
+    assert not early[1]  # before the search
     refused(command("search", *asked, "--since", "soon"), "--since", "is no time")
     refused(command("search", *place, "--image", "none.jpg"), "none.jpg")
     refused(command("search", *place, "--image", query, "--weights", "no"), "no weights")
@@ -96,6 +105,30 @@ def test_a_threshold_is_measured_and_printed_beside_answers(command, weights, qu
     assert out.startswith(f"same person: distance at most {measured['distance']:.4f}")
     refused(command(*measure[:-1], "1e-6", *place), "needs at least 1,000,000 pairs")
     refused(command(*measure), "no weights")
+
+
+def test_a_threshold_that_cannot_be_written_is_not_measured(
+    command, weights, tmp_path, monkeypatch
+):
+    draw_dataset(tmp_path / "synthetic", Synthesis(2, 4, 2))
+    (tmp_path / "file").write_text("x")
+    monkeypatch.setattr("reid_dcs.gallery.threshold._features", None)
+    given = ("threshold", "--dataset", "synthetic", "--root", ".", "--weights", weights)
+    for place in ("file", "file/out"):
+        refused(command(*given, "--device", "cpu", "--output-dir", place), "cannot write")
+
+
+def test_files_that_are_not_read_are_told_of_in_one_line(command, people, weights, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    given = ("index", folder, "--gallery", "people.db", "--weights", weights, "--device", "cpu")
+    (folder / "film.mp4").write_bytes(b"x")
+    refused(command(*given), "no pictures in", "1 video(s), which --detect reads")
+    shutil.copy(sorted(people.iterdir())[0], folder)
+    (folder / "x.heic").write_bytes(b"x")
+    status, _, err = command(*given)
+    (line,) = [line for line in err.splitlines() if line.startswith("warning")]
+    assert status == 0 and "film.mp4" in line and "1 image(s) of a format" in line
 
 
 @pytest.mark.parametrize("place", ["synthetic", "synthetic/query", "synthetic/query/out"])

@@ -1,6 +1,7 @@
 """People in photographs and videos: found, cut out, indexed with frame, time and box."""
 
 import hashlib
+import shutil
 
 import cv2
 import numpy as np
@@ -13,6 +14,7 @@ from reid_dcs.gallery import Gallery
 from reid_dcs.gallery.crops import read_crop
 from reid_dcs.gallery.detect import Detection, PeopleReader, YoloX, load_detector
 from reid_dcs.gallery.index import Indexer
+from reid_dcs.gallery.times import parse_time
 from reid_dcs.zoo.manifest import read_detectors
 
 
@@ -133,7 +135,67 @@ def test_photographs_hold_several_people_and_are_detected_anew_when_asked(
         assert gallery.add(tmp_path, weights).added == 1
         counts = gallery.add(tmp_path, reader=PeopleReader(twice))
         assert (counts.added, counts.removed, len(gallery)) == (2, 1, 2)
-        assert gallery.add(tmp_path, reader=PeopleReader(colored)).unchanged == 1
+        assert gallery.add(tmp_path, reader=PeopleReader(twice)).unchanged == 1
+
+
+def test_people_of_a_gallery_are_found_in_one_way(persons, video, weights, tmp_path):
+    """Another way would leave alone what it would find otherwise, or remove what it would not."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    Image.fromarray(scene(persons[:1], [300])).save(folder / "photo.png")
+    shutil.copy(video, folder)
+    photo = tmp_path / "photo.png"
+    Image.fromarray(scene(persons[1:2], [300])).save(photo)
+
+    def sure(image):
+        return colored(image)
+
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        nobody = PeopleReader(lambda image: [])
+        assert gallery.add(folder, weights, reader=nobody, videos=True).added == 0
+        assert gallery.add(folder, reader=PeopleReader(colored, 0.5), videos=True).added == 7
+        for other in (PeopleReader(colored, 1.0), PeopleReader(sure, 0.5)):
+            with pytest.raises(InputError, match="detector colored, every 0.5, not with detector"):
+                gallery.add(folder, reader=other, videos=True)
+            with pytest.raises(InputError, match="pass the same, or index into another gallery"):
+                gallery.add(photo, reader=other)
+        for place in (folder, folder / "photo.png", folder / video.name):
+            with pytest.raises(InputError, match="with detector colored.*: pass --detect again"):
+                gallery.add(place)
+        assert len(gallery) == 7
+        assert gallery.add(photo).added == 1  # whole, and not in that folder
+        about = gallery.about()
+        del about["finding"]  # as of an earlier version
+        gallery.store.describe(about)
+        with pytest.raises(InputError, match="found with unknown settings, not with detector"):
+            gallery.add(folder, reader=PeopleReader(colored, 0.5), videos=True)
+
+
+def test_settings_of_a_detector_name_its_file_and_confidence(shared):
+    path = shared / "data/weights/yolox_nano.onnx"
+    if not path.is_file():
+        pytest.skip("no detector under REID_DCS_SHARED")
+    settings = PeopleReader(load_detector(str(path), 0.3), 2.0).settings
+    name = f"yolox_nano (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]})"
+    assert settings == {"detector": name, "confidence": 0.3, "every": 2.0}
+
+
+def test_a_table_relabels_a_video_without_reading_it(video, weights, tmp_path):
+    shutil.copy(video, tmp_path)
+    table, people = tmp_path / "table.csv", PeopleReader(colored, every=0.5)
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.add(tmp_path, weights, reader=people, videos=True)
+        table.write_text(f"path,camera,time\n{video.name},hall,2027-01-01\n")
+        counts = gallery.add(tmp_path, table=table, reader=people, videos=True)
+        assert (counts.added, counts.relabeled, counts.unchanged) == (0, 6, 0)
+        start = parse_time("2027-01-01", "")
+        pictures = gallery.store.some(9)
+        assert {p.camera for p in pictures} == {"hall"}
+        assert all(p.time == start + 100 * p.frame for p in pictures)
+        assert gallery.add(tmp_path, table=table, reader=people, videos=True)[:2] == (0, 1)
+        table.write_text(f"path,camera\n{video.name},hall\n")
+        assert gallery.add(tmp_path, table=table, reader=people).relabeled == 6
+        assert all(p.time == 100 * p.frame for p in gallery.store.some(9))
 
 
 @pytest.mark.parametrize("content", [b"", b"no video", b"RIFF\x00\x00\x00\x00AVI LIST"])
@@ -158,6 +220,7 @@ def test_a_video_that_breaks_off_is_read_again_by_the_next_run(
                 raise OSError("the file ends")
             yield crop
 
+    broken.settings = people.settings
     with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
         assert gallery.add(video, weights, reader=broken, videos=True).failed
         assert len(gallery) == 2

@@ -14,8 +14,9 @@ from PIL import Image
 from reid_dcs import FeatureExtractor, build_model
 from reid_dcs.errors import InputError
 from reid_dcs.gallery import Gallery, Picture
-from reid_dcs.gallery.gallery import conditions
+from reid_dcs.gallery.filters import conditions
 from reid_dcs.gallery.store import Store
+from reid_dcs.gallery.threshold import _features
 
 
 def copy(people, folder, number=6):
@@ -227,3 +228,99 @@ def test_a_table_is_of_a_folder(people, weights, tmp_path):
     with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
         with pytest.raises(InputError, match="names the pictures of a folder"):
             gallery.add(next(people.iterdir()), weights, table="people.csv")
+
+
+def test_a_table_that_names_some_files_removes_no_others(people, weights, tmp_path):
+    folder = copy(people, tmp_path / "pictures", 4)
+    first, second, third, _ = sorted(folder.iterdir())
+    table = tmp_path / "table.csv"
+    table.write_text(f"path,identity\n{first},7\n{second},-1\n")
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.add(folder, weights)
+        third.unlink()
+        counts = gallery.add(folder, table=table)
+        assert (counts.added, counts.removed, counts.relabeled) == (0, 2, 1)  # junk, and deleted
+        assert {p.path for p in gallery.store.some(9)} == {*map(str, folder.iterdir())} - {
+            str(second)
+        }
+
+
+def test_a_table_that_is_added_or_corrected_relabels_stored_pictures(people, weights, tmp_path):
+    folder = copy(people, tmp_path / "pictures", 3)
+    table, files = tmp_path / "table.csv", sorted(folder.iterdir())
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.add(folder, weights)
+        before = {n.picture.id: n.vector for n in everything(gallery)}
+        for labels, relabeled in (
+            (("x,hall,5",) * 3, 3),
+            (("x,hall,5", "y,door,6", "x,hall,5"), 1),
+        ):
+            lines = [f"{path},{each}" for path, each in zip(files, labels, strict=True)]
+            table.write_text("\n".join(["path,identity,camera,time", *lines]))
+            counts = gallery.add(folder, table=table)
+            assert (counts.added, counts.unchanged, counts.removed) == (0, 3 - relabeled, 0)
+            assert counts.relabeled == relabeled
+        assert f"{counts}" == "0 added, 2 unchanged, 0 removed, 1 relabeled"
+        found = everything(gallery)
+        labels = {
+            n.picture.path: (n.picture.identity, n.picture.camera, n.picture.time) for n in found
+        }
+        assert labels == {
+            str(path): ("y", "door", 6000) if path == files[1] else ("x", "hall", 5000)
+            for path in files
+        }
+        for each in found:
+            np.testing.assert_array_equal(each.vector, before[each.picture.id])
+        assert gallery.add(folder)[:3] == (0, 3, 0)  # without a table labels stay
+        assert {n.picture.identity for n in everything(gallery)} == {"x", "y"}
+
+
+def everything(gallery):
+    return gallery.store.get([picture.id for picture in gallery.store.some(99)])
+
+
+def test_two_networks_do_not_begin_one_gallery(people, weights, query, tmp_path):
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"][next(iter(content["state_dict"]))] += 1
+    torch.save(content, tmp_path / "other.pt")
+    first, second = (copy(people, tmp_path / name, 2) for name in ("first", "second"))
+    place = tmp_path / "people.db"
+    with Gallery.open(place, device="cpu") as one, Gallery.open(place, device="cpu") as two:
+        two.extractor(tmp_path / "other.pt")
+        one.add(first, weights)
+        for _ in range(2):
+            with pytest.raises(InputError, match="other.pt is another network"):
+                two.add(second)
+        with pytest.raises(InputError, match="other.pt is another network"):
+            two.search(query)
+        assert len(two) == 2
+        two.extractor(weights)
+        assert two.search(query, 1)[0].path == one.search(query, 1)[0].path
+
+
+def test_other_weights_that_were_refused_are_not_kept(people, weights, query, tmp_path):
+    folder = copy(people, tmp_path / "pictures", 2)
+    content = torch.load(weights, weights_only=True)
+    content["state_dict"][next(iter(content["state_dict"]))] += 1
+    torch.save(content, tmp_path / "other.pt")
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.add(folder, weights)
+        with pytest.raises(InputError, match="another network"):
+            gallery.search(query, weights=tmp_path / "other.pt")
+        assert len(gallery.search(query)) == 2
+
+
+def test_pictures_are_cropped_as_the_card_says(people, weights, tmp_path):
+    folder = copy(people, tmp_path / "pictures", 2)
+    content = torch.load(weights, weights_only=True)
+    content["preprocessing"]["center_crop"] = 0.6
+    torch.save(content, tmp_path / "crop.pt")
+    extract = FeatureExtractor(tmp_path / "crop.pt", device="cpu")
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.add(folder, tmp_path / "crop.pt")
+        for each in everything(gallery):
+            expected = extract(each.picture.path)[0].numpy()
+            np.testing.assert_allclose(each.vector, expected, atol=1e-6)
+    items = [(str(path), 1, 2) for path in sorted(folder.iterdir())]
+    expected = extract(sorted(folder.iterdir()))
+    torch.testing.assert_close(_features(extract, items).vectors, expected)

@@ -64,6 +64,8 @@ def test_filters_are_part_of_the_address(client, gallery):
     found = gallery.store.get(keys(page))
     assert found and {each.picture.camera for each in found} == {"2"}
     assert "No picture meets the filters" in client.get(f"/?like={key}&since=0").text
+    unknown = client.get(f"/?like={key}&not_camera=c2")
+    assert unknown.status_code == 400 and "no picture of camera c2" in unknown.text
     wrong = client.get(f"/?like={key}&since=soon")
     assert wrong.status_code == 400 and "is no time" in wrong.text
 
@@ -201,6 +203,26 @@ def test_labels_and_names_are_escaped_and_files_stay_in_their_folder(people, wei
         assert client.get(f"/crop/{stored['link.jpg']}").status_code == 404
         (named,) = (key for name, key in stored.items() if name.startswith('"'))
         assert client.get(f"/crop/{named}").status_code == 200
+
+
+def test_both_tables_of_marks_have_a_camera_or_neither(people, weights, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    first, second = sorted(people.iterdir())[:2]
+    shutil.copy(first, folder)
+    shutil.copy(second, folder / "second.jpg")
+    with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
+        gallery.add(folder, weights)
+        client = client_of(gallery)
+        stored = {p.camera: p.id for p in gallery.store.some(9)}
+        for like, same in ((stored[""], stored["1"]), (stored["1"], stored[""])):
+            for split in ("query", "gallery"):
+                table = client.get(Question(like=(like,), same=(same,)).url(f"/{split}.csv"))
+                assert table.text.splitlines()[0] == "path,identity"
+                assert len(table.text.splitlines()) == 2
+                (tmp_path / f"{split}.csv").write_text(table.text)
+            dataset = load_dataset("folder", str(tmp_path), {}, ("query", "gallery"))
+            assert len(dataset.query) == len(dataset.gallery) == 1
 
 
 def test_the_table_of_marks_quotes_what_it_must(client, gallery):

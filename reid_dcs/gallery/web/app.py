@@ -28,6 +28,7 @@ from starlette.staticfiles import StaticFiles
 
 from reid_dcs.errors import InputError
 from reid_dcs.gallery.crops import read_crop
+from reid_dcs.gallery.filters import check_cameras
 from reid_dcs.gallery.gallery import Gallery
 from reid_dcs.gallery.pictures import Hit, Picture, printable
 from reid_dcs.gallery.times import format_time
@@ -124,6 +125,7 @@ class Pages:
         if not features:
             raise InputError("this picture is no longer in the gallery: start again")
         exclude = (*question.like, *question.asked)
+        check_cameras(self.gallery.store, question.camera or None, question.not_camera or None)
         return self.gallery.search_vector(
             np.concatenate(features), question.top, question.where, exclude
         )
@@ -173,26 +175,30 @@ class Pages:
         of photographs are left out: a table names whole files.
         """
         question = Question.read(request.query_params.multi_items())
+        store = self.gallery.store
         name = request.query_params.get("identity", "").strip()[:100] or "1"
         if name == "-1":
             raise InputError("identity -1 is junk: choose another label")
         split = request.path_params["split"]
-        chosen = (
-            {name: question.like}
-            if split == "query"
-            else {name: question.same, f"not {name}": question.other}
-        )
-        rows = [
-            (each.picture, label)
-            for label, keys in chosen.items()
-            for each in self.gallery.store.get(keys)
-            if not each.picture.box
-        ]
-        has_cameras = all(picture.camera for picture, _ in rows)
+        chosen = {
+            "query": {name: question.like},
+            "gallery": {name: question.same, f"not {name}": question.other},
+        }
+        rows = {
+            table: [
+                (each.picture, label)
+                for label, keys in labels.items()
+                for each in store.get(keys)
+                if not each.picture.box
+            ]
+            for table, labels in chosen.items()
+        }
+        # both tables have a camera, or neither
+        has_cameras = all(picture.camera for table in rows.values() for picture, _ in table)
         text = io.StringIO(newline="")
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(("path", "identity", "camera") if has_cameras else ("path", "identity"))
-        for picture, label in rows:
+        for picture, label in rows[split]:
             row = (picture.path, label, picture.camera)
             writer.writerow(row if has_cameras else row[:2])
         headers = {"Content-Disposition": f'attachment; filename="{split}.csv"'}

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from reid_dcs.errors import InputError
-from reid_dcs.gallery.gallery import conditions
+from reid_dcs.gallery.filters import conditions
 from reid_dcs.gallery.times import parse_time
 
 TOP = 24
