@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from reid_dcs.data.image_files import ImageRefused, open_image
+from reid_dcs.data.image_files import ImageRefused, damage_as_oserror, open_image
 from reid_dcs.data.rgb import to_rgb
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main
@@ -26,11 +26,8 @@ def read_rgb(path: str | Path | IO[bytes]) -> Image.Image:
         ImageRefused: it is not read, or its numbers are out of range; the message is the reason.
         OSError: unreadable or truncated.
     """
-    with open_image(path) as image:
-        try:
-            image.load()
-        except (SyntaxError, ValueError, Image.DecompressionBombError) as error:  # Pillow's errors
-            raise OSError(f"damaged: {error}") from error
+    with open_image(path) as image, damage_as_oserror():
+        image.load()
         try:
             return to_rgb(image)
         except ValueError as error:
@@ -115,7 +112,7 @@ def read_images(
         except ImageRefused as reason:
             unreadable.append(f"{path} ({reason})")
             return blank
-        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):  # Pillow's errors
+        except OSError:
             unreadable.append(path)
             return blank
 

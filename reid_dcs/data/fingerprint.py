@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -27,8 +27,7 @@ def fingerprint_data(dataset: torchreid_data.ImageDataset) -> DataFingerprint:
     splits = {split: getattr(dataset, split) for split in SPLITS}
     paths = sorted({item[0] for items in splits.values() for item in items})
     folder = os.path.dirname(os.path.commonprefix(paths))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
-        sampled = dict(zip(paths, pool.map(_sample, paths), strict=True))
+    sampled = sample_files(paths)
     digest = hashlib.blake2b(digest_size=16)
     for split, items in splits.items():
         digest.update(f"\n{split}".encode())
@@ -71,6 +70,46 @@ def check_same_data(
             f"{source}: the images of {name} have changed since: {difference}; restore them, or "
             "start over with resume=none"
         )
+
+
+def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], source: object) -> None:
+    """Check that a run of a task with other counts continues with its images.
+
+    Args:
+        before, now: ``digest`` and counts by split, of the run and of what there is. A split that
+            the run did not use is not compared.
+        source: checkpoint, for the error.
+
+    Raises:
+        InputError: they have changed.
+    """
+    for split, found in now.items():
+        then = before.get(split, found) if isinstance(before, Mapping) else None
+        if then == found:
+            continue
+        if not isinstance(then, Mapping):
+            raise InputError(
+                f"{source}: its data entry is damaged or of another version: start over with "
+                "resume=none"
+            )
+        counts = [
+            ", ".join(f"{count} {name}" for name, count in each.items() if name != "digest")
+            for each in (then, found)
+        ]
+        difference = f"they were {counts[0]}, and are {counts[1]}"
+        if counts[0] == counts[1]:
+            difference = "other files, labels or contents under the same counts"
+        raise InputError(
+            f"{source}: the {split} images have changed since: {difference}; restore them, or "
+            "start over with resume=none"
+        )
+
+
+def sample_files(paths: Iterable[str]) -> dict[str, str]:
+    """Size and a hash of the first and last 4 KiB of each file, read on all cores."""
+    paths = list(paths)
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return dict(zip(paths, pool.map(_sample, paths), strict=True))
 
 
 def _sample(path: str) -> str:

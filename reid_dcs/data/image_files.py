@@ -1,4 +1,4 @@
-"""Open image files: regular files, of a few formats, of a bounded number of pixels.
+"""Open image files: regular files, of a few formats, of a bounded number of pixels; write JPEG.
 
 Every image of this package is opened here. Pillow would try all of its formats, whatever the file's
 name, and one of them starts Ghostscript.
@@ -6,10 +6,13 @@ name, and one of them starts Ghostscript.
 
 import os
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+import cv2
+import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from reid_dcs.errors import InputError
@@ -28,6 +31,24 @@ MAX_PIXELS = 50_000_000
 
 class ImageRefused(OSError):
     """An image file that is not decoded; the message is the reason."""
+
+
+@contextmanager
+def damage_as_oserror() -> Iterator[None]:
+    """Turn what Pillow raises on a damaged file into OSError; it has errors of many types.
+
+    Raises:
+        ImageRefused: too many pixels.
+        OSError: damaged; the message is the reason.
+    """
+    try:
+        yield
+    except Image.DecompressionBombError as error:
+        raise ImageRefused(f"more than {max_pixels():,} pixels") from error
+    except (OSError, MemoryError):
+        raise
+    except Exception as error:
+        raise OSError(f"damaged: {error}") from error
 
 
 def open_image(path: str | Path | IO[bytes]) -> Image.Image:
@@ -51,9 +72,8 @@ def open_image(path: str | Path | IO[bytes]) -> Image.Image:
     if Image.MAX_IMAGE_PIXELS is not None and Image.MAX_IMAGE_PIXELS < limit:
         Image.MAX_IMAGE_PIXELS = limit  # Pillow's own limit would be in the way
     try:
-        image = Image.open(path, formats=FORMATS)
-    except Image.DecompressionBombError as error:
-        raise ImageRefused(f"more than {limit:,} pixels") from error
+        with damage_as_oserror():
+            image = Image.open(path, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise ImageRefused(f"not one of {', '.join(FORMATS)}") from error
     width, height = image.size
@@ -63,6 +83,22 @@ def open_image(path: str | Path | IO[bytes]) -> Image.Image:
             f"{width}x{height} is more than {limit:,} pixels; REID_DCS_MAX_PIXELS sets the limit"
         )
     return image
+
+
+def write_jpeg(path: Path, pixels: np.ndarray) -> None:
+    """Write an image, (H, W, 3) uint8 RGB.
+
+    Raises:
+        InputError: it cannot be written.
+    """
+    bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    encoded, content = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, 95])
+    if not encoded:
+        raise InputError(f"cannot write {path}: a side of a JPEG has at most 65,500 pixels")
+    try:
+        path.write_bytes(content.tobytes())  # cv2.imwrite crashes on a path that is not UTF-8
+    except OSError as error:
+        raise InputError(f"cannot write {path}: {error.strerror or error}") from error
 
 
 def images_in(folder: Path) -> list[Path]:

@@ -51,7 +51,7 @@ class CUHK03(ListedDataset):
 
     Args:
         root: ``cuhk03`` itself, or a folder that contains it.
-        split_id: number of the classic split, from 0 to 19.
+        split_id: number of the classic split, from 0 to 19; the new protocol has only one.
         cuhk03_labeled: use manually labeled boxes instead of detected ones.
         cuhk03_classic_split: use the classic protocol: 100 test identities, all others for
             training; all test images are both queries and gallery.
@@ -77,6 +77,11 @@ class CUHK03(ListedDataset):
         if cuhk03_classic_split:
             test_set = _test_set(folder, kind, split_id)
             return _classic_listing(_images(folder, kind), test_set, IMAGES[kind])
+        if split_id:
+            raise InputError(
+                f"data.options.split_id={split_id} is a split of CUHK03's classic protocol: add "
+                "data.options.cuhk03_classic_split=true"
+            )
         if all((folder / kind / name).is_dir() for name in required_folders(required)):
             return list_market_layout(folder / kind, required, OFFICIAL[kind], suffix=".png")
         protocol = f"cuhk03_new_protocol_config_{kind}.mat"

@@ -11,7 +11,6 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
@@ -19,8 +18,8 @@ from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import SPLITS, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS, list_market_layout
 from reid_dcs.data.generated import generated, generating, read_recipe
+from reid_dcs.data.image_files import write_jpeg
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
-from reid_dcs.errors import InputError
 
 HEIGHT, WIDTH = 128, 64
 VERSION = 1  # of the generator: a folder with another version is generated again
@@ -107,9 +106,7 @@ def _draw_identity(temporary: Path, synthesis: Synthesis, identity: int) -> None
                 split = FOLDERS["query" if shot == 0 else "gallery"]
             picture = photograph(person, camera, random, height=HEIGHT, width=WIDTH)
             path = temporary / split / f"{identity + 1:04d}_c{number}s1_{shot:06d}_00.jpg"
-            bgr = cv2.cvtColor(picture, cv2.COLOR_RGB2BGR)
-            if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-                raise InputError(f"cannot write {path}: is the disk full?")
+            write_jpeg(path, picture)
 
 
 def _is_current(folder: Path) -> bool:

@@ -60,7 +60,7 @@ def read_table(
         table: CSV file in UTF-8.
         ignored: lists to which junk images are appended.
         required: columns that the table must have; others may be missing.
-        optional: the others that the caller uses, for errors.
+        optional: the others that the caller uses.
 
     Raises:
         InputError: the table cannot be read, or lacks a column or a field.
@@ -132,7 +132,7 @@ def _text(table: Path) -> str:
 def _header(
     table: Path, text: str, required: Sequence[str], optional: Sequence[str]
 ) -> tuple[str, dict[str, int]]:
-    """The delimiter, and the index of each known column."""
+    """The delimiter, and the index of each column that the caller uses."""
     first = text.partition("\n")[0]
     names: list[str] = []
     for delimiter in _DELIMITERS:
@@ -141,6 +141,7 @@ def _header(
         columns = {
             name: [i for i, field in enumerate(fields) if field in aliases]
             for name, aliases in COLUMNS.items()
+            if name in (*required, *optional)
         }
         if all(columns[name] for name in required):
             for name, indices in columns.items():

@@ -2,7 +2,8 @@
 
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -69,9 +70,23 @@ def list_evaluation_images(data: ImageFolderConfig, classes: Sequence[str]) -> L
                 f"data.val_shards={data.val_shards}: no images of the class {missing[0]!r} of the "
                 "weights: pass data.label_map=FILE with the names of the labels"
             )
+        _report_left_out(data.val_shards, images.classes, classes)
         return with_classes(images, classes) if classes else images
     folder = split_folder(data.root, "val")
-    return list_folder(folder, classes or _mapped_classes(data, class_names(folder)))
+    found = class_names(folder)
+    listed = list_folder(folder, classes or _mapped_classes(data, found))
+    _report_left_out(folder, found, classes)
+    return listed
+
+
+def _report_left_out(place: object, found: Sequence[str], classes: Sequence[str]) -> None:
+    left_out = sorted(set(found) - set(classes)) if classes else []
+    if left_out and distributed.is_main():
+        print(
+            f"warning: {place}: {len(left_out)} class(es) that the weights lack are left out, such "
+            f"as {left_out[0]!r}",
+            file=sys.stderr,
+        )
 
 
 def stored(
@@ -112,27 +127,6 @@ def fingerprint(images: LabelledImages) -> dict[str, Any]:
         line = f"\n{name.removeprefix(folder)} {label} {size}"
         digest.update(line.encode(errors="surrogateescape"))
     return {"digest": digest.hexdigest(), "images": len(names), "classes": len(images.classes)}
-
-
-def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], source: object) -> None:
-    """Check that a run continues with its images.
-
-    Raises:
-        InputError: they have changed.
-    """
-    for split, found in now.items():
-        then = before.get(split, found) if isinstance(before, Mapping) else found
-        if then != found:
-            counts = [
-                f"{each.get('images')} of {each.get('classes')} classes"
-                if isinstance(each, Mapping)
-                else "damaged"
-                for each in (then, found)
-            ]
-            raise InputError(
-                f"{source}: the {split} images have changed since: they were {counts[0]}, and are "
-                f"{counts[1]}; restore them, or start over with resume=none"
-            )
 
 
 def check_outside_splits(output: str | Path, data: ImageFolderConfig) -> None:

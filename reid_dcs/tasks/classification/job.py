@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
 from reid_dcs.data.augment import normalize
+from reid_dcs.data.fingerprint import check_unchanged
 from reid_dcs.data.spaced import spaced_batches
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.inference.load import CLASSIFICATION
@@ -29,7 +30,6 @@ from reid_dcs.runtime.environment import command_line
 from reid_dcs.search.supergraph import build_supergraph
 from reid_dcs.tasks.classification.data import (
     check_outside_splits,
-    check_unchanged,
     fingerprint,
     list_images,
     stored,

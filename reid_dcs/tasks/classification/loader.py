@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from reid_dcs.data.image_files import max_pixels
 from reid_dcs.errors import InputError
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import available_cores
@@ -139,6 +140,7 @@ def evaluation_loader(
 
 
 def _loader(samples: Samples, batches: Any, workers: int | None) -> DataLoader:
+    max_pixels()  # a wrong limit is refused here, and not in a worker, where the line is lost
     if workers is None:
         workers = min(MOST_WORKERS, available_cores())
     return DataLoader(

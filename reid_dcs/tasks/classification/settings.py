@@ -12,6 +12,7 @@ from reid_dcs.config.settings import (
     path,
     probability,
 )
+from reid_dcs.errors import InputError
 
 
 @dataclass
@@ -25,13 +26,17 @@ class ImageFolderConfig:
     label_map: str = path("")
     height: int = number(224, at_least=16, at_most=10_000)  # pixels
     width: int = number(224, at_least=16, at_most=10_000)
-    # the fraction of a resized image that the center crop of an evaluation keeps; 0: the whole
-    # image is resized to height x width, whatever its aspect ratio
+    # the fraction of a resized image that the center crop of an evaluation keeps, 0.1 or more; 0:
+    # the whole image is resized to height x width, whatever its aspect ratio
     crop: float = probability(0.875)
     # files: decoded for each epoch by the workers. memory, mapped: decoded once, as in an
     # evaluation, into memory or into <root>/stores
     storage: Literal["files", "memory", "mapped"] = "files"
     workers: int | None = number(None, at_least=0, at_most=1024)  # null: one a core, 8 at most
+
+    def __post_init__(self) -> None:
+        if 0 < self.crop < 0.1:  # would enlarge an image to over 100 times the pixels
+            raise InputError(f"data.crop={self.crop}: give 0.1 to 1, or 0 for the whole image")
 
 
 @dataclass

@@ -106,14 +106,19 @@ def _read_index(file: str, setting: str) -> list[tuple[str, Member, int]]:
             for entry in tar:
                 key, _, suffix = entry.name.rpartition("/")[2].partition(".")
                 key = f"{entry.name.rpartition('/')[0]}/{key}".lstrip("/")
-                if not entry.isfile():
+                is_image = f".{suffix.lower()}" in IMAGE_SUFFIXES
+                if not entry.isfile() or not (is_image or suffix == "cls"):
                     continue
-                if f".{suffix.lower()}" in IMAGE_SUFFIXES:
+                if key in (images if is_image else labels):
+                    what = "image" if is_image else "label"
+                    raise InputError(f"{setting}: {file}: {entry.name}: {key} has another {what}")
+                if is_image:
                     images[key] = Member(file, entry.offset_data, entry.size)
-                elif suffix == "cls":
+                else:
                     content = tar.extractfile(entry)
                     assert content is not None  # a regular file
                     labels[key] = int(content.read(32))
+            _check_end(tar)
     except (OSError, tarfile.TarError) as error:
         raise InputError(
             f"{setting}: {file} is not a tar file, or it is damaged: {error}"
@@ -124,3 +129,24 @@ def _read_index(file: str, setting: str) -> list[tuple[str, Member, int]]:
         if labels.get(key, -1) < 0:
             raise InputError(f"{setting}: {file}: {key} has no label {key}.cls of 0 or more")
     return [(key, member, labels[key]) for key, member in images.items()]
+
+
+def _check_end(tar: tarfile.TarFile) -> None:
+    """Check that a tar file that was listed has nothing but zeros left, as it ends with.
+
+    tarfile stops without an error at a header that is damaged or cut off, and at the end of the
+    first of two files that were joined.
+
+    Raises:
+        TarError: it has not.
+    """
+    assert tar.fileobj is not None  # an open file
+    tar.fileobj.seek(tar.offset)
+    blocks = iter(lambda: tar.fileobj.read(2**20), b"")
+    count = 0
+    for block in blocks:
+        if block.strip(b"\0"):
+            raise tarfile.ReadError(f"no header of a member at byte {tar.offset:,}")
+        count += len(block)
+    if count < tarfile.BLOCKSIZE:
+        raise tarfile.ReadError("it is cut off")

@@ -1,6 +1,7 @@
 """Labelled images of a split: files in folders by class, or decoded images in a store."""
 
-from collections.abc import Collection, Sequence
+import os
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -8,8 +9,8 @@ from typing import Protocol
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.datasets.folder import make_dataset
 
+from reid_dcs.data.datasets.names import SYSTEM, why_ignored
 from reid_dcs.data.decode import read_rgb
 from reid_dcs.data.image_files import IMAGE_SUFFIXES
 from reid_dcs.data.store import ImageStore
@@ -104,7 +105,9 @@ def class_names(folder: Path) -> list[str]:
     """
     try:
         found = sorted(
-            entry.name for entry in folder.iterdir() if entry.is_dir() and entry.name[:1] != "."
+            entry.name
+            for entry in folder.iterdir()
+            if entry.is_dir() and why_ignored(entry) != SYSTEM
         )
     except OSError as error:
         raise InputError(f"cannot read {folder}: {error.strerror}") from error
@@ -135,24 +138,32 @@ def list_folder(folder: Path, classes: Sequence[str]) -> FolderImages:
     """List the images of some classes, each class sorted by path.
 
     Raises:
-        InputError: a class has no folder, or no images.
+        InputError: a class has no folder, or no images, or a folder cannot be read.
     """
     _check_present(folder, classes)
-    items = make_dataset(
-        str(folder),
-        {name: label for label, name in enumerate(classes)},
-        extensions=tuple(sorted(IMAGE_SUFFIXES)),
-        allow_empty=True,
-    )
-    items = [item for item in items if not Path(item[0]).name.startswith(".")]
-    labels = torch.tensor([label for _, label in items], dtype=torch.int64)
-    counts = labels.bincount(minlength=len(classes))
-    for label in (counts == 0).nonzero().flatten().tolist():
-        raise InputError(
-            f"{folder / classes[label]}: the class has no images: add some, or remove it"
-        )
-    order = sorted(range(len(items)), key=lambda i: (items[i][1], items[i][0]))
-    return FolderImages(list(classes), labels[order], [items[i][0] for i in order])
+    labels: list[int] = []
+    names: list[str] = []
+    for label, name in enumerate(classes):
+        found = sorted(_images_below(folder / name))
+        if not found:
+            raise InputError(f"{folder / name}: the class has no images: add some, or remove it")
+        labels += [label] * len(found)
+        names += found
+    return FolderImages(list(classes), torch.tensor(labels, dtype=torch.int64), names)
+
+
+def _images_below(folder: Path) -> Iterator[str]:
+    """Images in a folder and those below, without hidden ones and the thumbnails of systems."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
+
+    suffixes = tuple(IMAGE_SUFFIXES)
+    for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
+        folders[:] = [name for name in folders if why_ignored(Path(place, name)) != SYSTEM]
+        for name in names:
+            if name.lower().endswith(suffixes) and not name.startswith("."):
+                yield os.path.join(place, name)
 
 
 def check_same_classes(folder: Path, trained: Collection[str], found: Collection[str]) -> None:

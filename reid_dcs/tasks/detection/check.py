@@ -1,5 +1,6 @@
 """Check of a data set: every annotation and every image, its faults and how each is handled."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +81,7 @@ def check(name: str, root: Path) -> Report:
         annotations = load_split(name, root, split)
         unreadable = []
         for image in tqdm(annotations.images, f"check {split}", leave=False, disable=None):
-            if image.path.is_file():
+            if os.path.isfile(image.path):
                 try:
                     load_image(image)
                 except InputError as error:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
+from reid_dcs.data.fingerprint import check_unchanged
 from reid_dcs.data.spaced import evenly_spaced
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.errors import InputError
@@ -75,13 +76,10 @@ class DetectionJob(Job):
         check_trainable(self.train, self.val)
         self.fingerprints = {
             split: fingerprint(annotations)
-            for split, annotations in (("train", self.train), ("val", self.val))
+            for split, annotations in (("train", self.train), (config.eval.split, self.val))
         }
-        if resumed and resumed.get("data", {}).get("train") != self.fingerprints["train"]:
-            raise InputError(
-                f"resume={config.resume}: {self.train.file} has changed since: restore it, or "
-                "start over with resume=none"
-            )
+        if resumed:
+            check_unchanged(resumed.get("data", {}), self.fingerprints, f"resume={config.resume}")
 
     def build_network(
         self, config: DetectTrainRun, initial: InitialWeights | None = None

@@ -6,14 +6,13 @@ from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
 from reid_dcs.data.decode import read_pixels
-from reid_dcs.data.image_files import check_outside_images, images_in
+from reid_dcs.data.image_files import check_outside_images, images_in, write_jpeg
 from reid_dcs.errors import InputError
 from reid_dcs.files import create_folder, folder_written_whole, write_json
 from reid_dcs.runtime.device import choose_device
@@ -75,11 +74,11 @@ def predict(
             listed.append({"id": number, "file_name": str(path), "height": height, "width": width})
             results += as_results(number, found, [c.id for c in trained.categories])
             drawn = draw_detections(pixels, found, [c.name for c in trained.categories])
-            _write_jpeg(folder / "pictures" / f"{names[number - 1]}.jpg", drawn)
+            write_jpeg(folder / "pictures" / f"{names[number - 1]}.jpg", drawn)
             for crop in _people(trained, pixels, found):
                 people += 1
                 name = f"{people:06d}_c1_{names[number - 1]}.jpg"
-                _write_jpeg(folder / CROPS / name, crop)
+                write_jpeg(folder / CROPS / name, crop)
         content = {
             "images": listed,
             "categories": [category._asdict() for category in trained.categories],
@@ -113,7 +112,7 @@ def picture_names(paths: Sequence[Path]) -> list[str]:
 def _read(path: Path) -> np.ndarray:
     try:
         return read_pixels(path)
-    except (OSError, SyntaxError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{path} is unreadable ({error}): replace it or leave it out") from error
 
 
@@ -128,12 +127,6 @@ def _people(
             right, bottom = int(np.ceil(box[2])), int(np.ceil(box[3]))
             crops.append(pixels[top:bottom, left:right])
     return crops
-
-
-def _write_jpeg(path: Path, image: np.ndarray) -> None:
-    bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    if not cv2.imwrite(str(path), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-        raise InputError(f"cannot write {path}: is the disk full?")
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from reid_dcs.data.fingerprint import sample_files
 from reid_dcs.tasks.detection.data.annotations import Annotations
 
 COLUMNS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
@@ -31,11 +32,19 @@ def percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def fingerprint(annotations: Annotations) -> str:
-    """A digest of what training and evaluation read of an annotation file."""
+def fingerprint(annotations: Annotations) -> dict[str, Any]:
+    """Digest of what is read of an annotation file, and of sizes and samples of its images."""
+    sampled = sample_files(str(image.path) for image in annotations.images)
     content = [
-        [image.id, image.path.name, image.height, image.width, [*map(list, image.things)]]
+        [
+            [image.id, image.path.name, sampled[str(image.path)], image.height, image.width],
+            [*map(list, image.things)],
+        ]
         for image in annotations.images
     ]
     text = json.dumps([[*map(list, annotations.categories)], content])
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return {
+        "digest": hashlib.sha256(text.encode()).hexdigest()[:16],
+        "images": len(annotations.images),
+        "objects": sum(len(image.things) for image in annotations.images),
+    }

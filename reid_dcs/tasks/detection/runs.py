@@ -15,6 +15,7 @@ from reid_dcs.jobs.output import OutputFolder, write_settings
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.tasks.detection.data.annotations import check_evaluable
 from reid_dcs.tasks.detection.data.find import check_outside_split, load_split
 from reid_dcs.tasks.detection.evaluation import evaluate_detector
 from reid_dcs.tasks.detection.job import DetectionJob
@@ -65,7 +66,8 @@ def evaluate(config: Layer) -> dict[str, Any]:
         ``eval.report`` adds ``report.html``.
 
     Raises:
-        InputError: invalid setting, path or file, or other categories than the weights have.
+        InputError: invalid setting, path or file, other categories than the weights have, or no
+            objects to evaluate on; nothing is written.
     """
     given = as_layer(DetectEvaluateRun, config)
     source = required_weights(given)
@@ -96,6 +98,7 @@ def _evaluate(
         raise InputError(
             f"{annotations.file} has other categories than {config.eval.weights} was trained on"
         )
+    check_evaluable(annotations)
     if folder:
         page = ["report.html"] * config.eval.report
         folder.open(["metrics.json", *settings_files(folder.path), *page])

@@ -133,6 +133,8 @@ def test_the_classic_protocol_tests_on_its_test_set(raw):
         assert len(trained | names) == sum(kind == "detected" for kind, _ in pixels)
     with pytest.raises(InputError, match="data.options.split_id=2: CUHK03 has splits 0 to 1"):
         CUHK03(str(root), split_id=2, cuhk03_classic_split=True)
+    with pytest.raises(InputError, match="split_id=1 .*: add data.options.cuhk03_classic_split"):
+        CUHK03(str(root), split_id=1)
 
 
 def test_extracted_images_are_read_without_the_raw_file(raw):

@@ -52,6 +52,37 @@ def test_hidden_and_other_files_are_no_images(changed):
     assert len(list_images(settings(changed), seed=1).train.names) == 8
 
 
+@pytest.mark.parametrize("place", [".thumbnails/t.jpg", "@eaDir/0.png/SYNOPHOTO_THUMB_M.jpg"])
+def test_thumbnails_are_no_images(changed, place):
+    for folder in ("train/red", "train", "val"):
+        path = changed / folder / place
+        path.parent.mkdir(parents=True)
+        shutil.copy(changed / "train/red/000.png", path)
+    nested = changed / "train/red/more/0.png"
+    nested.parent.mkdir()
+    shutil.copy(changed / "train/red/000.png", nested)
+    train, val = list_images(settings(changed), seed=1)
+    assert train.classes == sorted(CLASSES) and len(val.names) == 4
+    assert len(train.names) == 9 and str(nested) in train.names
+
+
+def test_classes_that_the_weights_lack_are_counted(changed, capsys):
+    found = list_evaluation_images(settings(changed), ["red", "blue"])
+    assert len(found.names) == 2
+    said = "val: 2 class(es) that the weights lack are left out, such as 'green'"
+    assert capsys.readouterr().err == f"warning: {changed}/{said}\n"
+    list_evaluation_images(settings(changed), sorted(CLASSES))
+    list_evaluation_images(settings(changed), ())
+    assert capsys.readouterr().err == ""
+
+
+def test_a_crop_that_would_enlarge_images_without_bounds_is_refused():
+    for crop in (0.0001, 0.099):
+        with pytest.raises(InputError, match=f"data.crop={crop}: give 0.1 to 1, or 0"):
+            settings(".", crop=crop)
+    assert [settings(".", crop=crop).crop for crop in (0, 0.1, 1)] == [0, 0.1, 1]
+
+
 def test_a_subset_of_the_classes_is_drawn_by_the_seed(pictures):
     names = [f"n{i:03}" for i in range(50)]
     first = chosen_classes(names, 10, seed=1)

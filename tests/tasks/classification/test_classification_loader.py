@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image, PngImagePlugin
 
 from reid_dcs import InputError
 from reid_dcs.config import compose
@@ -21,6 +22,12 @@ def make(job):
         return TrainLoader(images, training_transform(data), batch_size, seed, workers)
 
     return loader
+
+
+def write_png_with_long_text(path):
+    text = PngImagePlugin.PngInfo()
+    text.add_itxt("XML:com.adobe.xmp", "x" * 2_000_000, zip=True)
+    Image.new("RGB", (20, 20)).save(path, pnginfo=text)
 
 
 def same(first, second):
@@ -88,6 +95,27 @@ def test_an_evaluation_has_this_processes_part_in_order(job, monkeypatch):
 def test_too_few_images_are_one_line(make):
     with pytest.raises(InputError, match="data.batch_size=64: 32 training images do not fill"):
         make(batch_size=64)
+
+
+def test_a_wrong_limit_of_pixels_is_refused_before_workers_start(make, monkeypatch):
+    monkeypatch.setenv("REID_DCS_MAX_PIXELS", "many")
+    with pytest.raises(InputError, match="REID_DCS_MAX_PIXELS=many: expected a whole number"):
+        make(workers=2)
+
+
+def test_an_image_with_too_long_a_text_is_named(make):
+    """Pillow raises ValueError."""
+    loader = make()
+    path = loader.images.names[3]
+    content = open(path, "rb").read()
+    try:
+        write_png_with_long_text(path)
+        batches = list(loader)
+        with pytest.raises(InputError, match=r"1 unreadable .*003\.png \(damaged: Decompressed"):
+            for batch in batches:
+                check_readable(batch)
+    finally:
+        open(path, "wb").write(content)
 
 
 def test_an_unreadable_image_is_named(make):

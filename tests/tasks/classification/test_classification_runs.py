@@ -113,7 +113,9 @@ def test_a_run_whose_images_have_changed_is_not_resumed(job, pictures, tmp_path)
     run = job | {"data": job["data"] | {"root": str(root)}, "output_dir": str(tmp_path / "run")}
     classify.train(run | {"train": job["train"] | {"epochs": 1}})
     (root / "train/red/000.png").unlink()
-    with pytest.raises(InputError, match="train images have changed since: they were 32 of 4"):
+    with pytest.raises(
+        InputError, match="train images have changed since: they were 32 images, 4 c"
+    ):
         classify.train(run | {"train": job["train"] | {"epochs": 1}, "resume": "auto"})
 
 

@@ -88,6 +88,59 @@ def test_wrong_members_are_one_line(tmp_path, members, said):
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize(
+    "names, said",
+    [
+        (["a.jpg", "a.cls", "a.jpg"], "a.jpg: a has another image"),
+        (["a.jpg", "a.cls", "a.png"], "a.png: a has another image"),
+        (["a.jpg", "a.cls", "a.cls"], "a.cls: a has another label"),
+    ],
+)
+def test_a_repeated_key_is_one_line(tmp_path, names, said):
+    with tarfile.open(tmp_path / "train-0.tar", "w") as tar:
+        for name in names:
+            add(tar, name, b"0")
+    with pytest.raises(InputError, match=said):
+        list_images(data("none", shards=f"{tmp_path}/*.tar", val_shards=f"{tmp_path}/*.tar"), 1)
+
+
+def damage_a_header(content, start):
+    return content[:start] + bytes(100 * [7]) + content[start + 100 :]
+
+
+@pytest.mark.parametrize(
+    "damage, said",
+    [
+        (damage_a_header, "no header of a member at byte"),
+        (lambda content, start: content[: start + 100], "no header of a member at byte"),
+        (lambda content, start: content[:start], "it is cut off"),
+        (lambda content, start: content[:start] + bytes(512) + content[start:], "no header"),
+        (lambda content, start: content + content, "no header of a member at byte"),
+        (lambda content, start: content[: start + 600], "unexpected end of data"),
+    ],
+)
+def test_no_image_of_a_damaged_shard_is_lost(shards, tmp_path, damage, said):
+    """tarfile ends a listing at a damaged header without an error."""
+    whole = shards / "train-0.tar"
+    with tarfile.open(whole) as tar:
+        start = tar.getmembers()[6].offset
+    (tmp_path / "train-0.tar").write_bytes(damage(whole.read_bytes(), start))
+    with pytest.raises(InputError, match=f"train-0.tar is not a tar file, or .*{said}") as error:
+        list_images(data("none", shards=f"{tmp_path}/*.tar", val_shards=f"{tmp_path}/*.tar"), 1)
+    assert "\n" not in str(error.value)
+
+
+def test_the_end_of_a_shard_may_be_short(shards, tmp_path):
+    content = (shards / "train-0.tar").read_bytes()
+    for blocks in (1, 2, 3000):
+        end = len(content.rstrip(b"\0")) // 512 * 512 + 512
+        (tmp_path / "train-0.tar").write_bytes(content[:end] + bytes(512 * blocks))
+        found = list_images(
+            data("none", shards=f"{tmp_path}/*.tar", val_shards=f"{tmp_path}/*.tar"), 1
+        )
+        assert len(found.train.names) == 16
+
+
 def test_wrong_files_are_one_line(shards, tmp_path):
     with pytest.raises(InputError, match="no files match it"):
         list_images(of(tmp_path), 1)

@@ -1,6 +1,7 @@
 """Annotation files in COCO's format: what is read, and what of it is refused, mended or counted."""
 
 import json
+from itertools import product
 
 import cv2
 import numpy as np
@@ -11,10 +12,17 @@ from helpers.detection_run import tiny_scenes
 
 from reid_dcs import InputError
 from reid_dcs.tasks.detection.check import check
+from reid_dcs.tasks.detection.data import masks
 from reid_dcs.tasks.detection.data.annotations import read_annotations
 from reid_dcs.tasks.detection.data.batches import load_image, load_target
 from reid_dcs.tasks.detection.data.find import load_split
-from reid_dcs.tasks.detection.data.masks import count_runs, decode, encode
+from reid_dcs.tasks.detection.data.masks import (
+    _uncompressed,
+    count_runs,
+    decode,
+    encode,
+    is_segmentation,
+)
 
 SQUARE = [[10, 10, 30, 10, 30, 20, 10, 20]]
 
@@ -96,6 +104,10 @@ def test_labels_follow_the_ids_of_the_categories_and_crowds_are_not_trained_on(t
         (changed("images", 0, file_name="c.png"), "missing", "c.png"),
         (changed("images", 0, file_name="../a.png"), "malformed", "image 7 (file_name)"),
         (changed("images", 0, height=...), "malformed", "image 7 (height, width)"),
+        (changed("images", 0, file_name="x" * 300), "missing", "xxx"),
+        (changed("images", 1, file_name="x" * 300), "missing", "xxx"),
+        (changed("categories", 0, name="person"), "malformed", "(its name person is given twice)"),
+        (changed("annotations", 0, bbox=[10**400, 1, 2, 3]), "malformed", "annotation 11"),
         (changed("annotations", 0, bbox=[1, 2, 3]), "malformed", "annotation 11 of a.png (bbox)"),
         (changed("annotations", 0, bbox=[1, 2, 3, None]), "malformed", "annotation 11"),
         (changed("annotations", 0, id="x"), "malformed", "annotation number 1 (id)"),
@@ -128,6 +140,8 @@ def test_faults_that_cannot_be_mended_are_refused_in_one_line(tmp_path, broken, 
             2,
         ),
         (changed("annotations", 0, segmentation={"size": [9, 9], "counts": "00"}), "no_mask", 2),
+        (changed("annotations", 0, segmentation={"size": [40, 60], "counts": "00"}), "no_mask", 2),
+        (changed("annotations", 0, segmentation={"size": [40, 60], "counts": ""}), "no_mask", 2),
     ],
 )
 def test_faults_that_are_put_right_are_counted(tmp_path, broken, fault, things):
@@ -208,6 +222,33 @@ def test_masks_survive_all_their_forms():
     for each in (mask, np.zeros_like(mask), np.ones_like(mask)):
         assert (decode(count_runs(each), 7, 5) == each).all()
         assert (decode(encode(each), 7, 5) == each).all()
+
+
+def test_of_compressed_masks_only_whole_ones_are_accepted(monkeypatch):
+    random = np.random.default_rng(0)
+    whole, cut, damaged = [], [], ["", "0", "o", "P" * 50, "o" * 100_000, "\udcff", "\0", "é"]
+    for height, width in ((7, 5), (40, 60), (300, 200)):
+        noise = random.random((height, width))
+        stripes = np.arange(width) // max(1, width // 3) % 2 * np.ones((height, 1))
+        for mask in (noise < 0.5, noise < 0.02, stripes, noise < 0, noise < 2):
+            encoded = encode(mask)
+            text = encoded["counts"]
+            whole.append((text, (height, width)))
+            cut += [(text[:end], (height, width)) for end in range(len(text))]
+            assert is_segmentation(encoded, height, width)
+            assert (decode(encoded, height, width) == mask).all()
+            assert _uncompressed(text) == count_runs(mask)["counts"]
+    monkeypatch.setattr(masks, "coco_mask", None)  # it gets no string before it was checked
+    damaged += ["".join(map(chr, random.integers(32, 127, n))) for n in range(1, 200)]
+    sizes = ((7, 5), (40, 60), (300, 200))
+    damaged_ends = [(text + more, size) for text, size in whole for more in ("P", "o", "1", "é")]
+    for text, size in damaged_ends + cut[:: len(cut) // 500] + list(product(damaged, sizes)):
+        assert not is_segmentation({"size": [*size], "counts": text}, *size), text
+
+
+def test_an_area_without_bounds_is_that_of_the_box(tmp_path):
+    root = write(tmp_path, changed("annotations", 0, area=10**400))
+    assert load_split("coco", root, "train").images[0].things[0].area == 200
 
 
 # --- generated scenes ----------------------------------------------------------------------------

@@ -65,6 +65,13 @@ def test_what_is_found_exactly_has_an_ap_of_1_in_its_class_and_size(tmp_path):
     }
 
 
+def test_ids_of_the_file_do_not_matter(tmp_path):
+    """A hit on an id 0 is a miss for COCO's evaluator."""
+    truth = annotations(tmp_path, thing(0, 1, A), thing(-3, 1, B))
+    metrics = average_precision(truth, [found(1, A, 0.9), found(1, B, 0.8)])
+    assert (metrics["box_AP"], metrics["mask_AP"]) == (ONE, ONE)
+
+
 def test_a_missing_class_counts_as_0_and_one_that_is_nowhere_not_at_all(tmp_path):
     both = annotations(tmp_path, thing(1, 1, A), thing(2, 2, B))
     metrics = average_precision(both, [found(1, A, 0.9)])

@@ -12,12 +12,14 @@ from helpers.paths import REPOSITORY
 from PIL import Image
 
 from reid_dcs import InputError
-from reid_dcs.config import merge_layers, read_config
+from reid_dcs.config import compose, merge_layers, read_config
 from reid_dcs.data.datasets.folder import Folder
 from reid_dcs.engine import Trainer
 from reid_dcs.runtime.signals import Interrupted
 from reid_dcs.tasks.detection import evaluate, predict, search, train
+from reid_dcs.tasks.detection.job import DetectionJob
 from reid_dcs.tasks.detection.predict import picture_names
+from reid_dcs.tasks.detection.settings import DetectTrainRun
 
 
 @pytest.fixture(scope="module")
@@ -141,9 +143,61 @@ def test_a_split_without_objects_and_changed_annotations_are_refused(trained, tm
     file.write_text(json.dumps(content | {"annotations": content["annotations"][1:]}))
     checkpoint = str(trained[0] / "checkpoint.pt")
     again = {"train": {"epochs": 2, "ema": 0.5}, "resume": checkpoint}
-    with pytest.raises(InputError, match=r"instances_train\.json has changed since"):
+    with pytest.raises(InputError, match="the train images have changed since: they were 6 images"):
         train(settings(root, tmp_path / "out", again))
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("report", [False, True])
+def test_an_evaluation_without_objects_writes_nothing(trained, tmp_path, report):
+    root = tiny_scenes(tmp_path)
+    file = root / "scenes/annotations/instances_val.json"
+    content = json.loads(file.read_text())
+    for emptied in ({"annotations": []}, {"annotations": [], "images": []}):
+        file.write_text(json.dumps(content | emptied))
+        given = {
+            "eval": {"weights": str(trained[0] / "checkpoint.pt"), "report": report},
+            "data": {"root": str(root)},
+            "output_dir": str(tmp_path / "out"),
+            "device": "cpu",
+        }
+        with pytest.raises(InputError, match="has no objects to evaluate on"):
+            evaluate(given)
+        assert not (tmp_path / "out").exists()
+
+
+def change_an_annotation(root):
+    file = root / "scenes/annotations/instances_val.json"
+    content = json.loads(file.read_text())
+    content["annotations"][0]["bbox"][2] += 1
+    file.write_text(json.dumps(content))
+
+
+def change_an_image(root):
+    path = root / "scenes/images/val/000001.jpg"
+    content = bytearray(path.read_bytes())
+    content[-100] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("change", [change_an_annotation, change_an_image])
+def test_a_run_resumes_only_with_the_images_it_is_evaluated_on(trained, tmp_path, change):
+    root = tiny_scenes(tmp_path)
+    saved = checkpoint(trained[0])
+
+    def load(split):
+        config = settings(root, tmp_path / "out", {"eval": {"split": split}})
+        job = DetectionJob(compose(DetectTrainRun, config), torch.device("cpu"))
+        job.load_data(None, saved)
+
+    load("val")
+    change(root)
+    with pytest.raises(InputError, match="the val images have changed since: other files, labels"):
+        load("val")
+    load("train")  # the changed split is not used
+    saved["data"] = {"train": "0123456789abcdef"}
+    with pytest.raises(InputError, match="its data entry is damaged or of another version"):
+        load("val")
 
 
 @pytest.mark.slow

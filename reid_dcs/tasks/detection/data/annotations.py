@@ -1,7 +1,7 @@
 """An annotation file in COCO's format: what training and evaluation read of it, and its faults."""
 
 import json
-import math
+import os
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -121,8 +121,17 @@ def check_trainable(train: Annotations, evaluated: Annotations) -> None:
         )
     if not train.images:
         raise InputError(f"{train.file} lists no images")
-    if all(thing.crowd for image in evaluated.images for thing in image.things):
-        raise InputError(f"{evaluated.file} has no objects to evaluate on: annotate some")
+    check_evaluable(evaluated)
+
+
+def check_evaluable(annotations: Annotations) -> None:
+    """Check that an evaluation can start with a valid split.
+
+    Raises:
+        InputError: there are no objects but crowds.
+    """
+    if all(thing.crowd for image in annotations.images for thing in image.things):
+        raise InputError(f"{annotations.file} has no objects to evaluate on: annotate some")
 
 
 def read_annotations(file: Path, folders: list[Path]) -> Annotations:
@@ -190,6 +199,8 @@ def _read_categories(entries: list[Any], findings: dict[str, list[str]]) -> list
             findings["malformed"].append(f"{place} (name)")
         elif entry["id"] in found:
             findings["malformed"].append(f"{place} (its id is given twice)")
+        elif any(name == category.name for category in found.values()):
+            findings["malformed"].append(f"{place} (its name {name} is given twice)")
         else:
             found[entry["id"]] = Category(entry["id"], name)
     return [found[key] for key in sorted(found)]
@@ -212,9 +223,9 @@ def _read_images(
             findings["image_twice"].append(place)
             continue
         if folder is None:
-            folder = next((each for each in folders if (each / name).is_file()), folders[0])
+            folder = next((each for each in folders if os.path.isfile(each / name)), folders[0])
         path = folder / name
-        if not path.is_file():
+        if not os.path.isfile(path):  # not of pathlib, which raises where a name is too long
             findings["missing"].append(str(path))
         images[entry["id"]] = AnnotatedImage(entry["id"], path, height, width)
     return images
@@ -276,4 +287,4 @@ def _read_thing(
 def _is_number(value: object) -> TypeGuard[float]:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
-    return math.isfinite(value) and abs(value) < 2**30
+    return abs(value) < 2**30  # neither NaN nor infinite

@@ -108,7 +108,7 @@ def load_image(annotated: AnnotatedImage) -> Tensor:
         pixels = read_pixels(annotated.path)
     except ImageRefused as error:
         raise InputError(f"{annotated.path}: {error}; replace it") from error
-    except (OSError, SyntaxError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{annotated.path} is unreadable or truncated; replace it") from error
     if pixels.shape[:2] != (annotated.height, annotated.width):
         raise InputError(

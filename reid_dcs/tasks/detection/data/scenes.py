@@ -4,13 +4,12 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from tqdm import tqdm
 
 from reid_dcs.data.generated import generated, generating, read_recipe
+from reid_dcs.data.image_files import write_jpeg
 from reid_dcs.data.synthetic.streets import KINDS, draw_street
-from reid_dcs.errors import InputError
 from reid_dcs.tasks.detection.data.masks import count_runs
 
 VERSION = 1  # of the generator: a folder with another version is generated again
@@ -76,9 +75,7 @@ def _draw_split(folder: Path, split: str, count: int, scenes: SceneSet) -> dict[
         rng = np.random.default_rng([scenes.seed, SPLITS.index(split), number])
         image, things = draw_street(rng, scenes.height, scenes.width)
         name = f"{number:06d}.jpg"
-        bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-        if not cv2.imwrite(str(folder / name), bgr, [cv2.IMWRITE_JPEG_QUALITY, 95]):
-            raise InputError(f"cannot write {folder / name}: is the disk full?")
+        write_jpeg(folder / name, image)
         height, width = image.shape[:2]
         content["images"].append(
             {"id": number + 1, "file_name": name, "height": height, "width": width}
