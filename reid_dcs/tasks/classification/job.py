@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
 from reid_dcs.data.augment import normalize
-from reid_dcs.data.fingerprint import check_unchanged
 from reid_dcs.data.spaced import spaced_batches
+from reid_dcs.data.unchanged import check_unchanged
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.inference.load import CLASSIFICATION
 from reid_dcs.jobs import Job

@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from reid_dcs.config import to_layer
-from reid_dcs.data.fingerprint import check_unchanged
 from reid_dcs.data.spaced import evenly_spaced
+from reid_dcs.data.unchanged import check_unchanged
 from reid_dcs.engine import Freezing, Trainer
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.job import Job

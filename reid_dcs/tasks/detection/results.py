@@ -5,7 +5,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from reid_dcs.data.fingerprint import sample_files
+from reid_dcs.data.unchanged import sample_files
 from reid_dcs.tasks.detection.data.annotations import Annotations
 
 COLUMNS = ("AP", "AP50", "AP75", "AP_small", "AP_medium", "AP_large")
