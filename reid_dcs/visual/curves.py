@@ -87,7 +87,8 @@ def _is_loss(name: str) -> bool:
 
 def _dress(axes: Axes) -> None:
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.legend(frameon=False)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(frameon=False)
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
 
