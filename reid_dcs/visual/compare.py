@@ -273,7 +273,8 @@ def _caption(card: ModelCard, predicted: int, explained: int | None) -> str:
     """Caption of a map: the class that it explains, by default the predicted one."""
     if explained is None or explained == predicted:
         return _label(card, predicted)
-    return f"{_label(card, explained)} (predicted: {_label(card, predicted)})"
+    other = str(predicted) if card.task == REID else _label(card, predicted)
+    return f"{_label(card, explained)} (predicted: {other})"
 
 
 def _label(card: ModelCard, label: int) -> str:

@@ -185,7 +185,8 @@ def test_a_map_is_captioned_with_the_identity_that_it_explains(
     expected = [f"identity {label}" for label in predicted]
     if identity is not None:
         expected = [
-            f"identity 3 (predicted: {name})" if name != "identity 3" else name for name in expected
+            f"identity 3 (predicted: {label})" if label != 3 else "identity 3"
+            for label in predicted
         ]
     assert drawn == [[(name,) for name in expected]]
 
