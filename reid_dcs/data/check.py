@@ -14,7 +14,7 @@ from reid_dcs.data.datasets import find_dataset
 from reid_dcs.data.datasets.listing import SPLITS, Counts, Item, Listing
 from reid_dcs.data.datasets.names import OTHER_FORMAT
 from reid_dcs.data.decode import read_rgb
-from reid_dcs.data.image_files import ImageRefused, open_image
+from reid_dcs.data.image_files import ImageRefused, damage_as_oserror, open_image
 from reid_dcs.data.rgb import orientation
 
 UNIFORM_FRACTION = 0.8  # if this fraction of the images has one size, other sizes are odd
@@ -142,15 +142,15 @@ def _open_all(paths: list[str]) -> dict[str, _Image]:
 
 def _open(path: str) -> _Image:
     try:
-        with open_image(path) as image:
+        with open_image(path) as image, damage_as_oserror():
             kind, turned = f"{image.format} {image.mode}", orientation(image) != 1
-    except (OSError, SyntaxError, ValueError):
+    except OSError:
         return _Image("unreadable")
     try:
         rgb = read_rgb(path)
     except ImageRefused as error:
         return _Image("unreadable", reason=f"{kind}: {error}")
-    except (OSError, SyntaxError, ValueError):
+    except OSError:
         return _Image("truncated")
     size = rgb.size[::-1]
     digest = hashlib.blake2b(rgb.tobytes() + repr(size).encode()).digest()

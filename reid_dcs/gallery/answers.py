@@ -12,7 +12,6 @@ from reid_dcs.errors import InputError
 from reid_dcs.evaluation import RankedList
 from reid_dcs.files import written_whole
 from reid_dcs.gallery.crops import read_crop
-from reid_dcs.gallery.index import UNREADABLE
 from reid_dcs.gallery.pictures import Hit, Picture, printable
 from reid_dcs.gallery.times import UNKNOWN, format_time
 from reid_dcs.visual.ranked_lists import ranked_lists_figure
@@ -82,7 +81,7 @@ def _pixels(picture: Picture) -> str | Image.Image:
         return picture.path
     try:
         return read_crop(picture)
-    except UNREADABLE as error:
+    except OSError as error:
         place = printable(picture.path)
         raise InputError(f"{place} cannot be drawn: it is missing, unreadable or truncated") from (
             error

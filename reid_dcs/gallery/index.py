@@ -25,8 +25,6 @@ WINDOW = 64
 SETTLE = 4096
 """Pictures after which they are written to where they are searched faster."""
 INCOMPLETE = 0  # modification time in a file's first row until all of its rows are stored
-UNREADABLE = (OSError, SyntaxError, ValueError)
-"""What Pillow and decoders of videos raise about a damaged file."""
 _SHOWN = 3
 
 Reader = Callable[[Picture], Iterable[Crop]]
@@ -129,7 +127,7 @@ class Indexer:
     def _unchanged(self, source: Picture, states: Mapping[str, FileState]) -> None:
         try:
             self.unchanged += not (self.relabel and self.relabeler.add(source, states))
-        except UNREADABLE as error:
+        except OSError as error:
             self._fail(source, _reason(error))
 
     def _window(self, sources: Sequence[tuple[Picture, Mapping[str, FileState]]]) -> None:
@@ -138,7 +136,7 @@ class Indexer:
         def read(source: Picture) -> list[tuple[Picture, np.ndarray]] | str:
             try:
                 return [(crop.picture, self._pixels(crop)) for crop in self.reader(source)]
-            except UNREADABLE as error:
+            except OSError as error:
                 return _reason(error)
 
         with ThreadPoolExecutor() as pool:
@@ -175,7 +173,7 @@ class Indexer:
                     first = batch[0]
                     batch[0] = replace(first[0], modified=INCOMPLETE), first[1]
                 self._put(batch)
-        except UNREADABLE as error:
+        except OSError as error:
             self._fail(source, _reason(error))
         else:
             if first is not None:
@@ -256,7 +254,7 @@ def check_readable(sources: Iterable[Picture], reader: Reader) -> None:
     for source in sources:
         try:
             next(iter(reader(source)), None)
-        except UNREADABLE as error:
+        except OSError as error:
             failed.append(f"{source.path} ({_reason(error)})")
         else:
             return

@@ -183,7 +183,7 @@ def _jpeg(part: RasterFigure) -> str:
 def _thumbnail(image: Thumbnail) -> str:
     try:
         pixels = read_image(image.path, _HEIGHT, _WIDTH)
-    except (OSError, SyntaxError, ValueError) as error:
+    except OSError as error:
         raise InputError(
             f"{image.path} cannot be shown: unreadable or truncated; replace it"
         ) from error

@@ -65,7 +65,7 @@ def _show(axes: Axes, image: Picture, title: str, color: str) -> None:
     """Draw one image with a title and a frame of the given color."""
     try:
         decoded = read_rgb(image) if isinstance(image, str) else image
-    except (OSError, SyntaxError, ValueError) as error:
+    except OSError as error:
         raise InputError(f"{image} cannot be drawn: unreadable or truncated; replace it") from error
     axes.imshow(resize(decoded, _HEIGHT, _WIDTH))
     axes.set_title(title, fontsize=7, color=color)

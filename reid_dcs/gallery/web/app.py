@@ -139,7 +139,7 @@ class Pages:
             return PlainTextResponse("no such picture", 404)
         try:
             content = thumbnail(read_crop(found[0].picture))
-        except (OSError, SyntaxError, ValueError):
+        except OSError:
             return PlainTextResponse("the file is missing or damaged", 404)
         return _jpeg(content)
 

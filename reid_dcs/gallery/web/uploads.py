@@ -82,7 +82,7 @@ def _decode(file: IO[bytes]) -> Image.Image:
                 if opened.width * opened.height > MOST_PIXELS:
                     raise InputError(f"a picture may have {MOST_PIXELS:,} pixels at most")
             return read_rgb(temporary.name)
-        except (OSError, SyntaxError, ValueError) as error:
+        except OSError as error:
             raise InputError(f"no picture that can be read ({error}): choose another") from error
 
 
