@@ -227,6 +227,7 @@ def build_test_loaders(
     mean: Sequence[float] = IMAGENET_MEAN,
     std: Sequence[float] = IMAGENET_STD,
     interpolation: Interpolation = "bilinear",
+    crop: float = 0.0,
 ) -> dict[str, TestLoader]:
     """Loaders of ``"query"`` and ``"gallery"``, decoded once.
 
@@ -234,6 +235,7 @@ def build_test_loaders(
         dataset: any torchreid image data set.
         batch_size: number of images in a batch.
         mean, std: channel statistics of the normalization.
+        crop: see :func:`reid_dcs.data.decode.resize`.
 
     The other arguments are those of :class:`InMemoryDataManager`.
 
@@ -243,7 +245,8 @@ def build_test_loaders(
     loaders = {}
     for split, items in {"query": dataset.query, "gallery": dataset.gallery}.items():
         part = slice(*(len(items) * i // world_size for i in (rank, rank + 1)))
-        store = _store(items, height, width, interpolation, split, mapped, part).on(device)
+        size = (height, width, interpolation, split, mapped, part, crop)
+        store = _store(items, *size).on(device)
         loaders[split] = TestLoader(store, batch_size, device, world_size > 1, mean, std)
     return loaders
 
@@ -256,11 +259,12 @@ def _store(
     split: str,
     mapped: Path | None,
     part: slice = slice(None),
+    crop: float = 0.0,
 ) -> ImageStore:
     if mapped is None:
-        return ImageStore.decode(items[part], height, width, split, interpolation)
+        return ImageStore.decode(items[part], height, width, split, interpolation, crop)
     file = store_file(mapped, split, height, width, interpolation)
-    return ImageStore.mapped(items, height, width, file, interpolation).part(part)
+    return ImageStore.mapped(items, height, width, file, interpolation, crop).part(part)
 
 
 def _batch(store: ImageStore, index: Tensor, images: Tensor) -> Batch:

@@ -51,6 +51,10 @@ class Evaluation:
         names = self.dataset.camera_names
         return names[camera] if names else str(camera + 1)
 
+    def identity_name(self, pid: int) -> str | int:
+        """What a person of query or gallery is called in the data set."""
+        return self.dataset.identity_names.get(pid, pid)
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -63,7 +67,9 @@ class Evaluation:
     def inputs(self, files: Sequence[str]) -> torch.Tensor:
         """Read image files as network inputs, (B, 3, H, W)."""
         how = self.preprocessing
-        decoded = read_images(files, how.height, how.width, "images", how.interpolation)
+        decoded = read_images(
+            files, how.height, how.width, "images", how.interpolation, how.center_crop
+        )
         pixels = torch.from_numpy(np.stack([*decoded])).to(self.device)
         return normalize(pixels, how.mean, how.std)
 

@@ -42,10 +42,11 @@ def query_table(evaluation: Evaluation) -> Section:
         path, pid, camera, *_ = evaluation.dataset.query[query]
         ranks = ranks[ranks > 0]
         score = float(precision[query]), int(ranks[0]), int(np.sum(ranks <= TOP)), len(ranks)
-        rows.append((Path(path).name, pid, evaluation.camera_name(camera), *score))
+        names = Path(path).name, evaluation.identity_name(pid), evaluation.camera_name(camera)
+        rows.append((*names, *score))
     columns = [
         Column("query"),
-        Column("person", "d"),
+        Column("person", "" if evaluation.dataset.identity_names else "d"),
         Column("camera"),
         Column("AP", ".1%"),
         Column("first match", ",d"),

@@ -167,6 +167,7 @@ def build_evaluation_loaders(
         mean=preprocessing.mean,
         std=preprocessing.std,
         interpolation=preprocessing.interpolation,
+        crop=preprocessing.center_crop,
     )
 
 

@@ -241,7 +241,9 @@ def _fingerprint(
     try:
         return features_fingerprint(
             weights.path,
-            images=fingerprint(paths, pixels.height, pixels.width, pixels.interpolation),
+            images=fingerprint(
+                paths, pixels.height, pixels.width, pixels.interpolation, pixels.center_crop
+            ),
             mean=pixels.mean,
             std=pixels.std,
             model=[config.model.name, dict(config.model.options)],

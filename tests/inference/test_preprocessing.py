@@ -95,15 +95,31 @@ def test_the_extractor(weights, files, network, tmp_path):
 
 @pytest.mark.parametrize("mapped", [False, True])
 def test_an_evaluation(mapped, weights, network, tiny_root, tmp_path):
-    (tmp_path / "synthetic").symlink_to(tiny_root / "synthetic")
-    data = {"root": str(tmp_path), "mapped": mapped}
+    for files, features in evaluated_features(weights, tiny_root, tmp_path, mapped):
+        # batches of another size round differently, which ReLU6 amplifies
+        assert_close(features, features_by_hand(network, files), 2e-3)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_an_evaluation_with_a_center_crop(mapped, network, tiny_root, tmp_path):
+    """It is that of the extractor, whose crop has a test in tests/tasks/classification."""
+    card = replace(CARD, preprocessing=replace(CARD.preprocessing, center_crop=0.8))
+    weights = write(tmp_path / "crop.pt", network, card)
+    extractor = FeatureExtractor(weights, device="cpu")
+    for files, features in evaluated_features(weights, tiny_root, tmp_path, mapped):
+        assert_close(features, extractor(files), 2e-3)
+        assert (features - features_by_hand(network, files)).abs().max() > 1e-2
+
+
+def evaluated_features(weights, tiny_root, folder, mapped):
+    """Files and features, (N, D), of each split, as an evaluation has cached them."""
+    (folder / "synthetic").symlink_to(tiny_root / "synthetic")
+    data = {"root": str(folder), "mapped": mapped}
     runs.evaluate({"eval": {"weights": weights}, "data": data, "device": "cpu"})
     for split in ("query", "gallery"):
-        with np.load(tmp_path / f"features-synthetic-{split}.npz") as archive:
+        with np.load(folder / f"features-synthetic-{split}.npz") as archive:
             names, vectors = archive["names"], torch.from_numpy(archive["vectors"])
-        files = [tmp_path / "synthetic" / FOLDERS[split] / name for name in names]
-        # batches of another size round differently, which ReLU6 amplifies
-        assert_close(F.normalize(vectors), features_by_hand(network, files), 2e-3)
+        yield [folder / "synthetic" / FOLDERS[split] / name for name in names], F.normalize(vectors)
 
 
 FOLDERS = {"query": "query", "gallery": "bounding_box_test"}
@@ -121,7 +137,8 @@ def test_the_fingerprint_of_cached_features_has_the_preprocessing(weights, tiny_
     first = fingerprint()
     assert first == fingerprint()
     changes = ({"mean": [0.5] * 3}, {"std": [0.5] * 3}, {"interpolation": "nearest"})
-    assert len({first, *(fingerprint(**changed) for changed in changes)}) == 4
+    changes += ({"center_crop": 0.8},)
+    assert len({first, *(fingerprint(**changed) for changed in changes)}) == 5
 
 
 @pytest.mark.parametrize("inside", [False, True])
@@ -179,10 +196,14 @@ def test_pictures(weights, files, network, tmp_path, monkeypatch):
         assert_close(seen[picture], inputs_by_hand(files[:1]))
 
 
-def test_a_report(network, files):
+def test_a_report(network, files, tmp_path):
     parts = dict.fromkeys(Evaluation.__dataclass_fields__)
     done = Evaluation(**parts | {"model": network, "preprocessing": CARD.preprocessing})
     assert_close(done.inputs([str(file) for file in files]), inputs_by_hand(files))
+    crop = replace(CARD.preprocessing, center_crop=0.8)
+    cropped = write(tmp_path / "crop.pt", network, replace(CARD, preprocessing=crop))
+    found = replace(done, preprocessing=crop).inputs([str(file) for file in files])
+    assert_close(found, FeatureExtractor(cropped, device="cpu").inputs(files))
 
 
 def test_sizes_of_the_user_override_the_cards(weights):

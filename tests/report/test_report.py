@@ -105,14 +105,18 @@ def test_the_section_about_windows_has_the_rows_of_the_command(tiny_root, page):
 
 @pytest.fixture(scope="module")
 def renamed(tiny_root, tmp_path_factory):
-    """A report on a folder whose two cameras are called 3 and 7, and the folder."""
+    """A report on tables whose cameras are called 3 and 7, people by words, and their folder."""
     root = tmp_path_factory.mktemp("folder")
-    for split in ("query", "bounding_box_test"):
+    for split, table in (("query", "query.csv"), ("bounding_box_test", "gallery.csv")):
         (root / split).mkdir()
+        lines = ["path,identity,camera"]
         for path in sorted((tiny_root / "synthetic" / split).iterdir()):
-            for old, new in (("_c1s1", "_c3s1"), ("_c2s1", "_c7s1")):
+            for old, camera in (("_c1s1", "3"), ("_c2s1", "7")):
                 if old in path.name:
-                    shutil.copy(path, root / split / path.name.replace(old, new))
+                    name = path.name.replace(old, f"_c{camera}s1")
+                    shutil.copy(path, root / split / name)
+                    lines.append(f"{split}/{name},p{name[:4]},{camera}")
+        (root / table).write_text("\n".join(lines))
     output = tmp_path_factory.mktemp("report") / "folder"
     return evaluate(output, root, "dcs", name="folder"), root
 
@@ -158,7 +162,7 @@ def test_queries_and_cameras_have_the_figures_and_names_of_the_data_set(renamed)
     cells = table_cells(page, "Queries")
     assert len(cells) == len(query)
     for name, person, camera, score, first, *_, number in cells:
-        assert f"{int(person):04}_c{camera}s1" in name  # 3 or 7
+        assert f"{person}_c{camera}s1" in f"p{name}"  # 3 or 7
         ranks = matches(names.index(name))
         expected = [f"{precision(ranks):.1%}", str(ranks[0]), str(len(ranks))]
         assert [score, first, number] == expected

@@ -70,7 +70,9 @@ class Folder(ListedDataset):
         alike = alike_labels({row.identity for row in all_rows}, "identity")
         alike += alike_labels({row.camera for row in all_rows}, "camera")
         cameras = sorted({row.camera for row in all_rows}, key=_natural_key)
-        items = _number_labels(rows, cameras if cameras_known else None)
+        pids = _pids({row.identity for row in all_rows})
+        items = _number_labels(rows, pids, cameras if cameras_known else None)
+        are_numbers = all(_is_number(name) and int(name) == pid for name, pid in pids.items())
         return Listing(
             items.get("train", []),
             items.get("query", []),
@@ -81,6 +83,7 @@ class Folder(ListedDataset):
             alike=alike,
             cameras_known=cameras_known,
             camera_names=cameras if cameras_known else (),
+            identity_names={} if are_numbers else {pid: name for name, pid in pids.items()},
         )
 
 
@@ -183,14 +186,12 @@ def _check_query_not_in_gallery(rows: Mapping[str, list[Row]]) -> None:
 
 
 def _number_labels(
-    rows: Mapping[str, list[Row]], cameras: Sequence[str] | None
+    rows: Mapping[str, list[Row]], pids: Mapping[str, int], cameras: Sequence[str] | None
 ) -> dict[str, list[Item]]:
     """Replace identity and camera labels by numbers, consistently over the splits.
 
-    Identities that are different numbers keep them. A camera is its place among ``cameras``;
-    unknown cameras are 0, in the gallery 1.
+    A camera is its place among ``cameras``; unknown cameras are 0, in the gallery 1.
     """
-    pids = _pids({row.identity for split_rows in rows.values() for row in split_rows})
     camids = {camera: camid for camid, camera in enumerate(cameras or ())}
 
     def item(row: Row, split: str) -> Item:
@@ -201,7 +202,7 @@ def _number_labels(
 
 
 def _pids(identities: Iterable[str]) -> dict[str, int]:
-    """The number of each identity."""
+    """The number of each identity; identities that are different numbers keep them."""
     ordered = sorted(identities)
     if all(_is_number(identity) for identity in ordered):
         pids = {identity: int(identity) for identity in ordered}

@@ -31,7 +31,8 @@ class ListedDataset(torchreid_data.ImageDataset):
         example: correct file name, for error messages.
         may_lack_splits: a copy without some splits is as it should be.
         unofficial: differences from the official split; None if there are none.
-        cameras_known, camera_names, trained_on_test: see :class:`Listing`.
+        cameras_known, camera_names, identity_names, trained_on_test: see :class:`Listing`; names
+            of identities are by their number in query and gallery.
         warnings: what a user should know before the data set is used, one line each.
 
     Raises:
@@ -50,7 +51,7 @@ class ListedDataset(torchreid_data.ImageDataset):
         listing = self.read(Path(root), required, **options)
         _raise_on_faults(self.title, self.example, listing, required)
         self.unofficial, self.cameras_known = listing.unofficial(), listing.cameras_known
-        self.camera_names = listing.camera_names
+        self.camera_names, self.identity_names = listing.camera_names, listing.identity_names
         self.trained_on_test, self.warnings = listing.trained_on_test, _warnings(listing)
         label = {pid: i for i, pid in enumerate(sorted({pid for _, pid, _ in listing.train}))}
         train = [(path, label[pid], camera) for path, pid, camera in listing.train]

@@ -37,6 +37,7 @@ class Listing:
         cameras_known: False if the cameras are unknown. Query and gallery images then have
             different camera numbers, so no image is excluded from a ranking.
         camera_names: names of the cameras by number; empty if they are called 1, 2, ...
+        identity_names: names of the identities by number; empty if they are called by their number.
         difference: intended difference from the official split; empty if there is none.
         trained_on_test: the test images are also among the training images.
     """
@@ -51,6 +52,7 @@ class Listing:
     official: Mapping[str, Counts] | None = None
     cameras_known: bool = True
     camera_names: Sequence[str] = ()
+    identity_names: Mapping[int, str] = field(default_factory=dict)
     difference: str = ""
     trained_on_test: bool = False
 
