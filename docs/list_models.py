@@ -34,7 +34,7 @@ HEAD = """\
 | `zero_init`: blocks begin as the identity | all | true |
 | `last_stride` | all backbones | [below](#backbones-for-other-tasks) |
 | `architecture`: a file, or a name of `reid_dcs/models/found/` | search spaces | the largest |
-| `drop_path`: stochastic depth | `convnext_*` | 0 |
+| `drop_path`: stochastic depth | `convnext_*` | 0.1 (tiny), 0.4 (small), 0.5 (base) |
 
 [paper.md](paper.md) gives the reasons.
 
