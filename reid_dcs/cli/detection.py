@@ -12,6 +12,7 @@ from reid_dcs.tasks.detection.settings import DetectEvaluateRun, DetectSearchRun
 
 Layer = dict[str, Any]
 DATASETS = ("coco", "scenes")
+DATASET = ("--dataset", "data.name", "coco, or scenes, which are generated")
 
 
 def detect(arguments: Sequence[str]) -> None:
@@ -27,7 +28,8 @@ def _train(arguments: Sequence[str]) -> None:
         _runs().train(layer)
 
     description = "Train a detector and evaluate it."
-    SettingsParser("reid-dcs detect train", description, DetectTrainRun).run(arguments, action)
+    parser = SettingsParser("reid-dcs detect train", description, DetectTrainRun, [DATASET])
+    parser.run(arguments, action)
 
 
 def _search(arguments: Sequence[str]) -> None:
@@ -35,7 +37,8 @@ def _search(arguments: Sequence[str]) -> None:
         _runs().search(layer)
 
     description = "Search a detector's channels (Algorithm 1), train the result and evaluate it."
-    SettingsParser("reid-dcs detect search", description, DetectSearchRun).run(arguments, action)
+    parser = SettingsParser("reid-dcs detect search", description, DetectSearchRun, [DATASET])
+    parser.run(arguments, action)
 
 
 def _evaluate(arguments: Sequence[str]) -> None:
@@ -47,6 +50,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
         "Evaluate a trained detector.",
         DetectEvaluateRun,
         flags=[
+            DATASET,
             ("--weights", "eval.weights", "checkpoint"),
             ("--split", "eval.split", "train or val"),
         ],

@@ -19,15 +19,16 @@ Flag = tuple[str, str, str]
 """A flag, the setting it sets, and its help text."""
 
 _FLAGS: Sequence[Flag] = (
-    ("--model", "model.name", "network, such as mobilenetv2_dcs or torchreid's osnet_x1_0"),
-    ("--dataset", "data.name", "data set, such as synthetic or market1501"),
+    ("--model", "model.name", "network, such as mobilenetv2_dcs; docs/models.md lists them"),
+    ("--dataset", "data.name", "data set, by its name in datasets/README.md"),
     ("--root", "data.root", "folder of the data set, or the one that contains it"),
     ("--output-dir", "output_dir", "folder for the results"),
 )
 
 _SETTINGS_HELP = """\
 Later settings override earlier ones: the defaults, each --config-file, the flags, each key=value.
---settings prints all of them; reid_dcs/config/settings.py describes each."""
+--settings prints all of them; {} describes each."""
+_SETTINGS_FILE = "reid_dcs/config/settings.py"
 
 
 def file_or_folder(text: str) -> str:
@@ -124,7 +125,7 @@ class SettingsParser(Parser):
         prog: name of the command.
         description: first line of ``--help``.
         kind: settings class of the command.
-        flags: flags besides those that all commands share.
+        flags: flags besides those that all commands share, or in place of one of them.
         switches: flags without a value, which set a setting to true.
         positional: positional arguments, as keyword arguments of ``add_argument``; if ``dest``
             names a setting, they set it.
@@ -141,7 +142,9 @@ class SettingsParser(Parser):
         positional: Sequence[dict[str, Any]] = (),
         options: Mapping[str, dict[str, Any]] | None = None,
     ) -> None:
-        super().__init__(prog, description, epilog=_SETTINGS_HELP)
+        file = f"{kind.__module__.replace('.', '/')}.py"
+        files = file if file == _SETTINGS_FILE else f"{file}, or {_SETTINGS_FILE},"
+        super().__init__(prog, description, epilog=_SETTINGS_HELP.format(files))
         self.kind = kind
         for argument in positional:
             self.add_argument(**argument)
@@ -155,7 +158,7 @@ class SettingsParser(Parser):
             default=[],
             help="YAML file of settings; may be repeated",
         )
-        for flag, setting, text in (*flags, *_FLAGS):
+        for flag, setting, text in {flag[0]: flag for flag in (*_FLAGS, *flags)}.values():
             if has_setting(kind, setting) and setting not in self.positional:
                 text = f"{text} ({setting})"
                 self.add_argument(flag, dest=setting, metavar="VALUE", help=text)

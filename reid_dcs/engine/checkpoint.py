@@ -69,11 +69,11 @@ def save_checkpoint(folder: Path, content: Mapping[str, Any], is_best: bool = Fa
     torch.save({"format": FORMAT, **content}, buffer)
     path = folder / CHECKPOINT
     try:
-        if path.exists():
-            link_whole(path, folder / PREVIOUS)
         # best.pt comes first: a run that is killed in between evaluates, and writes it, again
         with written_whole(folder / BEST if is_best else path) as file:
             file.write(buffer.getbuffer())
+            if path.exists():  # it may be damaged: previous.pt goes when there is another
+                link_whole(path, folder / PREVIOUS)
         if is_best:
             link_whole(folder / BEST, path)
     except OSError as error:
@@ -139,6 +139,11 @@ def check_same_run(
         InputError: it belongs to another run; the message names the first difference.
     """
     kind = kind or (SearchRun if "search" in config else TrainRun)
+    if "search" not in config and content["config"].get("search", {}).get("epochs"):
+        raise InputError(
+            f"{source} belongs to another run: a search, or the training after one; choose another "
+            "folder with --output-dir, or start over with resume=none"
+        )
     stored = upgraded(content["config"], kind)
     then = _flat(stored) | {"processes": len(content["rng"])}
     now = _flat(config) | {"processes": processes}

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import torch
 from torch import nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch.optim.lr_scheduler import (
@@ -29,9 +30,24 @@ def build_optimizer(
     """
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimizer == "sgd":
-        return SGD(parameters, rate, recipe.momentum, weight_decay=decay, fused=True)
+        sgd = SGD(parameters, rate, recipe.momentum, weight_decay=decay, fused=True)
+        sgd.register_step_pre_hook(begin_momentum)
+        return sgd
     kind = AdamW if recipe.optimizer == "adamw" else Adam
     return kind(parameters, rate, weight_decay=decay, fused=True)
+
+
+def begin_momentum(optimizer: Optimizer, args: Any, kwargs: Any) -> None:
+    """Hook before a step of SGD: a momentum of zero for parameters that lack one beside others.
+
+    Those are parameters that were frozen in the first steps; torch's fused step fails on them.
+    """
+    for group in optimizer.param_groups:
+        stepped = [parameter for parameter in group["params"] if parameter.grad is not None]
+        new = [p for p in stepped if optimizer.state[p].get("momentum_buffer") is None]
+        if group["momentum"] and len(new) < len(stepped):
+            for parameter in new:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
 
 
 def build_schedule(

@@ -87,7 +87,7 @@ class Trainer:
         self.history: list[dict[str, float]] = []  # one entry per epoch
         self.evaluated = 0  # number of finished epochs at the last evaluation
         self.best: dict[str, float] = {}  # epoch and metrics of the best evaluation
-        self.last_saved = ""  # position of the last checkpoint, in words
+        self.last_saved = ""  # position of the last checkpoint written or read, in words
 
     @property
     def evaluated_model(self) -> nn.Module:
@@ -138,10 +138,14 @@ class Trainer:
                     self._stop_if_asked()
                     if due:
                         metrics = self._evaluate(log)
-                return self.validate() if metrics is None else metrics
+                if metrics is None:
+                    metrics = self.validate()
+            self._stop_if_asked()  # by a signal that waited for the last checkpoint
+            return metrics
         except Interrupted as stop:
             saved = f"resume=auto continues from {folder / CHECKPOINT}, {self.last_saved}"
-            stop.args = (f"interrupted; {saved if self.last_saved else 'nothing was saved yet'}",)
+            is_saved = self.last_saved and (folder / CHECKPOINT).exists()
+            stop.args = (f"interrupted; {saved if is_saved else 'nothing was saved yet'}",)
             raise
 
     def train(self) -> dict[str, float]:
@@ -240,7 +244,7 @@ class Trainer:
         """Write ``checkpoint.pt`` to the output folder, and if ``is_best`` also ``best.pt``."""
         assert self.save_dir is not None
         state = self.state_dict()
-        self.last_saved = f"epoch {self.finished + 1}, batch {self.so_far.batches + 1}"
+        self.last_saved = self._position
         if distributed.is_main():
             save_checkpoint(self.save_dir, self.description | state, is_best)
 
@@ -287,6 +291,7 @@ class Trainer:
         self.finished, self.best = state["epoch"], dict(state["best"])
         self.history = [dict(entry) for entry in state["history"]]
         self.evaluated = state.get("evaluated", self.finished)  # not in files of earlier versions
+        self.last_saved = self._position
 
     def _evaluation_due(self, eval_freq: int) -> bool:
         """Whether the finished epoch is one to evaluate after, and was not evaluated yet."""
@@ -303,6 +308,10 @@ class Trainer:
         log(self.history[-1], self.finished)
         self.save(evaluated=True)
         return metrics
+
+    @property
+    def _position(self) -> str:
+        return f"epoch {self.finished + 1}, batch {self.so_far.batches + 1}"
 
     @property
     def _step_due(self) -> bool:

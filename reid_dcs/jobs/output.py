@@ -169,9 +169,13 @@ class OutputFolder:
 
 
 def write_settings(output: Path, config: TaskRun, precision: Precision) -> None:
-    """Write ``config.yaml`` (settings) and ``environment.json`` (versions, device, precision)."""
+    """Write ``config.yaml`` (settings) and ``environment.json`` (versions, device, precision).
+
+    ``metrics.json`` is removed first: beside these settings it would say that the run is finished.
+    """
     if not distributed.is_main():
         return
+    (output / "metrics.json").unlink(missing_ok=True)
     with written_whole(output / "config.yaml") as file:
         file.write(to_yaml(config).encode())
     write_json(output / "environment.json", environment(precision))

@@ -41,12 +41,22 @@ def checkpoint_to_resume(config: Any, folder: Path) -> dict[str, Any] | None:
     return content
 
 
-def restore(trainer: Trainer, content: dict[str, Any], source: object) -> None:
+def restore(trainer: Trainer, content: dict[str, Any], epochs: int, source: object) -> None:
     """Let a trainer continue from a checkpoint.
 
+    Args:
+        epochs: number of epochs of the whole run.
+
     Raises:
-        InputError: a part of the checkpoint does not fit the network or its optimizers.
+        InputError: a part of the checkpoint does not fit the network or its optimizers, or it was
+            trained longer than the run.
     """
+    begun = content["epoch"] + bool(content["batch"])
+    if begun > epochs:
+        raise InputError(
+            f"{source}: the checkpoint is of epoch {begun}, and this run has only {epochs}: raise "
+            "train.epochs, or start over with resume=none"
+        )
     with _readable(source):
         trainer.load_state_dict(content)
 

@@ -84,7 +84,7 @@ def _run_search(
         history = finished["history"]
     elif trainer is not None:
         if resumed:
-            restore(trainer, resumed, f"resume={config.resume}")
+            restore(trainer, resumed, config.search.epochs, f"resume={config.resume}")
         print("search", flush=True)
         with job.searching():
             trainer.run(folder.path, config.search.epochs, eval_freq=config.eval.every)
@@ -121,7 +121,7 @@ def _train_result(
     load_search_result(network, result.state, retrain)
     trainer = job.build_trainer(config, network)
     if resumed:
-        restore(trainer, resumed, output)
+        restore(trainer, resumed, config.train.epochs, output)
     print("\ntraining", flush=True)
     return _fit(job, config, trainer, output)
 

@@ -46,7 +46,7 @@ def begin(job: Job, output: OutputFolder, files: Sequence[str]) -> Trainer:
         network = job.build_network(config, initial)
     trainer = job.build_trainer(config, network)
     if resumed:
-        restore(trainer, resumed, f"resume={config.resume}")
+        restore(trainer, resumed, config.train.epochs, f"resume={config.resume}")
     output.open(files, fresh=not goes_on, resumed=goes_on)
     write_settings(output.path, config, job.precision)
     job.announce(network)

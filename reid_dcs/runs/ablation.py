@@ -150,7 +150,10 @@ def _finished(config: TrainRun) -> Metrics | None:
     output = Path(config.output_dir)
     if not (output / "metrics.json").exists() or not (output / "config.yaml").exists():
         return None
-    stored = upgraded(read_config(output / "config.yaml"), type(config))
-    if without_local_keys(stored) != without_local_keys(to_layer(config)):
+    stored, now = read_config(output / "config.yaml"), to_layer(config)
+    if ("search" in stored) != ("search" in now):  # a training is no search, whatever its settings
         return None
-    return json.loads(read_text(output / "metrics.json"))
+    if without_local_keys(upgraded(stored, type(config))) != without_local_keys(now):
+        return None
+    metrics = json.loads(read_text(output / "metrics.json"))
+    return None if "weights" in metrics else metrics  # of an evaluation, perhaps by other rules

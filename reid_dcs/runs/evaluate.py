@@ -167,7 +167,9 @@ def _files(config: EvaluateRun, output: Path) -> list[str]:
     if config.eval.report:
         names.append("report.html")
     if config.eval.keep_features:
-        names += [features_file(output, config.data.name, split).name for split in SPLITS]
+        files = [features_file(output, config.data.name, split) for split in SPLITS]
+        # those of an evaluation without a folder, beside the weights, are in no list
+        names += [file.name for file in files if read_features(file) is None]
     return names
 
 

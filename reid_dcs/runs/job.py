@@ -106,7 +106,7 @@ class ReIDJob(Job):
 
     def metrics(self, config: TrainRun, trainer: Any) -> dict[str, Any]:
         """Content of ``metrics.json``, after the last evaluation."""
-        metrics = metrics_of(config, self.dataset, trainer.model, trainer.result)
+        metrics = metrics_of(config, self.dataset, trainer.evaluated_model, trainer.result)
         if isinstance(self.dataset, JointDataset):
             metrics |= metrics_of_parts(self.dataset, trainer.results)
         return metrics

@@ -42,6 +42,7 @@ class Signals:
         self._previous_handlers: dict[int, Handler] = {}
 
     def __enter__(self) -> "Signals":
+        self.received, self.waiting = None, True  # a run before may have been interrupted
         if threading.current_thread() is threading.main_thread():
             self._previous_handlers = {n: signal.signal(n, self._receive) for n in self._NUMBERS}
         return self

@@ -9,7 +9,7 @@ import torch
 from helpers.small_run import RECIPE, make_engine, run_to_the_end
 
 from reid_dcs import InputError
-from reid_dcs.config import TrainRun, compose, to_layer
+from reid_dcs.config import SearchRun, TrainRun, compose, to_layer
 from reid_dcs.engine import check_same_run, read_checkpoint, read_last_checkpoint
 from reid_dcs.engine.checkpoint import BEST, CHECKPOINT, PREVIOUS, save_checkpoint
 from reid_dcs.jobs.resume import check_resumable
@@ -112,6 +112,17 @@ def test_other_processes_are_another_run():
         check({}, {}, processes=2)
 
 
+def test_a_training_does_not_continue_a_search():
+    def check_search(epochs):
+        searched = to_layer(compose(SearchRun, {"search": {"epochs": epochs}}))
+        content = {"config": searched, "rng": [{}]}
+        check_same_run(content, to_layer(compose(TrainRun)), 1, "run")
+
+    with pytest.raises(InputError, match="belongs to another run: a search, or the training after"):
+        check_search(10)
+    check_search(0)  # was a training
+
+
 def test_where_and_how_a_run_runs_may_change():
     check({}, {"device": "cpu", "data": {"root": "elsewhere"}, "eval": {"batch_size": 7}})
     check({}, {"output_dir": "moved", "resume": "auto", "train": {"compile": True}})
@@ -165,7 +176,18 @@ def test_a_full_disk_keeps_what_was_there(tmp_path, said_on_a_full_disk):
     said = said_on_a_full_disk(save_small_then_large, tmp_path)
     assert said.startswith("cannot write") and said.endswith("checkpoint.pt: File too large")
     assert read_last_checkpoint(tmp_path)["epoch"] == 1
-    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT, PREVIOUS}
+    assert {path.name for path in tmp_path.iterdir()} == {CHECKPOINT}
+
+
+def save_large(folder):
+    save_checkpoint(folder, {"state_dict": {"w": torch.zeros(10_000)}, "epoch": 4})
+
+
+@pytest.mark.slow
+def test_a_full_disk_keeps_the_one_before_a_damaged_one(folder, said_on_a_full_disk):
+    damage(folder / CHECKPOINT, "cut")
+    assert said_on_a_full_disk(save_large, folder).startswith("cannot write")
+    assert read_last_checkpoint(folder)["epoch"] == 2
 
 
 @pytest.mark.slow

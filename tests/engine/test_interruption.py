@@ -177,6 +177,50 @@ def test_a_signal_during_an_evaluation_does_not_wait(never_killed, tmp_path):
     assert_ends_as(tmp_path, never_killed)
 
 
+def test_a_signal_during_the_last_checkpoint_stops_the_job(never_killed, tmp_path):
+    """A training may follow, as after a search."""
+    engine = make_engine()
+    save = engine.save
+
+    def interrupted(evaluated=False):
+        if engine.finished == 3 and evaluated:
+            os.kill(os.getpid(), signal.SIGTERM)
+        save(evaluated)
+
+    engine.save = interrupted
+    with pytest.raises(Interrupted, match="resume=auto continues from"):
+        engine.run(tmp_path, 3, eval_freq=1)
+    assert_ends_as(tmp_path, never_killed)
+
+
+def test_an_interrupted_trainer_goes_on_when_it_is_run_again(never_killed, tmp_path):
+    engine = make_engine()
+    test = engine.test
+    engine.test = lambda: os.kill(os.getpid(), signal.SIGTERM)
+    with pytest.raises(Interrupted):
+        engine.run(tmp_path, 3, eval_freq=1)
+    engine.test = test
+    engine.run(tmp_path, 3, eval_freq=1)
+    assert_ends_as(tmp_path, never_killed)
+
+
+def test_a_resumed_run_stopped_before_its_first_step_names_what_there_is(tmp_path):
+    def stopped(folder, content=None):
+        engine = make_engine()
+        if content:
+            engine.load_state_dict(content)
+        engine.test = lambda: os.kill(os.getpid(), signal.SIGTERM)
+        with pytest.raises(Interrupted) as stop:
+            engine.run(folder, 3, eval_freq=1)
+        return str(stop.value)
+
+    said = stopped(tmp_path)
+    assert said.endswith(f"{CHECKPOINT}, epoch 2, batch 1")
+    content = read_last_checkpoint(tmp_path)
+    assert stopped(tmp_path, content) == said
+    assert "nothing was saved yet" in stopped(tmp_path / "another", content)
+
+
 def test_a_run_outside_the_main_thread_trains_too(never_killed, tmp_path):
     found = []
     thread = threading.Thread(target=lambda: found.append(run_to_the_end(tmp_path)))

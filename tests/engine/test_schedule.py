@@ -104,3 +104,27 @@ def test_sgd_has_momentum_and_adam_does_not():
     assert isinstance(sgd, torch.optim.SGD) and sgd.defaults["momentum"] == 0.8
     assert sgd.defaults["weight_decay"] == 0.1
     assert isinstance(build_optimizer(parameters, TrainConfig()), torch.optim.Adam)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_sgd_steps_parameters_that_were_frozen_at_first(momentum):
+    """As torch's plain SGD does; its fused step fails on them."""
+    recipe = TrainConfig(optimizer="sgd", momentum=momentum, weight_decay=0.1, learning_rate=0.1)
+
+    def steps(build):
+        frozen, trained = (nn.Parameter(torch.arange(3.0) + i) for i in range(2))
+        optimizer = build([frozen, trained])
+        for step in range(4):
+            optimizer.zero_grad()
+            frozen.requires_grad_(step >= 2)
+            (trained.square().sum() + (2 * frozen).square().sum()).backward()
+            optimizer.step()
+        return torch.stack([frozen, trained])
+
+    found = steps(lambda parameters: build_optimizer(parameters, recipe))
+    plain = steps(
+        lambda parameters: torch.optim.SGD(
+            parameters, 0.1, momentum, weight_decay=0.1, foreach=False
+        )
+    )
+    torch.testing.assert_close(found, plain)

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from reid_dcs import InputError, build_model, runs
 from reid_dcs.evaluation import Features
 from reid_dcs.evaluation.feature_cache import features_fingerprint, read_features, write_features
+from reid_dcs.weights import ModelCard, Preprocessing
 
 
 @pytest.fixture
@@ -70,3 +72,24 @@ def test_the_fingerprint_covers_weights_and_settings(tmp_path):
     assert first == features_fingerprint(copy, images="x", flip=False)
     copy.write_bytes(b"weighty")
     assert first != features_fingerprint(copy, images="x", flip=False)
+
+
+def test_features_beside_the_weights_are_in_the_way_of_no_evaluation_there(tiny_root, tmp_path):
+    """The user's own file of that name is."""
+    card = ModelCard("mobilenetv2_base", num_classes=5, preprocessing=Preprocessing(32, 16))
+    network = build_model("mobilenetv2_base", 5, pretrained=False)
+    torch.save(card.to_dict() | {"state_dict": network.state_dict()}, tmp_path / "weights.pt")
+    settings = {
+        "eval": {"weights": str(tmp_path / "weights.pt")},
+        "data": {"root": str(tiny_root)},
+        "device": "cpu",
+    }
+    runs.evaluate(settings)
+    there = settings | {"output_dir": str(tmp_path)}
+    runs.evaluate(there)
+    assert (tmp_path / "metrics.json").exists()
+    own = tmp_path / "own"
+    own.mkdir()
+    (own / "features-synthetic-query.npz").write_text("mine")
+    with pytest.raises(InputError, match="holds features-synthetic-query.npz, which no run"):
+        runs.evaluate(settings | {"output_dir": str(own)})

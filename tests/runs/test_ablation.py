@@ -1,10 +1,12 @@
 """Rows of an ablation: each is run once, and all become one table."""
 
+import json
 import sys
 
 import pytest
 
 from reid_dcs import InputError, runs
+from reid_dcs.engine import read_checkpoint
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.runs.ablation import as_markdown
 
@@ -39,6 +41,62 @@ def test_trainings_make_a_table_too(tmp_path, monkeypatch):
     figures = {row: [metrics["mAP"] for metrics in found] for row, found in table.items()}
     assert figures == {"short": pytest.approx([0.11, 0.12]), "long": pytest.approx([0.21, 0.22])}
     assert "| short | 2 | 1.00 | 1.0000 | 11.5 ± 0.7 |" in (tmp_path / "table.md").read_text()
+
+
+@pytest.fixture
+def one_row(settings, small_network, tmp_path):
+    """A table of one row, and the folder of its run."""
+    job = {key: value for key, value in settings.items() if key not in ("search", "resume")}
+    job |= {"model": {"name": small_network}, "ablation": {"rows": {"a": {}}, "seeds": [1]}}
+    job |= {"train": {"epochs": 1, "schedule": "step"}, "output_dir": str(tmp_path)}
+    return job, tmp_path / "a/seed-1"
+
+
+class Stopped(Exception):
+    pass
+
+
+def stop(engine):
+    raise Stopped
+
+
+def test_a_run_that_is_trained_longer_is_not_finished_before_its_end(one_row, monkeypatch):
+    job, run = one_row
+    runs.train(job)
+    longer = job | {"train": {"epochs": 2, "schedule": "step"}}
+    with monkeypatch.context() as patch, pytest.raises(Stopped):
+        patch.setattr(ReIDEngine, "train", stop)
+        runs.train(longer)
+    assert not (run / "metrics.json").exists()
+    (metrics,) = runs.train(longer)["a"]
+    content = read_checkpoint(run / "checkpoint.pt")
+    assert content["epoch"] == 2 and content["metrics"] == metrics
+
+
+def test_an_evaluation_in_a_runs_folder_is_not_the_runs_result(one_row):
+    job, run = one_row
+    table = runs.train(job)
+    options = {"weights": str(run / "checkpoint.pt"), "rerank": True}
+    runs.evaluate(
+        {"eval": options, "output_dir": str(run)}
+        | {key: job[key] for key in ("model", "data", "device")}
+        | {"data": {"root": job["data"]["root"]}}
+    )
+    assert json.loads((run / "metrics.json").read_text())["rerank"]
+    assert runs.train(job) == table
+
+
+@pytest.mark.slow
+def test_a_training_is_no_finished_search(one_row, monkeypatch):
+    """Not even of the default settings, which the settings of a training are completed with."""
+    job, run = one_row
+    job |= {"model": {"name": "mobilenetv2_dcs_sw"}}
+    job |= {"data": job["data"] | {"height": 32, "width": 16}}
+    runs.train(job)
+    monkeypatch.setattr(ReIDEngine, "train", stop)
+    with pytest.raises(Stopped):
+        runs.search(job)
+    assert (run / "earlier-1/metrics.json").exists() and (run / "search").is_dir()
 
 
 def test_the_papers_figures_are_those_of_the_data_set(tmp_path, monkeypatch):

@@ -15,7 +15,8 @@ from helpers.paths import REPOSITORY
 from PIL import Image
 from torchreid import models as torchreid_models
 
-from reid_dcs import InputError, runs
+from reid_dcs import InputError, build_model, runs
+from reid_dcs.models.complexity import complexity
 from reid_dcs.runtime import precision
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.weights import Preprocessing, read_card
@@ -227,6 +228,34 @@ def test_another_configuration_is_refused_and_leaves_the_run_as_it_was(settings,
     with pytest.raises(InputError, match="seed is 1 there, 9 here"):
         runs.train(changed)
     assert before == {path.name: path.read_bytes() for path in output.iterdir()}
+
+
+def test_a_run_is_not_resumed_to_fewer_epochs(settings, small_network, tmp_path):
+    job = settings | {"model": {"name": small_network}, "output_dir": str(tmp_path)}
+    steps = {"schedule": "step", "milestones": [1]}
+    runs.train(job | {"train": steps | {"epochs": 2}})
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    job |= {"resume": "auto"}
+    with pytest.raises(InputError, match="of epoch 2, and this run has only 1: raise train.epochs"):
+        runs.train(job | {"train": steps | {"epochs": 1}})
+    assert before == {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    runs.train(job | {"train": steps | {"epochs": 3}})
+    assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epoch"] == 3
+
+
+def test_the_cost_is_that_of_the_averaged_network(settings, tmp_path):
+    """The windows of ``dcs_sw``, on which its cost depends, are not those of the last step."""
+    recipe = {"epochs": 1, "ema": 0.99, "learning_rate": 1.0, "warmup_epochs": 0}
+    job = settings | {"model": {"name": "mobilenetv2_dcs_sw"}, "train": recipe}
+    metrics = runs.train(job | {"output_dir": str(tmp_path)})
+    content = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    network = build_model("mobilenetv2_dcs_sw", 8)
+    macs = {}
+    for state in ("state_dict", "raw_state_dict"):
+        network.load_state_dict(content[state])
+        macs[state] = complexity(network, (3, 64, 32)).total_macs
+    assert macs["state_dict"] != macs["raw_state_dict"]
+    assert metrics["total_macs"] == macs["state_dict"]
 
 
 def test_a_torn_checkpoint_gives_way_to_the_one_before(settings, trained, tmp_path, capsys):

@@ -193,7 +193,8 @@ class ClassificationJob(Job):
         assert isinstance(trainer.task, Classification)
         predictions = trainer.task.predictions
         assert predictions is not None  # a run ends with an evaluation
-        return results(predictions, self.val.classes, trainer.model, self.preprocessing) | {
+        network, pixels = trainer.evaluated_model, self.preprocessing
+        return results(predictions, self.val.classes, network, pixels) | {
             "dataset": self.data_name,
             "model": config.model.name,
         }

@@ -20,6 +20,7 @@ from reid_dcs.jobs.windows import write_windows
 from reid_dcs.models.initial import InitialWeights
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.environment import command_line
+from reid_dcs.search.supergraph import is_space
 from reid_dcs.tasks.detection.data.annotations import check_trainable
 from reid_dcs.tasks.detection.data.batches import DetectionLoader, load_image
 from reid_dcs.tasks.detection.data.find import check_outside_split, load_split
@@ -49,6 +50,15 @@ class DetectionJob(Job):
     def preprocessing(self) -> Preprocessing:
         """ImageNet's mean and std; the height is that of the shorter side, the width the limit."""
         return Preprocessing(self.config.data.sizes[-1], self.config.data.max_size)
+
+    def check_searchable(self) -> None:
+        """Check that the search is not one of a backbone, which detection does not have.
+
+        Raises:
+            InputError: it is.
+        """
+        if is_space(self.config.model.name):
+            self.build_supergraph()
 
     def load_data(self, initial: InitialWeights | None, resumed: Mapping[str, Any] | None) -> None:
         """Read the annotations, after a check of the network and of the initial weights.

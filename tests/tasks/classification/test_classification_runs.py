@@ -14,6 +14,7 @@ from reid_dcs.cli import main
 from reid_dcs.config import compose
 from reid_dcs.engine import Trainer, read_checkpoint
 from reid_dcs.inference.export import export
+from reid_dcs.models.complexity import complexity
 from reid_dcs.models.initial import load_initial, read_initial
 from reid_dcs.tasks.classification import build_classifier
 from reid_dcs.tasks.classification import runs as classify
@@ -91,6 +92,20 @@ def stop_at(monkeypatch, steps):
 
     monkeypatch.setattr("reid_dcs.engine.trainer.SAVE_SECONDS", -1)
     monkeypatch.setattr(Trainer, "take_turn", turn)
+
+
+def test_the_cost_is_that_of_the_averaged_network(job, tmp_path):
+    """The windows of ``dcs_sw``, on which its cost depends, are not those of the last step."""
+    recipe = {"epochs": 1, "ema": 0.99, "learning_rate": 1.0, "warmup_epochs": 0}
+    run = job | {"model": {"name": "tiny_dcs_sw"}, "train": recipe, "output_dir": str(tmp_path)}
+    metrics = classify.train(run)
+    network = build_classifier("tiny_dcs_sw", 4)
+    macs = {}
+    for state in ("state_dict", "raw_state_dict"):
+        network.load_state_dict(saved(tmp_path)[state])
+        macs[state] = complexity(network, (3, 16, 16)).total_macs
+    assert macs["state_dict"] != macs["raw_state_dict"]
+    assert metrics["total_macs"] == macs["state_dict"]
 
 
 @pytest.mark.parametrize("steps", [6, pytest.param(4, marks=pytest.mark.slow)])

@@ -35,11 +35,11 @@ def test_wrong_settings_are_named(root, tmp_path, changes, message):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_search_of_a_backbone_is_refused_before_anything_is_written(root, tmp_path):
-    given = settings(root, tmp_path / "out") | {"model": {"name": "fbnetv2_dcs"}}
+def test_a_search_of_a_backbone_is_refused_before_anything_is_written(tmp_path):
+    given = settings(tmp_path / "data", tmp_path / "out") | {"model": {"name": "fbnetv2_dcs"}}
     with pytest.raises(InputError, match="fbnetv2_dcs is searched by reid-dcs search"):
         search(given)
-    assert not (tmp_path / "out").exists()
+    assert [*tmp_path.iterdir()] == []
 
 
 @pytest.mark.parametrize("run", [train, search])
