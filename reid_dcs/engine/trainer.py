@@ -18,11 +18,11 @@ from reid_dcs.engine.freezing import Freezing
 from reid_dcs.engine.policy import Policy
 from reid_dcs.engine.progress import Done, Progress, format_values
 from reid_dcs.engine.schedule import Optimization
+from reid_dcs.engine.state import continue_from, state_of
 from reid_dcs.engine.task import Losses, Metrics, Task, TaskLosses
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import is_accelerator
 from reid_dcs.runtime.precision import Precision
-from reid_dcs.runtime.randomness import random_state, set_random_state
 from reid_dcs.runtime.signals import Interrupted, Signals
 
 SAVE_SECONDS = 600  # interval of checkpoints within an epoch
@@ -249,48 +249,12 @@ class Trainer:
             save_checkpoint(self.save_dir, self.description | state, is_best)
 
     def state_dict(self) -> dict[str, Any]:
-        """State of the run in plain types and tensors; all processes must call it together.
-
-        ``state_dict`` holds the evaluated network. If that is a moving average,
-        ``raw_state_dict`` holds the trained network.
-        """
-        state: dict[str, Any] = {
-            "state_dict": self.evaluated_model.state_dict(),
-            "optimizer": {name: opt.state_dict() for name, (opt, _) in self.optimizers.items()},
-            "scheduler": {name: lrs.state_dict() for name, (_, lrs) in self.optimizers.items()},
-            "scaler": self.precision.scaler.state_dict(),
-            "rng": distributed.gathered(random_state(self.device)),
-            "epoch": self.finished,
-            "batch": self.so_far.batches,
-            "sums": self.so_far.sums,
-            "seconds": self.so_far.seconds,
-            "images": self.so_far.images,
-            "history": self.history,
-            "best": self.best,
-            "evaluated": self.evaluated,
-        }
-        if self.average is not None:
-            state["raw_state_dict"] = self.model.state_dict()
-            state["averaged"] = self.average.updates
-        return state
+        """State of the run (:func:`reid_dcs.engine.state.state_of`); all processes must call it."""
+        return state_of(self)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Continue from a state of :meth:`state_dict`."""
-        self.model.load_state_dict(state.get("raw_state_dict", state["state_dict"]))
-        if self.average is not None:
-            self.average.module.load_state_dict(state["state_dict"])
-            self.average.updates = state["averaged"]
-        for name, (optimizer, scheduler) in self.optimizers.items():
-            optimizer.load_state_dict(state["optimizer"][name])
-            scheduler.load_state_dict(state["scheduler"][name])
-        self.precision.scaler.load_state_dict(state["scaler"])
-        set_random_state(state["rng"][distributed.rank()], self.device)
-        # files of earlier versions have no seconds and images
-        spent = state.get("seconds", 0.0), state.get("images", 0)
-        self.so_far = Done(state["batch"], dict(state["sums"]), *spent)
-        self.finished, self.best = state["epoch"], dict(state["best"])
-        self.history = [dict(entry) for entry in state["history"]]
-        self.evaluated = state.get("evaluated", self.finished)  # not in files of earlier versions
+        continue_from(self, state)
         self.last_saved = self._position
 
     def _evaluation_due(self, eval_freq: int) -> bool:
