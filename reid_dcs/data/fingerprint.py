@@ -65,7 +65,7 @@ def check_same_data(
         difference = (*changed, "other files, labels or contents under the same counts")[0]
         raise InputError(
             f"{source}: the images of {name} have changed since: {difference}; restore them, or "
-            "start over with resume=none"
+            "start over in another folder with --output-dir"
         )
 
 

@@ -30,7 +30,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], source: o
         if not isinstance(then, Mapping):
             raise InputError(
                 f"{source}: its data entry is damaged or of another version: start over with "
-                "resume=none"
+                "in another folder with --output-dir"
             )
         counts = [
             ", ".join(f"{count} {name}" for name, count in each.items() if name != "digest")
@@ -41,7 +41,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], source: o
             difference = "other files, labels or contents under the same counts"
         raise InputError(
             f"{source}: the {split} images have changed since: {difference}; restore them, or "
-            "start over with resume=none"
+            "start over in another folder with --output-dir"
         )
 
 

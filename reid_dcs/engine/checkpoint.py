@@ -141,8 +141,8 @@ def check_same_run(
     kind = kind or (SearchRun if "search" in config else TrainRun)
     if "search" not in config and content["config"].get("search", {}).get("epochs"):
         raise InputError(
-            f"{source} belongs to another run: a search, or the training after one; choose another "
-            "folder with --output-dir, or start over with resume=none"
+            f"{source} belongs to another run: a search, or the training after one; start over in "
+            "another folder with --output-dir"
         )
     stored = upgraded(content["config"], kind)
     then = _flat(stored) | {"processes": len(content["rng"])}
@@ -155,7 +155,8 @@ def check_same_run(
         if not any(key == name or key.startswith(f"{name}.") for name in free):
             raise InputError(
                 f"{source} belongs to another run: {key} is {then.get(key)!r} there, "
-                f"{now.get(key)!r} here; use its settings, or start over with resume=none"
+                f"{now.get(key)!r} here; use its settings, or start over in another folder with "
+                "--output-dir"
             )
 
 

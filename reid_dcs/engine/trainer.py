@@ -18,7 +18,7 @@ from reid_dcs.engine.freezing import Freezing
 from reid_dcs.engine.policy import Policy
 from reid_dcs.engine.progress import Done, Progress, format_values
 from reid_dcs.engine.schedule import Optimization
-from reid_dcs.engine.state import continue_from, state_of
+from reid_dcs.engine.state import RunState
 from reid_dcs.engine.task import Losses, Metrics, Task, TaskLosses
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import is_accelerator
@@ -29,7 +29,7 @@ SAVE_SECONDS = 600  # interval of checkpoints within an epoch
 READ_EVERY = 10  # batches whose losses are read back at once from an accelerator
 
 
-class Trainer:
+class Trainer(RunState):
     """Trains a network, in one or several processes, and resumes bit for bit.
 
     Args:
@@ -66,13 +66,12 @@ class Trainer:
         freezing: Freezing | None = None,
         description: Mapping[str, Any] | None = None,
     ) -> None:
-        self.task, self.model, self.train_loader = task, model, train_loader
-        self.optimizers, self.policy = dict(optimizers), policy or Policy()
-        self.best_metric = best_metric
-        self.device = next((p.device for p in model.parameters()), torch.device("cpu"))
-        self.precision = precision or Precision("auto", self.device)
+        device = next((p.device for p in model.parameters()), torch.device("cpu"))
+        precision = precision or Precision("auto", device)
+        super().__init__(model, optimizers, precision, MovingAverage(model, ema) if ema else None)
+        self.task, self.train_loader, self.device = task, train_loader, device
+        self.policy, self.best_metric = policy or Policy(), best_metric
         self.accumulate, self.clip_norm = accumulate, clip_norm
-        self.average = MovingAverage(model, ema) if ema else None
         self.freezing = freezing or Freezing(model)
         self.description = dict(description or {})
         self.signals = Signals()
@@ -81,18 +80,9 @@ class Trainer:
         self.single_process_losses = TaskLosses(model, task.losses)
         self.task_losses: nn.Module = self.single_process_losses
 
-        self.epoch = self.finished = 0  # current index; number of finished epochs
+        self.epoch = 0  # current index
         self.batch_idx, self.num_batches = 0, 1  # within the current epoch
-        self.so_far = Done()  # of an interrupted epoch
-        self.history: list[dict[str, float]] = []  # one entry per epoch
-        self.evaluated = 0  # number of finished epochs at the last evaluation
-        self.best: dict[str, float] = {}  # epoch and metrics of the best evaluation
         self.last_saved = ""  # position of the last checkpoint written or read, in words
-
-    @property
-    def evaluated_model(self) -> nn.Module:
-        """The moving average of the network if there is one, else the network."""
-        return self.model if self.average is None else self.average.module
 
     def run(
         self,
@@ -248,13 +238,8 @@ class Trainer:
         if distributed.is_main():
             save_checkpoint(self.save_dir, self.description | state, is_best)
 
-    def state_dict(self) -> dict[str, Any]:
-        """State of the run (:func:`reid_dcs.engine.state.state_of`); all processes must call it."""
-        return state_of(self)
-
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continue from a state of :meth:`state_dict`."""
-        continue_from(self, state)
+        super().load_state_dict(state)
         self.last_saved = self._position
 
     def _evaluation_due(self, eval_freq: int) -> bool:

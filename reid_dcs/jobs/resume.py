@@ -55,7 +55,7 @@ def restore(trainer: Trainer, content: dict[str, Any], epochs: int, source: obje
     if begun > epochs:
         raise InputError(
             f"{source}: the checkpoint is of epoch {begun}, and this run has only {epochs}: raise "
-            "train.epochs, or start over with resume=none"
+            "train.epochs, or start over in another folder with --output-dir"
         )
     with _readable(source):
         trainer.load_state_dict(content)
@@ -72,7 +72,7 @@ def _readable(source: object) -> Iterator[None]:
         reason = f"{type(error).__name__}: {error}".splitlines()[0]
         raise InputError(
             f"{source} cannot be resumed: a part of the checkpoint is missing or does not fit "
-            f"({reason}); use another checkpoint, or start over with resume=none"
+            f"({reason}); use another checkpoint, or start over in another folder with --output-dir"
         ) from error
 
 

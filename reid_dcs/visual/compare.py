@@ -1,23 +1,26 @@
 """Compare trained models on images: Grad-CAM, affinities and windows."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from itertools import product
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from tqdm import tqdm
 
-from reid_dcs.attention import AttentionBlock
-from reid_dcs.data.decode import read_images, read_pixels
-from reid_dcs.data.image_files import check_outside_images, check_picture, images_in
+from reid_dcs.data.decode import read_pixels
+from reid_dcs.data.image_files import check_outside_images, check_picture
 from reid_dcs.errors import InputError
-from reid_dcs.files import create_folder, written_whole
 from reid_dcs.inference.extractor import FeatureExtractor
-from reid_dcs.inference.load import BUILDERS, REID
+from reid_dcs.inference.load import REID
+from reid_dcs.visual.pages import (
+    created,
+    find_images,
+    open_networks,
+    open_with_attention,
+    save_figure,
+    write_pages,
+)
 from reid_dcs.visual.text import plain_text
 from reid_dcs.weights import ModelCard
 
@@ -60,7 +63,7 @@ def gradcam(
     from reid_dcs.visual.gradcam import draw_heat_maps, identity_maps, similarity_maps
 
     check_outside_images(output, images)
-    networks, titles = _networks(weights, model)
+    networks, titles = open_networks(weights, model)
     if pair is None:
         for network, name in zip(networks, weights, strict=True):
             classes = network.card.num_classes
@@ -98,14 +101,14 @@ def gradcam(
             found = [heat_maps(number, names) for number in range(len(networks))]
             for column, (maps, _) in enumerate(found, 1):
                 for row, (file, each) in enumerate(zip(batch, maps, strict=True), first + 1):
-                    with _create(folder / "maps" / f"{row:04}-{file.stem}.{column}.npy") as npy:
+                    with created(folder / "maps" / f"{row:04}-{file.stem}.{column}.npy") as npy:
                         np.save(npy, each)
             rows = zip(*(maps for maps, _ in found), strict=True)
             notes = zip(*(notes for _, notes in found), strict=True)
             shown = [read_pixels(file) for file in batch]
             yield draw_heat_maps(shown, [*rows], titles, [*notes]), len(batch)
 
-    return _write("gradcam", images, output, pages)
+    return write_pages("gradcam", images, output, pages)
 
 
 def affinity(
@@ -136,7 +139,7 @@ def affinity(
     if (len(at) or rows * columns) > MOST:
         given = "--at" if at else f"--grid {rows}x{columns}"
         raise InputError(f"{given}: at most {MOST} query positions are drawn: choose fewer")
-    networks, titles = _networks_with_attention(weights, model)
+    networks, titles = open_with_attention(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for file in files if at else []:
@@ -152,7 +155,7 @@ def affinity(
             heads = [f"{title}\nstage {stage}" for stage, title, _ in columns]
             yield draw_affinities(pixels, points, [maps for *_, maps in columns], heads), 1
 
-    return _write("affinity", images, output, pages)
+    return write_pages("affinity", images, output, pages)
 
 
 def windows(
@@ -170,7 +173,7 @@ def windows(
     from reid_dcs.visual.windows import draw_channels, draw_windows, selections
 
     check_outside_images(output, images)
-    networks, titles = _networks_with_attention(weights, model)
+    networks, titles = open_with_attention(weights, model)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for column, (network, title) in enumerate(zip(networks, titles, strict=True), 1):
@@ -185,88 +188,11 @@ def windows(
                 yield figure, 1 if column == len(networks) else 0
             figure = draw_channels(found)
             figure.suptitle(plain_text(title.replace("\n", ", ")), fontsize=8)
-            _save(folder / f"channels-{column}.png", figure)
+            save_figure(folder / f"channels-{column}.png", figure)
 
-    written = _write("windows", images, output, pages)
+    written = write_pages("windows", images, output, pages)
     print(f"all images together: {output}/channels-*.png")
     return written
-
-
-def find_images(given: Sequence[str]) -> list[Path]:
-    """The given files, and the images in the given folders sorted by name.
-
-    Raises:
-        InputError: a missing file, a folder without images, or an unreadable image.
-    """
-    files: list[Path] = []
-    for path in map(Path, given):
-        if path.is_dir():
-            files += images_in(path)
-        elif path.is_file():
-            files.append(path)
-        else:
-            raise InputError(f"no image or folder at {path}: check the path")
-    names = [str(file) for file in files]
-    for _ in read_images(names, 8, 8, "images"):  # raises if an image is unreadable
-        pass
-    return files
-
-
-def _write(
-    name: str,
-    images: Sequence[str],
-    output: str,
-    pages: Callable[[list[Path], Path], Iterator[tuple[Figure, int]]],
-) -> list[Path]:
-    """Write the figures of ``pages``, each with the number of images that it completes."""
-    files, folder, written = find_images(images), Path(output), []
-    with tqdm(total=len(files), desc=name, unit="img", leave=False, disable=None) as bar:
-        for number, (figure, done) in enumerate(pages(files, folder), 1):
-            written.append(folder / f"{name}-{number:03}.png")
-            _save(written[-1], figure)
-            bar.update(done)
-    print(f"{len(written)} page(s) written to {folder}/{name}-*.png")
-    return written
-
-
-def _save(path: Path, figure: Figure) -> None:
-    with _create(path) as file:
-        figure.savefig(file, format="png", dpi=130)
-
-
-@contextmanager
-def _create(path: Path) -> Iterator[IO[bytes]]:
-    """Create a file and its folder."""
-    create_folder(path.parent)
-    with written_whole(path) as file:
-        yield file
-
-
-def _networks(
-    weights: Sequence[str], model: str | None
-) -> tuple[list[FeatureExtractor], list[str]]:
-    """The networks and their titles; the end of the file's path tells equal titles apart."""
-    networks = [FeatureExtractor(source, model, tasks=BUILDERS) for source in weights]
-    titles = [network.card.title for network in networks]
-    return networks, [
-        title if titles.count(title) == 1 else f"{title}\n{Path(*Path(source).parts[-3:])}"
-        for title, source in zip(titles, weights, strict=True)
-    ]
-
-
-def _networks_with_attention(
-    weights: Sequence[str], model: str | None
-) -> tuple[list[FeatureExtractor], list[str]]:
-    """The same of networks that all have attention.
-
-    Raises:
-        InputError: one has none.
-    """
-    networks, titles = _networks(weights, model)
-    for network, name in zip(networks, weights, strict=True):
-        if not any(isinstance(module, AttentionBlock) for module in network.model.modules()):
-            raise InputError(f"{name} has no attention: choose a network such as mobilenetv2_dcs")
-    return networks, titles
 
 
 def _caption(card: ModelCard, predicted: int, explained: int | None) -> str:

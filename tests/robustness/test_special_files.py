@@ -40,7 +40,7 @@ SCRIPT = """
     from reid_dcs.data.datasets.msmt17 import read_list
     from reid_dcs.data.decode import read_images
     from reid_dcs.evaluation.feature_cache import read_features
-    from reid_dcs.visual.compare import find_images
+    from reid_dcs.visual.pages import find_images
     from reid_dcs.weights import read_weights
 
     readers = {readers}

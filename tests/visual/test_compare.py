@@ -10,7 +10,7 @@ from reid_dcs import build_model
 from reid_dcs.config import TrainRun, compose, to_layer
 from reid_dcs.inference.extractor import FeatureExtractor
 from reid_dcs.models import build_classifier
-from reid_dcs.visual import compare
+from reid_dcs.visual import compare, pages
 from reid_dcs.visual.gradcam import identity_maps
 
 
@@ -63,7 +63,7 @@ def test_grad_cam_of_a_folder_has_pages_and_maps(tool, folder, weights, tmp_path
 
 def test_networks_of_one_title_are_told_apart(weights):
     dcs, base = str(weights["dcs"]), str(weights["base"])
-    _, titles = compare._networks([dcs, base, dcs], None)
+    _, titles = pages.open_networks([dcs, base, dcs], None)
     assert titles[1] == "mobilenetv2_base\nsynthetic, epoch 3"
     assert titles[0].endswith(str(weights["dcs"].relative_to(weights["dcs"].parents[2])))
 
@@ -134,7 +134,7 @@ def test_as_many_positions_as_there_may_be(folder, weights, monkeypatch):
     monkeypatch.setattr(
         "reid_dcs.visual.affinity.draw_affinities", lambda _, p, *a: drawn.append(p)
     )
-    monkeypatch.setattr(compare, "_save", lambda *given: None)
+    monkeypatch.setattr(pages, "save_figure", lambda *given: None)
     given = [str(weights["dcs"])], [str(next(folder.glob("*.jpg")))], "out"
     compare.affinity(*given, grid=(8, 8))
     compare.affinity(*given, at=[(1, 1)] * 64)
@@ -177,7 +177,7 @@ def test_a_map_is_captioned_with_the_identity_that_it_explains(
     monkeypatch.setattr(
         "reid_dcs.visual.gradcam.draw_heat_maps", lambda *given: drawn.append(given[3])
     )
-    monkeypatch.setattr(compare, "_save", lambda *given: None)
+    monkeypatch.setattr(pages, "save_figure", lambda *given: None)
     images = [str(file) for file in sorted(folder.glob("*.jpg"))[:3]]
     compare.gradcam([str(weights["dcs"])], images, str(tmp_path / "out"), identity=identity)
     network = FeatureExtractor(weights["dcs"])
