@@ -105,9 +105,9 @@ def _warn_of_other_options(card: ModelCard, given: Mapping[str, Any], source: ob
     for key, value in given.items():
         if key == "architecture" or trained.get(key) == value:
             continue
-        there = f"with {key}={trained[key]}" if key in trained else f"without the option {key}"
+        there = f"{key}={trained[key]}" if key in trained else f"the default of {key}"
         print(
-            f"warning: {source} was trained {there}, and is read with {key}={value} here",
+            f"warning: {source} was trained with {there}, and is read with {key}={value} here",
             file=sys.stderr,
         )
 

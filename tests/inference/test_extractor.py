@@ -247,7 +247,7 @@ def test_wrong_weights_are_refused(weights, tmp_path):
     ("options", "said"),
     [
         ({"mode": "interp"}, "was trained with mode=bilinear, and is read with mode=interp here"),
-        ({"last_stride": 2}, "was trained without the option last_stride, and is read with"),
+        ({"last_stride": 2}, "was trained with the default of last_stride, and is read with"),
         ({"mode": "bilinear"}, ""),
     ],
 )
