@@ -12,20 +12,19 @@ import torch
 import torch.nn.functional as F
 
 from reid_dcs.data.datasets.names import JUNK, Ignored
-from reid_dcs.errors import InputError, OtherArchitecture
+from reid_dcs.errors import InputError
 from reid_dcs.evaluation import FeatureDistances
-from reid_dcs.evaluation.feature_cache import features_fingerprint
 from reid_dcs.files import exclusive
 from reid_dcs.gallery.crops import whole
 from reid_dcs.gallery.filters import check_cameras, conditions
 from reid_dcs.gallery.finding import check_finding
 from reid_dcs.gallery.index import Counts, Indexer, Reader, check_readable, check_some
+from reid_dcs.gallery.network import GalleryNetwork
 from reid_dcs.gallery.pictures import Hit, Picture
 from reid_dcs.gallery.sources import from_paths, ignored_text, in_folder, in_table
 from reid_dcs.gallery.store import MOST, FileState, Store
 from reid_dcs.inference.extractor import FeatureExtractor, ImageLike
 
-FORMAT = 1
 SLACK = 32  # more candidates than asked for: their distances are computed again
 
 
@@ -43,9 +42,7 @@ class Gallery:
     def __init__(self, address: str, store: Store | None, device: str = "auto") -> None:
         self.address, self.device = address, device
         self._store = store
-        self._extractor: FeatureExtractor | None = None
-        self._source: str | Path = ""  # of its weights
-        self._hash = ""  # of the network
+        self._network = GalleryNetwork(address, device)
 
     @classmethod
     def open(
@@ -92,8 +89,6 @@ class Gallery:
     def __len__(self) -> int:
         return self.store.count() if self.about() else 0
 
-    # --- the network ---------------------------------------------------------------------------
-
     def extractor(
         self, weights: str | Path | None = None, model: str | None = None
     ) -> FeatureExtractor:
@@ -106,51 +101,7 @@ class Gallery:
         Raises:
             InputError: other weights than those, or a new gallery and no weights.
         """
-        about = self.about()
-        if self._extractor is not None and weights is None:
-            self._check_network(about, self._hash, self._source)
-            return self._extractor
-        source = weights or (about or {}).get("weights")
-        if not source:
-            raise InputError(f"{self.address} is new: pass --weights FILE, or a name of the zoo")
-        named = model
-        if about and Path(source).suffix != ".onnx":
-            named = model or about["card"]["model"]["name"]
-        try:
-            extractor = FeatureExtractor(source, named, device=self.device)
-        except OtherArchitecture as error:
-            if about and not model:
-                raise self._other_weights(about, source) from error
-            raise
-        found = _fingerprint(extractor)
-        self._check_network(about, found, source)
-        self._extractor, self._source, self._hash = extractor, source, found
-        return extractor
-
-    def _check_network(
-        self, about: Mapping[str, Any] | None, found: str, source: str | Path
-    ) -> None:
-        if about and about["fingerprint"] != found:
-            raise self._other_weights(about, source)
-
-    def _other_weights(self, about: Mapping[str, Any], source: str | Path) -> InputError:
-        return InputError(
-            f"{self.address} was made with {about['card']['model']['name']} of {about['weights']} "
-            f"(sha256 {about['fingerprint'][:12]}), and {source} is another network: pass those "
-            "weights, or index into another gallery"
-        )
-
-    def _create(self, extractor: FeatureExtractor) -> None:
-        dimension = extractor([]).shape[1]
-        path = Path(os.path.expanduser(self._source))
-        about = {
-            "format": FORMAT,
-            "weights": str(path.resolve()) if path.is_file() else str(self._source),
-            "fingerprint": self._hash,
-            "card": extractor.card.to_dict(),
-            "dimension": dimension,
-        }
-        self.store.create(dimension, about)
+        return self._network.open(self.about(), weights, model)
 
     # --- add -------------------------------------------------------------------------------------
 
@@ -207,7 +158,8 @@ class Gallery:
         total = check_some(sources(ignored), table or folder or "the list", ignored)
         if self.about() is None:
             check_readable(sources(Ignored(list)), reader)
-            self._create(extractor)
+            about = self._network.describe(extractor)
+            self.store.create(about["dimension"], about)
         with self._one_writer():
             self.extractor()  # another process may just have created the gallery
             known: dict[str, Mapping[str, FileState]] = {}
@@ -306,11 +258,3 @@ class Gallery:
     def set_threshold(self, threshold: dict[str, Any]) -> None:
         """Store a threshold in the gallery."""
         self.store.describe({**(self.about() or {}), "threshold": threshold})
-
-
-def _fingerprint(extractor: FeatureExtractor) -> str:
-    """SHA-256 of everything that determines the features of a picture."""
-    card = extractor.card.to_dict()
-    return features_fingerprint(
-        extractor.path, model=card["model"], preprocessing=card["preprocessing"]
-    )
