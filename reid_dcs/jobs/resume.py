@@ -1,5 +1,6 @@
 """Resume a run: read the checkpoint, check that it belongs to the run, restore its state."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,3 +103,10 @@ def check_resumable(content: dict[str, Any], config: Any, source: Path) -> None:
     check_same_run(
         content | {"config": stored}, now, distributed.world_size(), source, type(config)
     )
+    epochs, warmup = stored["train"]["epochs"], config.train.warmup_epochs
+    if epochs < config.train.epochs and epochs < 2 * warmup and distributed.is_main():
+        print(
+            f"warning: {source} is of a run of {epochs} epochs, whose warm-up was cut to half of "
+            f"them; train.warmup_epochs={warmup:g} does not change it any more",
+            file=sys.stderr,
+        )

@@ -243,6 +243,20 @@ def test_a_run_is_not_resumed_to_fewer_epochs(settings, small_network, tmp_path)
     assert torch.load(tmp_path / "checkpoint.pt", weights_only=True)["epoch"] == 3
 
 
+@pytest.mark.parametrize(("warmup", "warned"), [(2, True), (1, False)])
+def test_a_longer_run_says_that_it_keeps_a_warm_up_that_was_cut(
+    warmup, warned, settings, small_network, tmp_path, capsys
+):
+    """Half of a run of two epochs can be warm-up."""
+    job = settings | {"model": {"name": small_network}, "output_dir": str(tmp_path)}
+    steps = {"schedule": "step", "warmup_epochs": warmup}
+    runs.train(job | {"train": steps | {"epochs": 2}})
+    runs.train(job | {"train": steps | {"epochs": 3}, "resume": "auto"})
+    assert (
+        "train.warmup_epochs=2 does not change it any more" in capsys.readouterr().err
+    ) is warned
+
+
 def test_the_cost_is_that_of_the_averaged_network(settings, tmp_path):
     """The windows of ``dcs_sw``, on which its cost depends, are not those of the last step."""
     recipe = {"epochs": 1, "ema": 0.99, "learning_rate": 1.0, "warmup_epochs": 0}
