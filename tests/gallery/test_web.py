@@ -113,6 +113,17 @@ def test_a_mark_is_removed_by_the_same_mark_and_replaced_by_the_other():
     assert Question.read(pairs) == same.ask_again()
 
 
+def test_a_picture_whose_mark_was_removed_is_found_again(client):
+    question = Question(like=(first_key(client),), top=10)
+    first, second, *_ = keys(client.get(question.url()))
+    again = question.mark(first, "same").mark(second, "other").ask_again()
+    without = again.mark(second, "other")
+    assert (without.same, without.other, without.asked) == ((first,), (), (first,))
+    assert second in keys(client.get(without.url())) and without.positives == again.positives
+    assert without.mark(first, "same") == question
+    assert again.mark(second, "same").asked == (first, second)  # another mark still takes part
+
+
 def parse(address):
     from urllib.parse import parse_qsl, urlsplit
 

@@ -95,13 +95,18 @@ class Question:
         )
 
     def mark(self, key: str, as_: str) -> "Question":
-        """Mark a picture as ``same`` or ``other``; the same mark again removes it."""
+        """Mark a picture as ``same`` or ``other``; the same mark again removes it.
+
+        A picture without a mark no longer takes part in the question.
+        """
         had = key in getattr(self, as_)
         marks: dict[str, Any] = {
             name: tuple(other for other in getattr(self, name) if other != key)
             for name in ("same", "other")
         }
-        if not had:
+        if had:
+            marks["asked"] = tuple(other for other in self.asked if other != key)
+        else:
             marks[as_] = (*marks[as_], key)
         return replace(self, **marks)
 
