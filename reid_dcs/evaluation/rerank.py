@@ -69,8 +69,8 @@ class ReRankedDistances:
         self.shape = len(qf), len(gf)
         self.method = method
         self._distances = FeatureDistances(images, images, metric, device)
-        nearest, self._row_max = self._search_neighbors(distributed)  # (N, k1 + 1), (N,)
-        encoding = self._encode(_expanded_reciprocal(nearest, method.k1))
+        nearest, self._row_max = self._search_neighbors(distributed)  # (N, k), (N,)
+        encoding = self._encode(_expanded_reciprocal(nearest[:, : method.k1 + 1], method.k1))
         if method.k2 > 1:  # local query expansion
             encoding = _indicator(nearest[:, : method.k2]) @ encoding
             encoding.data /= min(method.k2, nearest.shape[1])
@@ -88,11 +88,11 @@ class ReRankedDistances:
         return result
 
     def _search_neighbors(self, distributed: bool) -> tuple[np.ndarray, Tensor]:
-        """Nearest k1 + 1 images of each image, (N, k1 + 1), and its largest squared distance, (N,).
+        """Nearest images of each image, (N, k), and its largest squared distance, (N,).
 
-        The nearest image is the image itself.
+        k is the larger one of k1 + 1 and k2. The nearest image is the image itself.
         """
-        count = min(self.method.k1 + 1, self._distances.shape[1])
+        count = min(max(self.method.k1 + 1, self.method.k2), self._distances.shape[1])
 
         def search(rows: slice) -> tuple[Tensor, Tensor]:
             distances = self._distances[rows].square_()

@@ -44,6 +44,8 @@ def torchreid_rerank(qf, gf, metric, method):
         (30, 200, KReciprocal(k1=7, k2=1)),
         (30, 200, KReciprocal(k1=5, k2=3, weight=0)),
         (1, 60, KReciprocal(weight=0.9)),
+        (30, 200, KReciprocal(k1=4, k2=6)),  # k2 > k1 + 1
+        (12, 40, KReciprocal(k1=10, k2=20)),
     ],
 )
 @pytest.mark.parametrize("size", [distances.CHUNK_BYTES, 3_000], ids=["whole", "chunks"])
