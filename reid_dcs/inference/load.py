@@ -162,7 +162,9 @@ def load_trained(weights: TrainedWeights, device: torch.device) -> nn.Module:
     """
     state = weights.content["state_dict"]
     card = replace(weights.card, num_classes=count_classes(state) or weights.card.num_classes)
-    return build_described(card, state, weights.source, device, ignore="classifier")
+    # the features of Re-ID come before its classifier; the logits of a classification are it
+    ignore = "classifier" if card.task == REID else None
+    return build_described(card, state, weights.source, device, ignore)
 
 
 def build_described(

@@ -4,6 +4,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from reid_dcs.tasks.classification.sources import (
     read_label_map,
     split_folder,
 )
+from reid_dcs.tasks.classification.transforms import Transform, evaluation_transform
 from reid_dcs.weights import Preprocessing
 
 
@@ -116,6 +118,13 @@ def stored(
     return StoredImages(images.classes, store)
 
 
+def as_evaluated(images: LabelledImages, pixels: Preprocessing) -> Transform:
+    """What an evaluation does with an image of ``images``; stored ones are cropped already."""
+    if isinstance(images, StoredImages):
+        pixels = replace(pixels, center_crop=0.0)
+    return evaluation_transform(pixels)
+
+
 def fingerprint(images: LabelledImages) -> dict[str, Any]:
     """Digest of names, labels and sizes of all images, and their number."""
     digest = hashlib.blake2b(digest_size=16)
@@ -130,7 +139,7 @@ def fingerprint(images: LabelledImages) -> dict[str, Any]:
 
 
 def check_outside_splits(output: str | Path, data: ImageFolderConfig) -> None:
-    """Check that the output folder is in no folder of images; an evaluation needs not both.
+    """Check that the output folder is in no folder of images. An evaluation may lack ``train``.
 
     Raises:
         InputError: it is.

@@ -29,6 +29,7 @@ from reid_dcs.runtime.device import compiled
 from reid_dcs.runtime.environment import command_line
 from reid_dcs.search.supergraph import build_supergraph
 from reid_dcs.tasks.classification.data import (
+    as_evaluated,
     check_outside_splits,
     fingerprint,
     list_images,
@@ -38,7 +39,7 @@ from reid_dcs.tasks.classification.loader import TrainLoader, check_readable, ev
 from reid_dcs.tasks.classification.results import results, table
 from reid_dcs.tasks.classification.settings import ClassifyTrainRun, data_name
 from reid_dcs.tasks.classification.task import Classification
-from reid_dcs.tasks.classification.transforms import evaluation_transform, training_transform
+from reid_dcs.tasks.classification.transforms import training_transform
 from reid_dcs.weights import ModelCard, Preprocessing
 
 HEAD = ("classifier",)
@@ -78,7 +79,10 @@ class ClassificationJob(Job):
             self.train, training_transform(data), data.batch_size, config.seed, data.workers
         )
         self.test_loader = evaluation_loader(
-            self.val, evaluation_transform(self.preprocessing), config.eval.batch_size, data.workers
+            self.val,
+            as_evaluated(self.val, self.preprocessing),
+            config.eval.batch_size,
+            data.workers,
         )
 
     def build_network(
@@ -107,7 +111,7 @@ class ClassificationJob(Job):
 
     def calibration_images(self) -> Iterator[Tensor]:
         """Batches of training images, spread evenly over the data set, without augmentation."""
-        pixels, transform = self.preprocessing, evaluation_transform(self.preprocessing)
+        pixels, transform = self.preprocessing, as_evaluated(self.train, self.preprocessing)
         sizes = self.config.search.calibration, self.config.eval.batch_size
         for batch in spaced_batches(len(self.train.names), *sizes):
             images = torch.stack([transform(self._read(i)) for i in batch.tolist()])

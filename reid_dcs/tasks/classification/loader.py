@@ -40,7 +40,10 @@ class Sample(NamedTuple):
 
 
 Batch = dict[str, Any]
-"""``images`` (B, H, W, 3) uint8, ``labels`` (B,) int64, and B ``names``."""
+"""``images`` (B, H, W, 3) uint8, ``labels`` (B,) int64, and B ``names``.
+
+``errors`` names the unreadable images of the batch, with the reason of each.
+"""
 
 
 class Samples(Dataset):

@@ -18,6 +18,7 @@ from reid_dcs.runtime import distributed
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
 from reid_dcs.tasks.classification.data import (
+    as_evaluated,
     check_outside_splits,
     list_evaluation_images,
     stored,
@@ -33,7 +34,6 @@ from reid_dcs.tasks.classification.settings import (
 )
 from reid_dcs.tasks.classification.sources import read_label_map
 from reid_dcs.tasks.classification.task import predict
-from reid_dcs.tasks.classification.transforms import evaluation_transform
 from reid_dcs.weights import ModelCard
 
 
@@ -139,7 +139,7 @@ def _evaluate(
     pixels = card.preprocessing
     images = stored(images, config.data, "val", pixels)
     loader = evaluation_loader(
-        images, evaluation_transform(pixels), config.eval.batch_size, config.data.workers
+        images, as_evaluated(images, pixels), config.eval.batch_size, config.data.workers
     )
     if folder:
         page = ["report.html"] * config.eval.report

@@ -19,6 +19,7 @@ from torch import Tensor
 from reid_dcs.data.decode import read_rgb
 from reid_dcs.data.image_files import IMAGE_SUFFIXES
 from reid_dcs.errors import InputError
+from reid_dcs.files import regular
 
 
 class Member(NamedTuple):
@@ -102,7 +103,7 @@ def _read_index(file: str, setting: str) -> list[tuple[str, Member, int]]:
     images: dict[str, Member] = {}
     labels: dict[str, int] = {}
     try:
-        with tarfile.open(file, "r:") as tar:
+        with tarfile.open(regular(file), "r:") as tar:
             for entry in tar:
                 key, _, suffix = entry.name.rpartition("/")[2].partition(".")
                 key = f"{entry.name.rpartition('/')[0]}/{key}".lstrip("/")

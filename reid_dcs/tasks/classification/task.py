@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from reid_dcs.data.augment import normalize
 from reid_dcs.engine import Losses, Metrics
+from reid_dcs.errors import InputError
 from reid_dcs.runtime.device import send
 from reid_dcs.runtime.distributed import gathered, is_main
 from reid_dcs.runtime.hooks import evaluating, weight_of
@@ -72,12 +73,13 @@ def predict(
         loader: this process's part of the images.
 
     Raises:
-        InputError: an image is unreadable.
+        InputError: an image is unreadable, or its logits are not finite.
     """
     device, labels, top = weight_of(network).device, [], []
     num_classes = 0
     silent = None if is_main() else True  # None: silent only if there is no terminal
     errors: list[str] = []
+    overflown: list[str] = []
     with evaluating(network), tqdm(loader, "evaluate", leave=False, disable=silent) as bar:
         for batch in bar:
             errors += batch["errors"]
@@ -87,13 +89,20 @@ def predict(
             with precision.autocast():
                 logits = network(images).float()
             num_classes = logits.shape[1]
+            wrong = (~logits.isfinite().all(1)).nonzero().flatten()
+            overflown += [batch["names"][i] for i in wrong.tolist()]
             labels.append(batch["labels"])
             top.append(top_classes(logits).cpu())
-    everything: list[Any] = gathered((errors, labels, top, num_classes))
+    everything: list[Any] = gathered((errors, overflown, labels, top, num_classes))
     check_readable({"errors": [error for errors, *_ in everything for error in errors]})
+    if names := [name for _, overflown, *_ in everything for name in overflown]:
+        raise InputError(
+            f"the logits of {len(names)} image(s) are not finite, such as of {names[0]}: use "
+            "eval.precision=float32 or other weights"
+        )
     parts = [
         Predictions(torch.cat(labels), torch.cat(top), classes)
-        for _, labels, top, classes in everything
+        for _, _, labels, top, classes in everything
         if labels
     ]
     return concatenated(parts)

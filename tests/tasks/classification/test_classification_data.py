@@ -12,6 +12,7 @@ from torchvision import transforms
 from reid_dcs import InputError
 from reid_dcs.config import compose
 from reid_dcs.tasks.classification.data import (
+    as_evaluated,
     check_outside_splits,
     list_evaluation_images,
     list_images,
@@ -105,10 +106,11 @@ def test_a_label_map_orders_the_outputs(pictures, tmp_path):
 def test_a_store_has_the_pixels_that_an_evaluation_reads(changed, storage):
     data, pixels = settings(changed, storage=storage), Preprocessing(16, 16, center_crop=0.875)
     files = list_images(data, seed=1).val
-    kept, transform = stored(files, data, "val", pixels), evaluation_transform(pixels)
+    kept = stored(files, data, "val", pixels)
     assert kept.classes == files.classes and torch.equal(kept.labels, files.labels)
+    of_files, of_store = as_evaluated(files, pixels), as_evaluated(kept, pixels)
     for i in range(len(files.names)):
-        assert np.array_equal(np.asarray(kept.read(i)), transform(files.read(i)).numpy())
+        assert torch.equal(of_store(kept.read(i)), of_files(files.read(i)))
     assert storage == "memory" or len(list((changed / "stores").glob("*-val-16x16.npy"))) == 1
 
 

@@ -242,6 +242,29 @@ def test_an_unreadable_image_stops_an_evaluation_by_name(job, pictures, tmp_path
         classify.evaluate({"eval": weights, "data": {"root": str(root), "workers": 0}})
 
 
+def test_logits_that_are_not_finite_stop_an_evaluation_by_name(pictures, tmp_path, trained):
+    path = tmp_path / "large.pt"
+    content = torch.load(trained[0] / "checkpoint.pt", weights_only=True)
+    content["state_dict"]["classifier.weight"].fill_(3e38)  # finite, but not times a feature
+    torch.save(content, path)
+    with pytest.raises(InputError, match=r"the logits of \d+ image.*not finite, such as of .*png"):
+        classify.evaluate(
+            {"eval": {"weights": str(path)}, "data": {"root": str(pictures), "workers": 0}}
+        )
+
+
+@pytest.mark.parametrize("left", ["none of it", "the weight"])
+def test_a_classification_network_needs_its_classifier(left, trained, tmp_path):
+    content = torch.load(trained[0] / "checkpoint.pt", weights_only=True)
+    for key in [key for key in content["state_dict"] if key.startswith("classifier.")]:
+        if left == "none of it" or key.endswith("bias"):
+            del content["state_dict"][key]
+    torch.save(content, tmp_path / "bare.pt")
+    with pytest.raises(InputError, match="classifier"):
+        export(tmp_path / "bare.pt", tmp_path / "m.safetensors")
+    assert not (tmp_path / "m.safetensors").exists()
+
+
 def test_the_command_ends_with_one_line(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         main(["classify", "train", "--root", str(tmp_path), "--model", "tiny_base"])

@@ -1,6 +1,7 @@
 """Webdataset's tar files give the images and labels of the folders that they were made from."""
 
 import io
+import os
 import tarfile
 
 import numpy as np
@@ -139,6 +140,12 @@ def test_the_end_of_a_shard_may_be_short(shards, tmp_path):
             data("none", shards=f"{tmp_path}/*.tar", val_shards=f"{tmp_path}/*.tar"), 1
         )
         assert len(found.train.names) == 16
+
+
+def test_a_pipe_among_the_shards_is_refused(tmp_path):
+    os.mkfifo(tmp_path / "train-0.tar")
+    with pytest.raises(InputError, match="train-0.tar is not a tar file.*not a regular file"):
+        list_images(of(tmp_path), 1)
 
 
 def test_wrong_files_are_one_line(shards, tmp_path):
