@@ -25,6 +25,7 @@ COMMANDS = {
 """Sub-commands: the function that takes their arguments, and a line of help."""
 
 LONG = ("train", "search", "eval", "classify", "detect")  # their results are files
+SHORT = ["detect", "check"]  # its result is what it prints
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -34,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         arguments: the command line after ``reid-dcs``; by default that of the process.
     """
     given = sys.argv[1:] if arguments is None else list(arguments)
-    with command(debug="--debug" in given, keep_running=given[:1] in ([name] for name in LONG)):
+    is_long = bool(given) and given[0] in LONG and given[:2] != SHORT
+    with command(debug="--debug" in given, keep_running=is_long):
         _run(given)
 
 

@@ -12,7 +12,14 @@ from reid_dcs.tasks.detection.settings import DetectEvaluateRun, DetectSearchRun
 
 Layer = dict[str, Any]
 DATASETS = ("coco", "scenes")
-DATASET = ("--dataset", "data.name", "coco, or scenes, which are generated")
+DATA = (
+    ("--dataset", "data.name", "coco, or scenes, which are generated"),
+    (
+        "--root",
+        "data.root",
+        "folder of annotations and images; of scenes, the one that holds it",
+    ),
+)
 
 
 def detect(arguments: Sequence[str]) -> None:
@@ -28,7 +35,7 @@ def _train(arguments: Sequence[str]) -> None:
         _runs().train(layer)
 
     description = "Train a detector and evaluate it."
-    parser = SettingsParser("reid-dcs detect train", description, DetectTrainRun, [DATASET])
+    parser = SettingsParser("reid-dcs detect train", description, DetectTrainRun, DATA)
     parser.run(arguments, action)
 
 
@@ -37,7 +44,7 @@ def _search(arguments: Sequence[str]) -> None:
         _runs().search(layer)
 
     description = "Search a detector's channels (Algorithm 1), train the result and evaluate it."
-    parser = SettingsParser("reid-dcs detect search", description, DetectSearchRun, [DATASET])
+    parser = SettingsParser("reid-dcs detect search", description, DetectSearchRun, DATA)
     parser.run(arguments, action)
 
 
@@ -50,7 +57,7 @@ def _evaluate(arguments: Sequence[str]) -> None:
         "Evaluate a trained detector.",
         DetectEvaluateRun,
         flags=[
-            DATASET,
+            *DATA,
             ("--weights", "eval.weights", "checkpoint"),
             ("--split", "eval.split", "train or val"),
         ],

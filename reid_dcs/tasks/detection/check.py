@@ -62,17 +62,19 @@ class Report(NamedTuple):
 
     def __str__(self) -> str:
         refused = [f"error: {self.refused}"] if self.refused else []
+        if "val" not in self.splits:
+            refused.append("no split val: pass eval.split=train to a training")
         return "\n\n".join([*map(str, self.splits.values()), *refused])
 
 
 def check(name: str, root: Path) -> Report:
-    """Read the annotations of the splits that there are, and decode every image.
+    """Read the annotations of ``train``, and of ``val`` if there are any; decode every image.
 
     Args:
         name, root: see :func:`reid_dcs.tasks.detection.data.find.load_split`.
 
     Raises:
-        InputError: there is no split, or an annotation file cannot be read.
+        InputError: there is no split ``train``, or an annotation file cannot be read.
     """
     reports = {}
     for split in ("train", "val"):

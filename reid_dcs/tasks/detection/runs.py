@@ -1,5 +1,6 @@
 """Entry points: train, search and evaluate a detector."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -78,9 +79,20 @@ def evaluate(config: Layer) -> dict[str, Any]:
     ):
         trained = load_detector(source, device)
         check_model(trained.card, given, source)
+        _check_options(trained.card.options, settings.model.options, source)
         settings.model.name = trained.card.model
         settings.model.options = dict(trained.card.options)
         return _evaluate(settings, trained, folder, device)
+
+
+def _check_options(trained: Mapping[str, Any], given: Mapping[str, Any], source: object) -> None:
+    """Check that the user's ``model.options``, if any, are those of the weights."""
+    for key, value in given.items():
+        if key not in trained or trained[key] != value:
+            there = f"{key}={trained[key]}" if key in trained else f"the default of {key}"
+            raise InputError(
+                f"model.options.{key}={value}: {source} was trained with {there}: leave it out"
+            )
 
 
 def _evaluate(

@@ -131,6 +131,8 @@ def test_faults_that_cannot_be_mended_are_refused_in_one_line(tmp_path, broken, 
         (changed("annotations", 0, bbox=[70, 10, 20, 10]), "no_area", 1),
         (changed("annotations", 0, bbox=[10, 10, 0, 10]), "no_area", 1),
         (changed("annotations", 0, bbox=[10, 10, -5, 10]), "no_area", 1),
+        (changed("annotations", 0, bbox=[50.3, 10, 1e-5, 10]), "no_area", 1),  # 0 in float32
+        (changed("annotations", 0, bbox=[-10, 10, 10.001, 10]), "no_area", 1),
         (changed("annotations", 0, segmentation=[]), "no_mask", 2),
         (changed("annotations", 0, segmentation=...), "no_mask", 2),
         (changed("annotations", 0, segmentation=[[1, 2, 3, 4]]), "no_mask", 2),
@@ -197,6 +199,7 @@ def test_a_check_refuses_what_a_training_would(tmp_path):
     root = write(tmp_path, content())
     assert check("coco", root).usable
     file = root / "annotations/instances_val.json"
+    assert "eval.split=train" in str(check("coco", root))
     for changes, said in (
         ({"annotations": []}, "no objects to evaluate on"),
         ({"categories": content()["categories"][:1], "annotations": []}, "other categories than"),

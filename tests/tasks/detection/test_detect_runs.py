@@ -104,6 +104,9 @@ def test_an_evaluation_refuses_what_it_would_ignore(trained, root):
         evaluate(merge_layers(given, {"eval": {"report": True}}))
     with pytest.raises(InputError, match="holds mobilenetv2_dcs, not resnet50_sa: leave --model"):
         evaluate(given | {"model": {"name": "resnet50_sa"}})
+    for option, said in (({"windows": 1}, "windows=1"), ({"nonsense": 7}, "nonsense=7")):
+        with pytest.raises(InputError, match=f"{said}: .* was trained with the default of"):
+            evaluate(given | {"model": {"options": option}})
 
 
 @pytest.mark.parametrize("place", ["annotations", "images/x", "images/val"])

@@ -23,6 +23,10 @@ class Category(NamedTuple):
     name: str
 
 
+LEAST_SIDE = 0.01
+"""Of a box, in pixels; a smaller side can be 0 in the float32 of a network."""
+
+
 class Thing(NamedTuple):
     """An annotated object."""
 
@@ -61,7 +65,7 @@ FATAL = {
 """Faults that no training or evaluation starts with."""
 HANDLED = {
     "outside": "boxes that reach outside their image: cut off at its border",
-    "no_area": "boxes of no area within their image: left out",
+    "no_area": "boxes of hardly any area within their image: left out",
     "no_mask": "masks without polygons or run lengths: trained on as boxes alone",
 }
 """Faults that are put right as they are read."""
@@ -265,7 +269,7 @@ def _read_thing(
         return None
     x, y, width, height = map(float, box)
     cut = (max(x, 0.0), max(y, 0.0), min(x + width, image.width), min(y + height, image.height))
-    if min(width, height) <= 0 or cut[2] <= cut[0] or cut[3] <= cut[1]:
+    if min(width, height, cut[2] - cut[0], cut[3] - cut[1]) < LEAST_SIDE:
         findings["no_area"].append(place)
         return None
     if min(x, y) < -1 or x + width > image.width + 1 or y + height > image.height + 1:
