@@ -70,7 +70,7 @@ def form_inputs(form: str, normalized: Tensor, card: ModelCard) -> Tensor:
 
 def form_metadata(form: str, card: ModelCard, normalizes: bool, extras: Any) -> dict[str, str]:
     """Metadata of the graph: the card, where the form's program does not misread it."""
-    content = card.to_dict() | {"normalizes": normalizes} | extras
+    content = card.to_share() | {"normalizes": normalizes} | extras
     if form != "ultralytics":
         return {key: json.dumps(value) for key, value in content.items()}
     # ultralytics sets every key as an attribute of its backend, and reads args as Python

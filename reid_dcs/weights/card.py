@@ -99,6 +99,11 @@ class ModelCard:
             del content["preprocessing"]["center_crop"]
         return _plain(content | ({"epoch": self.epoch} if self.epoch else {}))
 
+    def to_share(self) -> dict[str, Any]:
+        """:meth:`to_dict` without folders of this machine."""
+        shared = replace(self, trained_on_options=without_roots(self.trained_on_options))
+        return shared.to_dict()
+
     @classmethod
     def from_dict(cls, content: Mapping[str, Any], source: object) -> "ModelCard":
         """Read a card from the keys :data:`CARD_KEYS` of ``content``; other keys are ignored.
@@ -134,6 +139,16 @@ class ModelCard:
                 if key in card
             },
         )
+
+
+def without_roots(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a data set; those of each part of a joint set without its folder."""
+    return {
+        name: {key: value for key, value in part.items() if key != "root"}
+        if isinstance(part, Mapping)
+        else part
+        for name, part in options.items()
+    }
 
 
 def read_card(content: Mapping[str, Any], source: object) -> ModelCard | None:
@@ -208,7 +223,10 @@ _RULES: dict[str, Rule | dict[str, Rule]] = {
         "mean": ("three numbers", _are_numbers),
         "std": ("three numbers above 0", lambda v: _are_numbers(v, above=0.0)),
         "interpolation": _FILTER,
-        "center_crop": ("a number from 0 to 1", lambda v: type(v) in (int, float) and 0 <= v <= 1),
+        "center_crop": (
+            "0, or a number from 0.1 to 1",  # less would make over 100 times the pixels
+            lambda v: type(v) in (int, float) and (v == 0 or 0.1 <= v <= 1),
+        ),
     },
     "task": _NAME,
     "classes": ("a list of names", _are_names),

@@ -1,5 +1,6 @@
 """Read weight files without running code from them, and load state dicts exactly."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ def read_weights(path: str | Path) -> dict[str, Any]:
         InputError: the file is missing, damaged or too large when unpacked, holds no weights, or
             holds code; a file of another kind is named.
     """
-    path = Path(path).expanduser()
+    path = Path(os.path.expanduser(path))
     if not path.is_file():
         if path.exists():
             raise InputError(f"no weights at {path.resolve()}: it is not a regular file")

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from reid_dcs.errors import InputError
 from reid_dcs.files import create_folder, written_whole
-from reid_dcs.weights.card import CARD_KEYS, ModelCard
+from reid_dcs.weights.card import CARD_KEYS, ModelCard, without_roots
 
 LOCAL_KEYS = {
     "": ("output_dir", "device", "resume"),
-    "data": ("root", "mapped"),
+    "data": ("root", "mapped", "shards", "val_shards", "label_map"),
     "eval": ("weights",),
 }
 """Settings of the local machine, by section; they are not written."""
@@ -44,7 +44,7 @@ def save_safetensors(path: Path, content: Mapping[str, Any], card: ModelCard) ->
     Raises:
         InputError: a weight is not finite or too large for float16, or the file cannot be written.
     """
-    metadata = card.to_dict()
+    metadata = card.to_share()
     if isinstance(content.get("config"), Mapping):
         metadata["config"] = without_local_keys(content["config"])
     state = content["state_dict"]
@@ -117,6 +117,8 @@ def without_local_keys(config: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(settings, Mapping):
             local = LOCAL_KEYS.get(section, ())
             kept[section] = {key: value for key, value in settings.items() if key not in local}
+            if section == "data" and isinstance(settings.get("options"), Mapping):
+                kept[section]["options"] = without_roots(settings["options"])
         elif section not in LOCAL_KEYS[""]:
             kept[section] = settings
     for section, key in (("model", "pretrained"), ("train", "init")):

@@ -111,6 +111,11 @@ def deep(levels: int) -> dict:
         ("preprocessing", [1], "preprocessing must be keys and values"),
         ("preprocessing.height", 0, "preprocessing.height must be a whole number from 1 to 10000"),
         ("preprocessing.width", 10**9, "preprocessing.width"),
+        (
+            "preprocessing.center_crop",
+            1e-3,
+            "preprocessing.center_crop must be 0, or a number from",
+        ),
         ("preprocessing.width", "64", "preprocessing.width"),
         ("preprocessing.mean", [0.5, 0.5], "preprocessing.mean must be three numbers"),
         ("preprocessing.mean", 0.5, "preprocessing.mean"),

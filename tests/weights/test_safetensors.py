@@ -2,6 +2,7 @@
 
 import json
 import struct
+from dataclasses import replace
 
 import pytest
 import torch
@@ -32,6 +33,8 @@ def content():
     config["data"]["root"] = "/home/somebody/data"
     config["model"]["pretrained"] = "/home/somebody/imagenet.pth"
     config["train"]["init"] = "/home/somebody/people.pt"
+    config["data"]["options"] = {"msmt17": {"root": "/home/somebody/msmt17", "merge": True}}
+    config["data"] |= {key: "/home/somebody/x" for key in ("shards", "val_shards", "label_map")}
     return {
         "format": 2,
         **CARD.to_dict(),
@@ -62,13 +65,16 @@ def test_a_round_trip_keeps_the_card_and_the_configuration(content, tmp_path):
 
 def test_it_is_half_as_large_and_names_no_folder(content, tmp_path):
     path = tmp_path / "small.safetensors"
-    save_safetensors(path, content, CARD)
+    card = replace(CARD, trained_on_options=content["config"]["data"]["options"])
+    save_safetensors(path, content, card)
     whole = sum(t.numel() * t.element_size() for t in content["state_dict"].values())
     assert path.stat().st_size < 0.55 * whole
     assert b"somebody" not in path.read_bytes()
     config = read_weights(path)["config"]
     assert config["model"]["pretrained"] == "imagenet.pth"
     assert config["train"]["init"] == "people.pt"
+    assert config["data"]["options"] == {"msmt17": {"merge": True}}
+    assert read_card(read_weights(path), path).trained_on_options == {"msmt17": {"merge": True}}
 
 
 def test_saving_twice_changes_nothing(content, tmp_path):
