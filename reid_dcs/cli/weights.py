@@ -170,5 +170,6 @@ def _export(given: argparse.Namespace) -> None:
             given.dataset,
             given.root,
         ),
+        is_folder=not given.output,
     )
     print(f"{path}: {difference}")

@@ -73,6 +73,7 @@ def export(
     model: str | None = None,
     images: Path | None = None,
     target: Target = Target(),
+    is_folder: bool = False,
 ) -> tuple[Path, str]:
     """Write a trained network to ``output``, in the format of its suffix.
 
@@ -91,6 +92,7 @@ def export(
         images: folder of images to compare on, and to calibrate int8 on; by default generated
             people.
         target: what to export for; by default an ONNX graph of the size of the training.
+        is_folder: ``output`` is a folder, even if its name has a suffix.
 
     Returns:
         the file, and a sentence about its difference from the original.
@@ -104,7 +106,7 @@ def export(
     given = {"model": {"name": model} if model else {}, "data": data}
     trained = read_trained(weights, given, BUILDERS)
     network, card = load_trained(trained, torch.device("cpu")), trained.card
-    path = _output_file(output, card.model, suffix(target.form))
+    path = _output_file(output, card.model, suffix(target.form), is_folder)
     if path.suffix == ".safetensors":
         if target != Target() or images:
             raise InputError(
@@ -238,17 +240,17 @@ def _check_measured_set(target: Target) -> None:
         )
 
 
-def _output_file(output: Path, model: str, graph: str) -> Path:
+def _output_file(output: Path, model: str, graph: str, is_folder: bool) -> Path:
     """Path of the file to write, a graph by default.
 
     Raises:
         InputError: another suffix, or a place where nothing can be written.
     """
     suffixes = (graph, ".safetensors")
-    folder = output.parent if output.suffix in suffixes else output
-    if output.suffix and folder is output and not output.is_dir():
+    is_file = output.suffix in suffixes and not is_folder
+    if not is_file and not is_folder and output.suffix and not output.is_dir():
         raise InputError(f"cannot export to {output}: its name must end in {' or '.join(suffixes)}")
-    path = output if folder is not output else output / f"{model}{graph}"
+    path = output if is_file else output / f"{model}{graph}"
     check_creatable(path)
     return path
 

@@ -83,7 +83,7 @@ class FeatureExtractor:
         self.batch_size, self.flip, self.bgr = batch_size, flip, bgr
         if Path(weights).suffix == ".onnx":
             settings = (model, options, height, width, precision, device)
-            self._load_graph(Path(weights).expanduser(), *settings)
+            self._load_graph(Path(os.path.expanduser(weights)), *settings)
             if batch_size < 1:
                 raise InputError(f"batch_size must be at least 1, not {batch_size}")
             check_task(self.card, tasks, weights)
@@ -197,7 +197,7 @@ class FeatureExtractor:
 
 def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:
     if isinstance(images, str | os.PathLike):
-        path = Path(images).expanduser()
+        path = Path(os.path.expanduser(images))
         yield from images_in(path) if path.is_dir() else [path]
     elif isinstance(images, Image.Image):
         yield images

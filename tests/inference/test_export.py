@@ -2,6 +2,7 @@
 
 import json
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -172,6 +173,19 @@ def test_the_folder_of_an_export_is_created(tool, tmp_path):
     graph = SimpleNamespace(SerializeToString=lambda: b"graph")
     export.write_form("boxmot", graph, tmp_path / "other/x.onnx", ModelCard("x"))
     assert (tmp_path / "other/x.onnx").read_bytes() == b"graph"
+
+
+@pytest.mark.parametrize("name", ["v1.2", "small.onnx"])
+def test_a_folder_may_have_any_name(name, tool, tmp_path, monkeypatch):
+    def stop(*given):
+        raise InputError("asked for a graph")
+
+    monkeypatch.setattr(export, "check_creatable", lambda path: places.append(path))
+    monkeypatch.setattr(export, "onnx_graph", stop)
+    places = []
+    result = tool("export.py", "--weights", NAME, "--output-dir", name)
+    assert_refused(result, "asked for a graph")
+    assert places == [Path(name) / "mobilenetv2_dcs.onnx"]
 
 
 def test_an_unreadable_picture_is_named(tool, tmp_path):

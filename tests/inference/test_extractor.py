@@ -1,5 +1,6 @@
 """FeatureExtractor: any kind of image, any number, one function."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -232,6 +233,13 @@ def test_features_are_finite_or_refused(weights, extractor, tmp_path):
         torch.save(state, tmp_path / "diverged.pth")
         with pytest.raises(InputError, match=f"not finite in {name}"):
             FeatureExtractor(tmp_path / "diverged.pth", "osnet_x0_25", device="cpu")
+
+
+def test_a_name_that_begins_with_a_tilde_is_a_name(weights, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Image.new("RGB", (32, 64)).save("~a.jpg")
+    shutil.copy(weights, "~w.pt")
+    assert FeatureExtractor("~w.pt", "osnet_x0_25", device="cpu")("~a.jpg").shape == (1, 512)
 
 
 def test_wrong_weights_are_refused(weights, tmp_path):
