@@ -8,7 +8,7 @@ from reid_dcs.cli.parsers import SettingsParser, choose
 Layer = dict[str, Any]
 ACTIONS = {
     "train": "train an image classification network and evaluate it",
-    "search": "search its channels or its backbone, train the result and evaluate it",
+    "search": "search a network's channels or backbone, train the result and evaluate it",
     "eval": "evaluate trained weights",
 }
 
@@ -20,9 +20,9 @@ def classify(arguments: Sequence[str]) -> None:
     action = choose("reid-dcs classify", description, "action", ACTIONS, arguments)
     from reid_dcs.tasks.classification.settings import COMMANDS
 
-    flags, switches = [], []
+    flags, switches = [("--root", "data.root", "folder that holds the folders train and val")], []
     if action == "eval":
-        flags = [("--weights", "eval.weights", "checkpoint, or name of the model zoo")]
+        flags += [("--weights", "eval.weights", "checkpoint, or name of the model zoo")]
         switches = [("--report", "eval.report", "write a page of results, OUTPUT_DIR/report.html")]
 
     def run(layer: Layer) -> None:

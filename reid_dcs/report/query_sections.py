@@ -131,8 +131,9 @@ def channels(evaluation: Evaluation) -> Section:
     title = "Selected channels"
     chosen = evenly_spaced(len(evaluation.dataset.query), MAX_IMAGES)
     paths = [evaluation.image_path("query", query) for query in chosen.tolist()]
+    images = evaluation.inputs(paths)
     try:
-        blocks = selections(evaluation.model, [evaluation.inputs(paths)])
+        blocks = selections(evaluation.model, [images])
     except InputError:
         return Section(title, [Paragraph("None: the network has no attention.")])
     shares = ", ".join(f"{block.selected.mean():.0%}" for block in blocks)

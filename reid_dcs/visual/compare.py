@@ -46,8 +46,8 @@ def gradcam(
         weights: files, or names of the model zoo; a column each.
         images: files, or folders of images; a row each.
         output: folder, outside of those of ``images``, for ``gradcam-PAGE.png``, and
-            ``maps/IMAGE.NETWORK.npy`` for each image and network: the raw map (h, w) at the layer's
-            resolution.
+            ``maps/ROW-IMAGE.COLUMN.npy`` for each image and network, such as ``0001-a.1.npy``: the
+            raw map (h, w) at the layer's resolution.
         model: name of the architecture, if the weights do not name it.
         identity: training label, or index of a class, to explain; by default the one that each
             network predicts.
