@@ -8,7 +8,6 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from reid_dcs.data.decode import read_pixels
 from reid_dcs.data.image_files import check_outside_images, check_picture
 from reid_dcs.errors import InputError
 from reid_dcs.inference.extractor import FeatureExtractor
@@ -21,6 +20,7 @@ from reid_dcs.visual.pages import (
     save_figure,
     write_pages,
 )
+from reid_dcs.visual.seen import Seen, common_preprocessing, seen
 from reid_dcs.visual.text import plain_text
 from reid_dcs.weights import ModelCard
 
@@ -64,6 +64,7 @@ def gradcam(
 
     check_outside_images(output, images)
     networks, titles = open_networks(weights, model)
+    preprocessing = common_preprocessing(networks, weights)
     if pair is None:
         for network, name in zip(networks, weights, strict=True):
             classes = network.card.num_classes
@@ -105,7 +106,7 @@ def gradcam(
                         np.save(npy, each)
             rows = zip(*(maps for maps, _ in found), strict=True)
             notes = zip(*(notes for _, notes in found), strict=True)
-            shown = [read_pixels(file) for file in batch]
+            shown = [seen(file, preprocessing).pixels for file in batch]
             yield draw_heat_maps(shown, [*rows], titles, [*notes]), len(batch)
 
     return write_pages("gradcam", images, output, pages)
@@ -140,20 +141,21 @@ def affinity(
         given = "--at" if at else f"--grid {rows}x{columns}"
         raise InputError(f"{given}: at most {MOST} query positions are drawn: choose fewer")
     networks, titles = open_with_attention(weights, model)
+    preprocessing = common_preprocessing(networks, weights)
 
     def pages(files: list[Path], folder: Path) -> Iterator[tuple[Figure, int]]:
         for file in files if at else []:
-            _points(file, read_pixels(file), at, grid)  # checks them all before the first page
+            _points(file, seen(file, preprocessing), at, grid)  # all, before the first page
         for file in files:
-            pixels = read_pixels(file)
-            points = _points(file, pixels, at, grid)
+            part = seen(file, preprocessing)
+            points = _points(file, part, at, grid)
             columns = []
             for network, title in zip(networks, titles, strict=True):
                 found = affinities(network.model, network.inputs([str(file)]), points)
                 columns += [(stage, title, maps) for stage, maps in enumerate(found.values(), 1)]
             columns.sort(key=lambda column: column[0])  # equal stages side by side
             heads = [f"{title}\nstage {stage}" for stage, title, _ in columns]
-            yield draw_affinities(pixels, points, [maps for *_, maps in columns], heads), 1
+            yield draw_affinities(part.pixels, points, [maps for *_, maps in columns], heads), 1
 
     return write_pages("affinity", images, output, pages)
 
@@ -181,9 +183,9 @@ def windows(
                 network.inputs([str(file) for file in files[first : first + BATCH]])
                 for first in range(0, len(files), BATCH)
             )
-            found = selections(network.model, batches)
+            found, preprocessing = selections(network.model, batches), network.card.preprocessing
             for i, file in enumerate(files):
-                figure = draw_windows(read_pixels(file), found, i)
+                figure = draw_windows(seen(file, preprocessing).pixels, found, i)
                 figure.suptitle(plain_text(title), fontsize=8)
                 yield figure, 1 if column == len(networks) else 0
             figure = draw_channels(found)
@@ -215,15 +217,19 @@ def _feature(network: FeatureExtractor, image: str) -> torch.Tensor:
 
 
 def _points(
-    file: Path, pixels: np.ndarray, at: Sequence[tuple[int, int]], grid: tuple[int, int]
+    file: Path, part: Seen, at: Sequence[tuple[int, int]], grid: tuple[int, int]
 ) -> list[tuple[float, float]]:
-    """Query positions as fractions of width and height: ``at``, or the centers of grid cells."""
-    height, width = pixels.shape[:2]
+    """Query positions as fractions of a part's size: ``at``, or the centers of grid cells."""
+    height, width = part.pixels.shape[:2]
+    right, bottom = part.left + width, part.top + height
     for x, y in at:
-        if not (0 <= x < width and 0 <= y < height):
-            raise InputError(f"--at {x},{y} is outside {file}, which has {width}x{height} pixels")
+        if not (part.left <= x < right and part.top <= y < bottom):
+            raise InputError(
+                f"--at {x},{y} is outside what the networks see of {file}: x from {part.left} to "
+                f"{right - 1}, y from {part.top} to {bottom - 1}"
+            )
     if at:
-        return [((x + 0.5) / width, (y + 0.5) / height) for x, y in at]
+        return [((x - part.left + 0.5) / width, (y - part.top + 0.5) / height) for x, y in at]
     rows, columns = grid
     cells = product(range(rows), range(columns))
     return [((column + 0.5) / columns, (row + 0.5) / rows) for row, column in cells]
