@@ -162,6 +162,7 @@ class Gallery:
             self.store.create(about["dimension"], about)
         with self._one_writer():
             self.extractor()  # another process may just have created the gallery
+            self.store.restore_index()
             known: dict[str, Mapping[str, FileState]] = {}
             for path in [folder] if folder else files:
                 known |= self.store.files(str(path))

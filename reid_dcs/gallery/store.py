@@ -215,8 +215,8 @@ class Store:
 
     def choose_index(self) -> None:
         """Build the HNSW graph if the gallery has outgrown an exact search."""
-        kind = self._call("describe_index", index_name=_INDEX)["index_type"]
-        if kind == "HNSW" or self.count() <= EXACT:
+        self.restore_index()
+        if self._index_kind() == "HNSW" or self.count() <= EXACT:
             return
         from pymilvus.exceptions import MilvusException
 
@@ -228,7 +228,28 @@ class Store:
             except MilvusException as error:
                 if not remaining:
                     raise self._connection.error(error) from error
-        self._call("create_index", index_params=self._index("HNSW", HNSW))
+        self._create_index("HNSW", HNSW)
+
+    def restore_index(self) -> None:
+        """Compare every vector if there is no index: a process was ended while it replaced it.
+
+        A server reads no rows without an index, so this comes before anything that does.
+        """
+        if self._index_kind() is None:
+            self._create_index("FLAT", {})
+
+    def _index_kind(self) -> str | None:
+        """Milvus's name of the index; None if there is none."""
+        found = self._call("describe_index", index_name=_INDEX)
+        return found and str(found["index_type"])
+
+    def _create_index(self, kind: str, parameters: Mapping[str, Any]) -> None:
+        """Create the index, unless another process has just created one."""
+        try:
+            self._call("create_index", index_params=self._index(kind, parameters))
+        except InputError:
+            if self._index_kind() is None:
+                raise
         self._call("load_collection")
 
     def _index(self, kind: str, parameters: Mapping[str, Any]) -> Any:

@@ -69,6 +69,11 @@ def test_a_server_answers_as_the_file_does(address, gallery, people, weights, qu
         assert [h.path for h in served.search(query, 5)] == [
             h.path for h in gallery.search(query, 5)
         ]
+        client = served.store._connection.client  # a process is ended before it creates the index
+        client.release_collection("crowd")
+        client.drop_index("crowd", "vector")
+        assert served.add(people)[:3] == (0, 36, 0)
+        assert len(served.search(query, 5)) == 5
         served.store.remove([served.store.some(1)[0].id])
         assert len(served) == 35
 
