@@ -135,6 +135,53 @@ def test_a_folder_per_identity_without_cameras(tmp_path):
     assert findings(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    "links",
+    [
+        {"0001/again": ".", "0001/more": "."},
+        {"0001/up": "..", "0001/top": "../.."},
+        {"0001/other": "../0002", "0002/other": "../0001"},
+        {"0003": ".", "0004": "0001", "0005": "../train"},
+        {"0001/pool": "../../pool", "../pool/again": ".", "../pool/back": "../train/0001"},
+    ],
+)
+def test_links_give_no_image_again(root, links):
+    shutil.rmtree(root / "train")
+    write(root, "train/0001/a_c1.jpg", "train/0001/c2/b.jpg", "train/0002/a_c1.jpg", "pool/note")
+    (root / "pool/note").unlink()
+    for name, target in links.items():
+        (root / "train" / name).symlink_to(target)
+    report = inspect_dataset("folder", str(root), {})
+    assert report.counts["train"] == (3, 2, 2) and report.findings == []
+    ((reason, places),) = report.ignored
+    assert reason == "folder(s) in a folder of images"
+    expected = {name for name in links if "pool" not in name}
+    expected |= {name.replace("../pool", "0001/pool") for name in links if "../pool" in name}
+    assert {path.removeprefix(f"{root}/train/") for path in places} == expected
+
+
+def test_a_real_folder_is_read_before_a_link_to_it(root):
+    shutil.rmtree(root / "train")
+    write(root, "train/0001/c2/a.jpg", "train/0002/c1/a.jpg")
+    (root / "train/0001/c1").symlink_to("c2")
+    assert [item[0] for item in splits(root)[0]][0] == str(root / "train/0001/c2/a.jpg")
+
+
+def test_linked_folders_that_are_elsewhere_are_read(root):
+    shutil.rmtree(root / "train")
+    elsewhere = ["real/0001/a_c1.jpg", "people/two/c1/a.jpg", "cameras/1/0003/a.jpg", "b.jpg"]
+    write(root, *(f"elsewhere/{name}" for name in elsewhere))
+    (root / "train").symlink_to("elsewhere/real")
+    (root / "elsewhere/real/0002").symlink_to(root / "elsewhere/people/two")
+    (root / "elsewhere/real/0003").mkdir()
+    (root / "elsewhere/real/0003/c4").symlink_to("../../cameras/1/0003")
+    (root / "elsewhere/real/0003/b_c1.jpg").symlink_to("../../b.jpg")
+    (root / "linked").symlink_to(".")
+    train, *_ = splits(root / "linked")
+    assert [(item[1], item[2]) for item in train] == [(0, 0), (1, 0), (2, 0), (2, 2)]
+    assert inspect_dataset("folder", str(root), {}).ignored == []
+
+
 def test_images_beside_folders_of_images_are_refused(root):
     write(root, "train/7/a_c1.jpg")
     with pytest.raises(InputError, match=r"1 misnamed file\(s\) .*train/7/a_c1.jpg"):

@@ -3,17 +3,17 @@
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from reid_dcs.data.datasets.files_under import files_under, inside
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.datasets.listing import SPLITS, Item, Listing
 from reid_dcs.data.datasets.market_layout import FOLDERS
 from reid_dcs.data.datasets.names import (
     JUNK,
-    SYSTEM,
     Ignored,
     images_among,
+    is_system,
     read_camera,
     read_name,
-    why_ignored,
 )
 from reid_dcs.data.datasets.tables import Row, alike_labels, is_file, read_table
 from reid_dcs.errors import InputError
@@ -111,20 +111,17 @@ def _present(root: Path, places: Mapping[str, Path], required: Collection[str]) 
     return present
 
 
-def _read_folder(folder: Path, misnamed: list[str], ignored: Ignored) -> Iterator[Row]:
+def _read_folder(split: Path, misnamed: list[str], ignored: Ignored) -> Iterator[Row]:
     """Yield the images of a split's folder, labeled by their names or by a folder per identity."""
-    try:
-        inside = sorted(folder.iterdir())
-    except OSError as error:
-        raise InputError(f"cannot read {folder}: {error.strerror}") from error
-    folders = [path for path in inside if path.is_dir() and not _is_system(path)]
-    images = images_among((path for path in inside if path not in folders), ignored)
+    found = inside(split)
+    folders = [path for path in found if path.is_dir() and not is_system(path)]
+    images = images_among((path for path in found if path not in folders), ignored)
     if folders and not images:
         for place in folders:
-            yield from _read_identity(place, ignored)
+            yield from _read_identity(place, split, ignored)
         return
     for path in folders:  # beside images: whose they are is not said
-        misnamed += [str(image) for image in images_among(_files_under(path), ignored)]
+        misnamed += [str(image) for image in images_among(files_under(path, split), ignored)]
     for path in images:
         labels = read_name(path.name)
         if labels is None:
@@ -135,27 +132,14 @@ def _read_folder(folder: Path, misnamed: list[str], ignored: Ignored) -> Iterato
             yield Row(path, str(labels.identity), labels.camera)
 
 
-def _read_identity(folder: Path, ignored: Ignored) -> Iterator[Row]:
+def _read_identity(folder: Path, split: Path, ignored: Ignored) -> Iterator[Row]:
     """Yield the images of a person's folder; the camera is in the image's name or its folder's."""
-    for path in images_among(_files_under(folder), ignored):
+    for path in images_among(files_under(folder, split), ignored):
         if folder.name == "-1":
             ignored[JUNK].append(str(path))
             continue
         cameras = (read_camera(part) for part in reversed(path.relative_to(folder).parts))
         yield Row(path, _number(folder.name), next(filter(None, cameras), ""))
-
-
-def _files_under(folder: Path) -> Iterator[Path]:
-    """All files under a folder, except in hidden and system folders, which stand for theirs."""
-    for path in sorted(folder.iterdir()):
-        if path.is_dir() and not _is_system(path):
-            yield from _files_under(path)
-        else:
-            yield path
-
-
-def _is_system(path: Path) -> bool:
-    return why_ignored(path) == SYSTEM
 
 
 def _number(name: str) -> str:

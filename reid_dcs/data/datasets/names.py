@@ -107,6 +107,11 @@ def why_ignored(path: Path) -> str:
     return OTHER_FORMAT if suffix in _OTHER_SUFFIXES else NO_IMAGE
 
 
+def is_system(path: Path) -> bool:
+    """Whether a file or folder is hidden, or made by the system."""
+    return why_ignored(path) == SYSTEM
+
+
 def _stem(name: str) -> str:
     """Name without its suffixes: ``0002_c3s1_000001_01.jpg.jpg`` -> ``0002_c3s1_000001_01``."""
     path = Path(name)
