@@ -12,12 +12,13 @@ openvino       normalized                                  ``FILE.bin``, the wei
 
 import json
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from torch import Tensor, nn
 
 from reid_dcs.errors import InputError
-from reid_dcs.files import create_folder, folder_written_whole, write_json, written_whole
+from reid_dcs.files import create_folder, write_json, written_whole
 from reid_dcs.inference.onnx import Fractions
 from reid_dcs.runtime.imports import extra
 from reid_dcs.weights import ModelCard
@@ -113,16 +114,16 @@ def boxmot_metadata(card: ModelCard) -> dict[str, Any]:
 
 
 def _write_openvino(graph: Any, path: Path) -> list[Path]:
+    """Write a graph and its weights; an interruption leaves no graph beside other weights."""
     openvino = extra("openvino", "openvino")
-    name = path.parent / f".{path.stem}.openvino"
-    with folder_written_whole(name) as folder:
-        source = folder / "graph.onnx"
+    weights = path.with_suffix(".bin")
+    with TemporaryDirectory() as name:
+        source, made = Path(name, "graph.onnx"), Path(name, path.name)
         source.write_bytes(graph.SerializeToString())
         model = openvino.convert_model(source)
-        openvino.save_model(model, folder / path.name, compress_to_fp16=False)
-        source.unlink()
-    weights = path.with_suffix(".bin")
-    (name / weights.name).replace(weights)
-    (name / path.name).replace(path)
-    name.rmdir()
+        openvino.save_model(model, made, compress_to_fp16=False)
+        path.unlink(missing_ok=True)
+        for target in (weights, path):
+            with written_whole(target) as file:
+                file.write(made.with_suffix(target.suffix).read_bytes())
     return [path, weights]

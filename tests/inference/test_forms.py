@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,8 @@ from helpers.commands import assert_refused
 
 from reid_dcs import FeatureExtractor, InputError
 from reid_dcs.data.synthetic import CAMERAS, photograph, sample_person
+from reid_dcs.files import written_whole
+from reid_dcs.inference import forms
 from reid_dcs.inference.forms import boxmot_metadata, check_form, form_inputs, form_metadata
 from reid_dcs.inference.reduced import labeled_set
 from reid_dcs.weights import ModelCard, Preprocessing
@@ -29,6 +32,37 @@ def crops():
             for camera in CAMERAS[:3]
         ]
     )
+
+
+def test_an_interrupted_openvino_export_leaves_no_mixed_pair_and_can_be_repeated(
+    tmp_path, monkeypatch
+):
+    def save_model(model, path, compress_to_fp16):
+        path.write_text(f"graph of {model}")
+        path.with_suffix(".bin").write_text(f"weights of {model}")
+
+    def stopped(path):
+        if path.suffix == ".xml":
+            raise KeyboardInterrupt
+        return written_whole(path)
+
+    openvino = SimpleNamespace(
+        convert_model=lambda source: source.read_text(), save_model=save_model
+    )
+    monkeypatch.setattr(forms, "extra", lambda *given: openvino)
+    path = tmp_path / "m.xml"
+
+    def write(name):
+        graph = SimpleNamespace(SerializeToString=name.encode)
+        forms.write_form("openvino", graph, path, ModelCard("x"))
+        return {each.name: each.read_text() for each in tmp_path.iterdir()}
+
+    write("one")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(forms, "written_whole", stopped)
+        write("two")
+    assert [each.name for each in tmp_path.iterdir()] == ["m.bin"]
+    assert write("three") == {"m.xml": "graph of three", "m.bin": "weights of three"}
 
 
 def test_ultralytics_metadata_are_one_key_of_ours_and_its_args():
