@@ -61,15 +61,22 @@ class YoloX:
 
     def __init__(self, path: Path, confidence: float = 0.5) -> None:
         runtime = extra("onnxruntime", "gallery")
+        options = runtime.SessionOptions()
+        options.log_severity_level = 4  # what it would print is an exception anyway
         try:
             content = path.read_bytes()
             self.session: Any = runtime.InferenceSession(
-                content, providers=["CPUExecutionProvider"]
+                content, options, providers=["CPUExecutionProvider"]
             )
             (given,) = self.session.get_inputs()
             _, channels, self.height, self.width = given.shape
             self.input = given.name
             if channels != 3 or self.height % 32 or self.width % 32:
+                raise ValueError
+            self.grid, self.stride = _anchors(self.height, self.width)  # (A, 2), (A, 1)
+            blank = np.zeros((1, 3, self.height, self.width), dtype=np.float32)
+            _, anchors, columns = self._run(blank).shape  # graphs need not state it
+            if anchors != len(self.grid) or columns <= 5 + PERSON:
                 raise ValueError
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
@@ -78,7 +85,11 @@ class YoloX:
         self.confidence = confidence
         name = f"{path.stem} (sha256 {hashlib.sha256(content).hexdigest()[:12]})"
         self.settings = {"detector": name, "confidence": confidence}
-        self.grid, self.stride = _anchors(self.height, self.width)  # (A, 2), (A, 1)
+
+    def _run(self, inputs: np.ndarray) -> np.ndarray:
+        """Output (1, A, 5 + classes) for (1, 3, H, W) float32: center, size, objectness, classes."""
+        (output,) = self.session.run(None, {self.input: inputs})
+        return np.asarray(output)
 
     def __call__(self, image: np.ndarray) -> list[Detection]:
         """The people in an image (H, W, 3) uint8, RGB, the most confident first."""
@@ -89,8 +100,7 @@ class YoloX:
         bgr = np.ascontiguousarray(image[:, :, ::-1])
         padded[: size[1], : size[0]] = cv2.resize(bgr, size, interpolation=cv2.INTER_LINEAR)
         inputs = padded.transpose(2, 0, 1)[None].astype(np.float32)  # (1, 3, H, W)
-        (output,) = self.session.run(None, {self.input: inputs})
-        rows = output[0]  # (A, 5 + classes): center, size, objectness, classes
+        rows = self._run(inputs)[0]  # (A, 5 + classes)
         center = (rows[:, :2] + self.grid) * self.stride
         extent = np.exp(np.clip(rows[:, 2:4], None, 10)) * self.stride
         scores = rows[:, 4] * rows[:, 5 + PERSON]

@@ -78,6 +78,53 @@ def test_what_is_no_detector_is_refused(tmp_path, monkeypatch):
         load_detector("yolo", 0.5)
 
 
+OTHERS = {  # type of the input, shape of the output; 189 anchors are right
+    "of YOLOv8": ("FLOAT", (1, 84, 189)),
+    "too few columns": ("FLOAT", (1, 189, 5)),
+    "too many anchors": ("FLOAT", (1, 190, 85)),
+    "no anchors": ("FLOAT", (1, 189)),
+    "half precision": ("FLOAT16", (1, 189, 85)),
+    "fails": ("FLOAT", (1, 189, -7)),
+}
+
+
+def network(path, kind, shape):
+    """A network from (1, 3, 96, 96) to zeros of a shape that its graph does not state."""
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    size = [abs(side) for side in shape]
+    image = helper.make_tensor_value_info("image", getattr(kinds, kind), [1, 3, 96, 96])
+    output = helper.make_tensor_value_info("output", kinds.FLOAT, None)
+    zeros = helper.make_tensor("zeros", kinds.FLOAT, size, np.zeros(size).ravel())
+    wanted = helper.make_tensor("wanted", kinds.INT64, [len(shape)], shape)
+    nodes = [
+        helper.make_node("Constant", [], ["zeros"], value=zeros),
+        helper.make_node("Cast", ["image"], ["float"], to=kinds.FLOAT),
+        helper.make_node("ReduceMin", ["float"], ["none"], keepdims=0),
+        helper.make_node("Constant", [], ["wanted"], value=wanted),
+        helper.make_node("Cast", ["none"], ["zero"], to=kinds.INT64),
+        helper.make_node("Add", ["wanted", "zero"], ["shape"]),  # known only when it runs
+        helper.make_node("Reshape", ["zeros", "shape"], ["output"]),
+    ]
+    graph = helper.make_graph(nodes, "network", [image], [output])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, path)
+    return path
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_another_detector_is_refused_when_it_is_opened(tmp_path, capfd, other):
+    path = network(tmp_path / "other.onnx", *OTHERS[other])
+    with pytest.raises(InputError, match="other.onnx is not a YOLOX network: pass --detect"):
+        load_detector(str(path), 0.5)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_a_yolox_file_need_not_state_its_output(tmp_path):
+    path = network(tmp_path / "yolox.onnx", "FLOAT", (1, 189, 85))
+    assert load_detector(str(path), 0.5)(np.zeros((50, 70, 3), dtype=np.uint8)) == []
+
+
 def test_a_video_is_indexed_by_frame_time_and_box(video, weights, tmp_path):
     reader = PeopleReader(colored, every=0.5)
     with Gallery.open(tmp_path / "people.db", device="cpu") as gallery:
