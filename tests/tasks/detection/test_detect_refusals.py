@@ -1,9 +1,11 @@
 """What runs of detection refuse, in one line and before anything is written."""
 
+from contextlib import nullcontext
+
 import pytest
 from helpers.detection_run import settings, tiny_scenes
 
-from reid_dcs import InputError
+from reid_dcs import InputError, cli
 from reid_dcs.cli import main
 from reid_dcs.tasks.detection import search, train
 from reid_dcs.tasks.detection.data.annotations import AnnotatedImage, Annotations
@@ -140,3 +142,13 @@ def test_the_commands_answer_in_one_line_and_check_counts(root, tmp_path, capsys
     assert [*tmp_path.iterdir()] == []
     status, out, _ = run(capsys, "--help")
     assert status == 0 and "predict" in out
+
+
+@pytest.mark.parametrize(("action", "keeps_running"), [("check", False), ("train", True)])
+def test_a_check_that_nobody_could_read_has_failed(action, keeps_running, monkeypatch):
+    """A training's results are files; those of a check are what it prints."""
+    ways = []
+    monkeypatch.setattr(cli, "_run", lambda given: None)
+    monkeypatch.setattr(cli, "command", lambda **how: ways.append(how) or nullcontext())
+    main(["detect", action])
+    assert ways == [{"debug": False, "keep_running": keeps_running}]
