@@ -87,7 +87,10 @@ class YoloX:
         self.settings = {"detector": name, "confidence": confidence}
 
     def _run(self, inputs: np.ndarray) -> np.ndarray:
-        """Output (1, A, 5 + classes) for (1, 3, H, W) float32: center, size, objectness, classes."""
+        """Output (1, A, 5 + classes) for (1, 3, H, W) float32.
+
+        A row is center x and y, width and height, objectness, and a score of each class.
+        """
         (output,) = self.session.run(None, {self.input: inputs})
         return np.asarray(output)
 

@@ -161,24 +161,30 @@ class Indexer:
         """Index a file of many people, such as a video, in bounded memory.
 
         Its first row says that the file is incomplete until all others are stored; if the file
-        cannot be read to its end, the next run reads it again.
+        cannot be read to its end, what was read is kept, and the next run reads it again.
         """
-        remaining = iter(crops)
+        complete = True
+
+        def readable() -> Iterator[Crop]:
+            nonlocal complete
+            try:
+                yield from crops
+            except OSError as error:
+                complete = False
+                self._fail(source, _reason(error))
+
+        remaining = readable()
         first: tuple[Picture, np.ndarray] | None = None
         stale = set(states)
-        try:
-            while batch := [(c.picture, self._pixels(c)) for c in islice(remaining, WINDOW)]:
-                stale -= {picture.id for picture, _ in batch}
-                if first is None:
-                    first = batch[0]
-                    batch[0] = replace(first[0], modified=INCOMPLETE), first[1]
-                self._put(batch)
-        except OSError as error:
-            self._fail(source, _reason(error))
-        else:
-            if first is not None:
-                self._put([first])
-                self.added -= 1
+        while batch := [(c.picture, self._pixels(c)) for c in islice(remaining, WINDOW)]:
+            stale -= {picture.id for picture, _ in batch}
+            if first is None:
+                first = batch[0]
+                batch[0] = replace(first[0], modified=INCOMPLETE), first[1]
+            self._put(batch)
+        if complete and first is not None:
+            self._put([first])
+            self.added -= 1
         self._remove(list(stale))
 
     def _pixels(self, crop: Crop) -> np.ndarray:

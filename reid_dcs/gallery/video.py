@@ -10,6 +10,10 @@ import numpy as np
 from reid_dcs.data.image_files import max_pixels
 from reid_dcs.files import regular
 
+COMPLETE, SLACK = 0.9, 5
+"""Fraction of the frames that a video says it has, less a number of frames, below which it breaks
+off: formats that estimate it from other tracks are slightly wrong."""
+
 
 def read_frames(path: Path, every: float) -> Iterator[tuple[int, int, np.ndarray]]:
     """Frames of a video, one per ``every`` seconds.
@@ -19,11 +23,14 @@ def read_frames(path: Path, every: float) -> Iterator[tuple[int, int, np.ndarray
         RGB.
 
     Raises:
-        OSError: it is no video, or none that OpenCV reads.
+        OSError: it is no video, or none that OpenCV reads; or, after its frames, it breaks off.
     """
+    import cv2
+
     with _opened(path) as (video, rate):
-        number, due = 0, 0.0
+        number, due, last = 0, 0.0, 0.0
         while video.grab():
+            last = video.get(cv2.CAP_PROP_POS_MSEC) / 1000
             seconds = number / rate
             if seconds >= due - 1e-6:
                 decoded, frame = video.retrieve()
@@ -31,8 +38,13 @@ def read_frames(path: Path, every: float) -> Iterator[tuple[int, int, np.ndarray
                     yield number, _milliseconds(number, rate), _rgb(frame, path)
                 due += every
             number += 1
-    if not number:
-        raise OSError("no frame can be decoded")
+        if not number:
+            raise OSError("no frame can be decoded")
+        # by number or by time: a video may leave out frames that it counts
+        reached = max(number, round(last * rate) + 1)
+        expected = video.get(cv2.CAP_PROP_FRAME_COUNT)
+        if reached + SLACK < COMPLETE * expected and not _is_whole_mp4(path):
+            raise OSError(f"breaks off after {number / rate:.0f} of {expected / rate:.0f} seconds")
 
 
 def read_frame(path: Path, number: int) -> np.ndarray:
@@ -80,6 +92,26 @@ def _opened(path: Path) -> Iterator[tuple[Any, float]]:
         yield video, rate if 0 < rate < 1e4 else 25.0
     finally:
         video.release()
+
+
+def _is_whole_mp4(path: Path) -> bool:
+    """Whether a file is of MP4's kind and none of its boxes is cut off.
+
+    Such a file that was trimmed without encoding it again counts frames that it does not show.
+    """
+    start, end, is_mp4 = 0, path.stat().st_size, False
+    with path.open("rb") as file:
+        while start < end:
+            file.seek(start)
+            header = file.read(16)
+            size, kind = int.from_bytes(header[:4], "big"), header[4:8]
+            if size == 1:  # a long box
+                size = int.from_bytes(header[8:], "big")
+            is_mp4 |= kind == b"moov"
+            if size < 8:  # it has the rest of the file; or this is another format
+                break
+            start += size
+    return is_mp4 and start <= end
 
 
 def _milliseconds(number: int, rate: float) -> int:
