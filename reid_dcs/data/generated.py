@@ -1,7 +1,6 @@
 """Generated data sets, written whole or not at all; ``recipe.json`` says what made one."""
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -42,10 +41,9 @@ def generated(folder: Path, recipe: Mapping[str, Any]) -> Iterator[Path]:
     """
     if folder.exists() and read_recipe(folder) is None:
         raise InputError(f"{folder} is not a generated data set: move it away or change --root")
-    with folder_written_whole(folder) as temporary:
+    with folder_written_whole(folder, replace=True) as temporary:
         yield temporary
         (temporary / RECIPE).write_text(json.dumps(dict(recipe)))
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_recipe(folder: Path) -> dict[str, Any] | None:

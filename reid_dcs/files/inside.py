@@ -20,7 +20,7 @@ def check_outside(
     Args:
         output: the output folder; it need not exist.
         folders: those that nothing is written to.
-        what: the folders are.
+        what: what the folders are, for the error.
 
     Raises:
         InputError: it is.

@@ -5,6 +5,7 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +19,8 @@ from reid_dcs.files.temporary import (
     remove_leftovers,
     temporary_path,
 )
+
+_SYNCED_AT_ONCE = 16
 
 
 def create_folder(path: Path) -> None:
@@ -53,7 +56,6 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            os.chmod(temporary, 0o644)
             os.replace(temporary, path)
         in_use.discard(temporary)
     except BaseException as error:
@@ -65,26 +67,34 @@ def written_whole(path: Path) -> Iterator[IO[bytes]]:
 
 
 @contextmanager
-def folder_written_whole(folder: Path) -> Iterator[Path]:
+def folder_written_whole(folder: Path, replace: bool = False) -> Iterator[Path]:
     """Create a folder atomically: the block fills the temporary folder that this yields.
 
-    It is renamed to ``folder`` at the end, and removed if the block fails.
+    It is synced and renamed to ``folder`` at the end, and removed if the block fails.
+
+    Args:
+        folder: to create.
+        replace: an older folder there gets a temporary name before that, and is removed after it;
+            otherwise it is an error, unless it is empty.
 
     Raises:
         InputError: the folder cannot be created.
     """
     remove_leftovers(folder.parent)
-    temporary = temporary_path(folder.parent)
+    temporary, old = temporary_path(folder.parent), temporary_path(folder.parent)
     try:
-        temporary.mkdir(0o755)
+        temporary.mkdir()
         descriptor = os.open(temporary, os.O_RDONLY)
     except OSError as error:
         raise InputError(f"cannot write to {folder.parent}: {error.strerror}") from error
-    in_use.add(temporary)
+    in_use.update((temporary, old))
     try:
         lock(descriptor)
         yield temporary
         try:
+            _sync(temporary)
+            if replace and folder.exists():
+                folder.rename(old)
             temporary.rename(folder)
         except OSError as error:
             raise InputError(f"cannot write {folder}: {error.strerror}") from error
@@ -92,6 +102,29 @@ def folder_written_whole(folder: Path) -> Iterator[Path]:
     except BaseException:
         remove(temporary)
         raise
+    finally:
+        remove(old)
+        os.close(descriptor)
+
+
+def _sync(folder: Path) -> None:
+    """Sync a folder and all in it, many at once: a thousand files one by one take seconds."""
+    paths = [
+        os.path.join(place, name)
+        for place, _, names in os.walk(folder)
+        for name in (*names, "")  # the folder itself, last
+    ]
+    with ThreadPoolExecutor(_SYNCED_AT_ONCE) as pool:
+        list(pool.map(_sync_one, paths))
+
+
+def _sync_one(path: str) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # a file system that syncs no folders
+            raise
     finally:
         os.close(descriptor)
 

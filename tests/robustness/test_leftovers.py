@@ -12,6 +12,7 @@ from PIL import Image
 from reid_dcs.data.datasets import synthetic
 from reid_dcs.data.datasets.market_layout import FOLDERS
 from reid_dcs.data.datasets.synthetic import Synthesis, Synthetic
+from reid_dcs.data.generated import generated, read_recipe
 from reid_dcs.data.mapped import mapped_images
 from reid_dcs.files import exclusive, folder_written_whole, link_whole, written_whole
 
@@ -42,6 +43,21 @@ def fill_and_die(folder):
         os.kill(os.getpid(), signal.SIGKILL)
 
 
+def fill(folder):
+    with folder_written_whole(folder / "set") as temporary:
+        (temporary / "image").write_text("whole")
+
+
+def generate(folder, version=1):
+    with generated(folder / "set", {"version": version}) as temporary:
+        (temporary / "images").mkdir()
+        (temporary / "images/0.jpg").write_text(f"of {version}")
+
+
+def generate_again(folder):
+    generate(folder, version=2)
+
+
 def link(folder):
     (folder / "file").write_text("whole")
     link_whole(folder / "file", folder / "previous")
@@ -54,8 +70,11 @@ def lock_and_die(folder):
 
 @pytest.mark.parametrize(
     "action, at",
-    [(write_and_die, ""), (write_and_die, "fsync"), (fill_and_die, ""), (link, "replace")],
-)
+    [
+        (write_and_die, ""), (write_and_die, "fsync"), (fill_and_die, ""), (fill, "fsync"),
+        (link, "replace"),
+    ],
+)  # fmt: skip
 def test_the_next_write_removes_leftovers(processes, tmp_path, action, at):
     killed(processes, action, tmp_path, at)
     assert len(list(tmp_path.glob(".reid-dcs-*.tmp"))) == 1
@@ -63,6 +82,19 @@ def test_the_next_write_removes_leftovers(processes, tmp_path, action, at):
     with written_whole(tmp_path / "another"):
         pass
     assert [path.name for path in tmp_path.iterdir()] == ["another"]
+
+
+@pytest.mark.parametrize("at", ["fsync", "rename", "unlink", "rmdir"])
+def test_a_generated_set_whose_replacement_was_killed_is_generated_again(processes, tmp_path, at):
+    generate(tmp_path)
+    killed(processes, generate_again, tmp_path, at)
+    assert (read_recipe(tmp_path / "set") or {}).get("version") == {"fsync": 1, "rename": 1}.get(
+        at, 2
+    )
+    generate(tmp_path, version=3)
+    assert read_recipe(tmp_path / "set") == {"version": 3}
+    assert (tmp_path / "set/images/0.jpg").read_text() == "of 3"
+    assert [path.name for path in tmp_path.iterdir()] == ["set"]
 
 
 def test_a_lock_of_a_killed_process_is_free(processes, tmp_path):
