@@ -32,7 +32,7 @@ from reid_dcs.gallery.filters import check_cameras
 from reid_dcs.gallery.gallery import Gallery
 from reid_dcs.gallery.pictures import Hit, Picture, printable
 from reid_dcs.gallery.times import format_time
-from reid_dcs.gallery.web.question import Question
+from reid_dcs.gallery.web.question import KEY, Question
 from reid_dcs.gallery.web.security import Guard
 from reid_dcs.gallery.web.uploads import (
     MOST_BYTES,
@@ -59,7 +59,9 @@ class Pages:
     def __init__(self, gallery: Gallery) -> None:
         self.gallery, self.uploads = gallery, Uploads()
         self._network = Lock()
-        self._overview: tuple[float, dict[str, Any]] = (-_KEPT, {})
+        title = os.path.basename(gallery.address.rstrip("/"))
+        nothing: dict[str, Any] = {"cameras": [], "count": None, "first": [], "title": title}
+        self._overview: tuple[float, dict[str, Any]] = (-_KEPT, nothing)
         environment = Environment(
             loader=PackageLoader("reid_dcs.gallery.web"),
             autoescape=True,
@@ -76,31 +78,30 @@ class Pages:
         """The question and its answer; without a question, some pictures to click."""
         question = Question.read(request.query_params.multi_items())
         store = self.gallery.store
-        content: dict[str, Any] = {"hits": [], "error": "", "seconds": 0.0}
-        if not question.is_empty:
-            began = time.perf_counter()
-            content["hits"] = self._answer(question)
-            content["seconds"] = time.perf_counter() - began
+        hits = [] if question.is_empty else self._answer(question)
         marked = {
             name: [each.picture for each in store.get(getattr(question, name))]
             for name in ("like", "same", "other")
         }
-        return self._render(question, marked, content)
-
-    def _render(
-        self, question: Question, marked: dict[str, list[Picture]], content: dict[str, Any]
-    ) -> HTMLResponse:
-        threshold = self.gallery.threshold()
         text = self.template.render(
-            **content, **self._summary(), question=question, marked=marked, threshold=threshold
+            **self._summary(),
+            hits=hits,
+            error="",
+            question=question,
+            marked=marked,
+            threshold=self.gallery.threshold(),
         )
-        return HTMLResponse(text, 400 if content["error"] else 200)
+        return HTMLResponse(text)
 
-    def error(self, request: Request, message: str) -> HTMLResponse:
-        """The first page with an error of one line."""
-        nothing: dict[str, list[Picture]] = {"like": [], "same": [], "other": []}
-        content = {"hits": [], "error": message, "seconds": 0.0}
-        return self._render(Question(), nothing, content)
+    def error(self, message: str) -> HTMLResponse:
+        """The first page with an error of one line, and what was last read of the gallery.
+
+        It reads nothing, because the gallery may be what fails.
+        """
+        text = self.template.render(
+            **self._overview[1], hits=[], error=message, question=Question(), threshold=None
+        )
+        return HTMLResponse(text, 400)
 
     def _summary(self) -> dict[str, Any]:
         """Cameras, number of pictures and the first ones, for half a minute."""
@@ -111,8 +112,7 @@ class Pages:
                 "cameras": store.values("camera"),
                 "count": store.count(),
                 "first": store.some(FIRST),
-                "title": os.path.basename(self.gallery.address.rstrip("/")),
-                "most_files": MOST_FILES,
+                "title": found["title"],
             }
             self._overview = time.monotonic(), found
         return found
@@ -134,7 +134,8 @@ class Pages:
 
     def crop(self, request: Request) -> Response:
         """A picture of the gallery, small; never a file outside its indexed folder."""
-        found = self.gallery.store.get([request.path_params["key"]])
+        key = request.path_params["key"]
+        found = self.gallery.store.get([key]) if KEY.fullmatch(key) else []
         if not found or not _is_inside(found[0].picture):
             return PlainTextResponse("no such picture", 404)
         try:
@@ -235,7 +236,7 @@ def _one_line(pages: Pages, endpoint: Endpoint) -> Endpoint:
         try:
             return endpoint(request)
         except InputError as error:
-            return pages.error(request, str(error))
+            return pages.error(str(error))
 
     return answer
 
@@ -248,7 +249,7 @@ def _one_line_async(pages: Pages, endpoint: Callable[[Request], Any]) -> Callabl
         except ClientDisconnect:
             return PlainTextResponse("interrupted", 400)
         except InputError as error:
-            return await run_in_threadpool(pages.error, request, str(error))
+            return pages.error(str(error))
 
     return answer
 

@@ -14,7 +14,8 @@ from reid_dcs.gallery.times import parse_time
 TOP = 24
 MOST_HITS = 200
 MOST_MARKS = 200
-_ID = re.compile("[0-9a-f]{32}")
+KEY = re.compile("[0-9a-f]{32}")
+"""Of a picture of the gallery, and of uploaded ones."""
 _LONGEST = 256  # characters of a text
 
 
@@ -53,12 +54,12 @@ class Question:
         given: dict[str, Any] = {}
         for name, value in parameters:
             if name in ("like", "same", "other", "asked"):
-                _check(bool(_ID.fullmatch(value)), name)
+                _check(bool(KEY.fullmatch(value)), name)
                 if value not in given.setdefault(name, []):
                     given[name].append(value)
                 _check(len(given[name]) <= MOST_MARKS, name)
             elif name == "upload":
-                _check(not value or bool(_ID.fullmatch(value)), name)
+                _check(not value or bool(KEY.fullmatch(value)), name)
                 given[name] = value
             elif name in ("camera", "not_camera", "since", "until"):
                 _check(len(value) <= _LONGEST, name)

@@ -2,8 +2,9 @@
 
 import hmac
 import ipaddress
+import re
 import secrets
-from urllib.parse import parse_qsl, urlencode, urlsplit
+from urllib.parse import parse_qsl, urlencode
 
 from starlette.middleware.base import BaseHTTPMiddleware, RequestResponseEndpoint
 from starlette.requests import Request
@@ -19,6 +20,7 @@ HEADERS = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
 }
+_HOST = re.compile(r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<name>[A-Za-z0-9_.-]+))(?::[0-9]{1,5})?")
 
 
 def is_loopback(host: str) -> bool:
@@ -56,11 +58,15 @@ class Guard(BaseHTTPMiddleware):
         return response
 
     def _refusal(self, request: Request) -> Response | None:
-        if self.hosts and (request.url.hostname or "") not in self.hosts:
+        host = request.headers.get("host", "")
+        named = _HOST.fullmatch(host)  # as it is: Starlette replaces one that is malformed
+        if named is None:
+            return PlainTextResponse("a malformed host", 400)
+        if self.hosts and (named["six"] or named["name"]).lower() not in self.hosts:
             return PlainTextResponse("unknown host", 400)
         if request.method not in ("GET", "HEAD"):
-            origin = urlsplit(request.headers.get("origin", "")).netloc
-            if origin != request.headers.get("host"):
+            origin = request.headers.get("origin", "").lower()
+            if origin not in (f"http://{host.lower()}", f"https://{host.lower()}"):
                 return PlainTextResponse("a request from another site", 403)
         if not self.token:
             return None
