@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from reid_dcs.data.image_files import ImageRefused, damage_as_oserror, open_image
+from reid_dcs.data.image_files import ImageRefused, damage_as_oserror, max_pixels, open_image
 from reid_dcs.data.rgb import to_rgb
 from reid_dcs.errors import InputError
 from reid_dcs.runtime.distributed import is_main
@@ -52,11 +52,14 @@ def resize(
         crop: 0 resizes the whole image, as torchreid's test transform does. Otherwise its aspect
             ratio is kept, and this fraction of it is cut out of its center, as torchvision's
             ``Resize`` and ``CenterCrop`` do.
+
+    Raises:
+        ImageRefused: a long image would have too many pixels meanwhile.
     """
     if crop:
         image = _center_crop(image, height, width, interpolation, crop)
-    elif image.size != (width, height):
-        image = image.resize((width, height), Image.Resampling[interpolation.upper()])
+    else:
+        image = _resize(image, (width, height), interpolation, width * height)
     return np.asarray(image)
 
 
@@ -65,14 +68,40 @@ def _center_crop(
 ) -> Image.Image:
     """Resize until the image covers (height, width) / crop, and cut out its center."""
     high, wide = round(height / crop), round(width / crop)
+    covered = high * wide
     if image.width * high < image.height * wide:  # the width decides
         high = int(wide * image.height / image.width)
     else:
         wide = int(high * image.width / image.height)
-    if image.size != (wide, high):
-        image = image.resize((wide, high), Image.Resampling[interpolation.upper()])
+    image = _resize(image, (wide, high), interpolation, covered)
     left, top = round((wide - width) / 2), round((high - height) / 2)
     return image.crop((left, top, left + width, top + height))
+
+
+def _resize(
+    image: Image.Image, size: tuple[int, int], interpolation: Interpolation, covered: int
+) -> Image.Image:
+    """Resize an image to (width, height).
+
+    Pillow before 13 always resizes the rows first: a high, narrow image has the new width and its
+    old height in between.
+
+    Args:
+        covered: pixels that any image has when it is resized; they are never too many.
+
+    Raises:
+        ImageRefused: more pixels than that, and than :func:`max_pixels`, at any time.
+    """
+    if image.size == size:
+        return image
+    width, height = size[0], max(size[1], image.height)
+    limit = max_pixels()
+    if width * height > max(limit, covered):
+        raise ImageRefused(
+            f"{image.width}x{image.height} takes {width}x{height} to resize, more than {limit:,} "
+            "pixels; REID_DCS_MAX_PIXELS sets the limit"
+        )
+    return image.resize(size, Image.Resampling[interpolation.upper()])
 
 
 def read_image(
@@ -82,7 +111,7 @@ def read_image(
     interpolation: Interpolation = "bilinear",
     crop: float = 0.0,
 ) -> np.ndarray:
-    """Decode an image and :func:`resize` it. Raises as :func:`read_rgb`."""
+    """Decode an image and :func:`resize` it. Raises as both."""
     return resize(read_rgb(path), height, width, interpolation, crop)
 
 

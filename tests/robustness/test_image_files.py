@@ -84,6 +84,49 @@ def test_too_many_pixels_are_refused_before_they_are_decoded(size, tmp_path):
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 2**15  # kB
 
 
+@pytest.mark.parametrize("size", [(100_000, 4), (4, 100_000), (2, 2_000_000)])
+@pytest.mark.parametrize("crop", [0.0, 0.875])
+def test_a_long_image_is_refused_before_it_takes_more_memory(size, crop, tmp_path, monkeypatch):
+    Image.new("1", size).save(tmp_path / "x.png")
+    resized = []
+    monkeypatch.setattr(Image.Image, "resize", lambda image, size, _: resized.append(size) or image)
+    pixels = read_images([str(tmp_path / "x.png")], 256, 128, "x", crop=crop)
+    if not crop and size != (2, 2_000_000):  # 400,000 pixels at most
+        next(pixels)
+        assert resized == [(128, 256)]
+        return
+    with pytest.raises(InputError, match=r"1 unreadable.*x.png \(.* more than 50,000,000 pixels"):
+        list(pixels)
+    assert not resized
+
+
+@pytest.mark.parametrize(
+    "size, crop, most, named",
+    [
+        ((40, 4), 1.0, 8 * 80, "40x4 takes 80x8 to resize"),
+        ((4, 40), 1.0, 8 * 80, "4x40 takes 8x80 to resize"),
+        ((4, 80), 0.0, 8 * 80, "4x80 takes 8x80 to resize"),
+    ],
+)
+def test_a_long_image_within_the_limit_is_resized(size, crop, most, named, tmp_path, monkeypatch):
+    path = str(tmp_path / "x.png")
+    Image.new("L", size, 9).save(path)
+    monkeypatch.setenv("REID_DCS_MAX_PIXELS", str(most))
+    (pixels,) = read_images([path], 8, 8, "x", crop=crop)
+    assert pixels.shape == (8, 8, 3) and (pixels == 9).all()
+    monkeypatch.setenv("REID_DCS_MAX_PIXELS", str(most - 1))
+    with pytest.raises(InputError, match=f"{named}, more than {most - 1} pixels"):
+        list(read_images([path], 8, 8, "x", crop=crop))
+
+
+@pytest.mark.parametrize("crop", [0.0, 0.875])
+def test_the_size_of_the_network_is_never_too_much(crop, tmp_path, monkeypatch):
+    Image.new("RGB", (5, 10)).save(tmp_path / "x.png")
+    monkeypatch.setenv("REID_DCS_MAX_PIXELS", "50")
+    (pixels,) = read_images([str(tmp_path / "x.png")], 256, 128, "x", crop=crop)
+    assert pixels.shape == (256, 128, 3)
+
+
 def test_the_number_of_pixels_is_a_setting(tmp_path, monkeypatch):
     Image.new("RGB", (20, 10)).save(tmp_path / "x.png")
     monkeypatch.setenv("REID_DCS_MAX_PIXELS", "199")
