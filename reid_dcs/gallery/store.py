@@ -27,6 +27,7 @@ MOST = 16_384
 _ABOUT = "reid_dcs.about"
 _VECTOR, _INDEX = "vector", "vector"
 _ATTEMPTS = 20
+_MOST_VALUES = 1000
 
 
 class FileState(NamedTuple):
@@ -164,9 +165,21 @@ class Store:
         return [Picture.from_row(row) for row in rows]
 
     def values(self, field: str) -> list[str]:
-        """The different texts of a field in :data:`MOST` pictures at most: the first 1000."""
-        rows = self._call("query", filter='id > ""', output_fields=[field], limit=MOST)
-        return sorted({row[field] for row in rows} - {""})[:1000]
+        """The different texts of a field, sorted; some of them if they are more than 1000.
+
+        Each query asks for texts that the ones before did not find: a few queries, where reading
+        every row would take many.
+        """
+        found = {""}
+        while len(found) <= _MOST_VALUES:
+            known = json.dumps(sorted(found), ensure_ascii=False)
+            where = f"not ({field} in {known})"
+            rows = self._call("query", filter=where, output_fields=[field], limit=MOST)
+            new = {row[field] for row in rows} - found
+            if not new:
+                break
+            found |= new
+        return sorted(found - {""})[:_MOST_VALUES]
 
     def get(self, ids: Sequence[str]) -> list[Neighbor]:
         """The pictures with these keys, and their features; missing ones are left out."""

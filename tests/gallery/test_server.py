@@ -62,6 +62,7 @@ def test_a_server_answers_as_the_file_does(address, gallery, people, weights, qu
         for filters in ({}, {"not_camera": 2}, {"camera": 3}):
             found, expected = (each.search(query, 36, **filters) for each in (served, gallery))
             assert [hit.path for hit in found] == [hit.path for hit in expected]
+        assert served.store.values("camera") == gallery.store.values("camera")
         assert served.threshold() == {"distance": 0.5} and len(served) == 36
         monkeypatch.setattr("reid_dcs.gallery.store.EXACT", 10)
         served.store.choose_index()
