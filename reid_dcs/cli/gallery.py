@@ -126,9 +126,12 @@ def search(arguments: Sequence[str]) -> None:
     parser.add_argument("--camera", help="only pictures of this camera")
     parser.add_argument("--not-camera", metavar="CAMERA", help="no pictures of this camera")
     parser.add_argument(
-        "--since", metavar="TIME", help="only pictures of 2026-05-31T18:30 (UTC) or later"
+        "--since",
+        metavar="TIME",
+        help="only pictures of 2026-05-31T18:30 (UTC) or later; "
+        "a number is seconds from the start of a video",
     )
-    parser.add_argument("--until", metavar="TIME", help="only earlier pictures")
+    parser.add_argument("--until", metavar="TIME", help="only pictures before this time")
     parser.add_argument("--json", action="store_true", help="print JSON")
     parser.add_argument(
         "--output", type=file_or_folder, metavar="FILE.png", help="draw the ranked list"

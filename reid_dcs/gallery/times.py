@@ -14,6 +14,10 @@ _STAMP = re.compile(
 )
 
 
+_DATE_DIGITS = re.compile(r"((?:19|20)[0-9]{6})([0-9]{4}|[0-9]{6})?")
+"""A date of digits alone, and hour, minute and second if they are given."""
+
+
 def time_in_name(name: str) -> int | None:
     """The date and time in a file name, such as ``c3_2026-05-31_18-30-05.jpg``, as UTC; or None."""
     found = _STAMP.search(name)
@@ -34,18 +38,23 @@ def parse_time(text: str, where: str) -> int:
     """Read ``2026-05-31T18:30``, ``2026-05-31``, or seconds since the start of a video.
 
     Args:
-        text: a date and time of ISO 8601, UTC without an offset; or a number of seconds.
+        text: a date and time of ISO 8601, UTC without an offset; or a number of seconds. Digits
+            that would be a date (``20260531``, ``202605311830``) are none.
         where: for the error.
 
     Raises:
         InputError: it is neither.
     """
-    try:
-        seconds = float(text)
-        if abs(seconds) < 1e14:
-            return round(1000 * seconds)
-    except ValueError:
-        pass
+    digits = _DATE_DIGITS.fullmatch(text.strip())
+    if digits:
+        text = "T".join(filter(None, digits.groups()))
+    elif "_" not in text:  # which a number of Python's may have, and a date of a file name
+        try:
+            seconds = float(text)
+            if abs(seconds) < 1e14:
+                return round(1000 * seconds)
+        except ValueError:
+            pass
     try:
         return _milliseconds(datetime.fromisoformat(text))
     except (ValueError, OverflowError) as error:

@@ -157,6 +157,7 @@ def test_help_names_the_actions(command):
     for action in ("index", "search", "serve", "threshold"):
         assert f"\n  {action} " in out
     refused(command("find"), "invalid choice")
+    assert "seconds from the start of a video" in " ".join(command("search", "--help")[1].split())
     refused(command("search", "--gallery", "x.db", "--image", "a", "--top", "0"), "--top")
 
 

@@ -36,6 +36,31 @@ def test_times_of_a_user_are_dates_or_seconds():
             parse_time(text, "--since")
 
 
+@pytest.mark.parametrize(
+    "text, parts",
+    [
+        ("20260531", (2026, 5, 31)),
+        (" 19990101 ", (1999, 1, 1)),
+        ("202605311830", (2026, 5, 31, 18, 30)),
+        ("20260531183005", (2026, 5, 31, 18, 30, 5)),
+        ("20260531T1830", (2026, 5, 31, 18, 30)),
+    ],
+)
+def test_digits_of_a_date_are_no_seconds(text, parts):
+    assert parse_time(text, "x") == milliseconds(*parts)
+
+
+@pytest.mark.parametrize("text", ["20261399", "20260531996000", "2026_05_31", "1_000"])
+def test_digits_of_a_wrong_date_are_no_time(text):
+    with pytest.raises(InputError, match="--since.*no time"):
+        parse_time(text, "--since")
+
+
+def test_other_numbers_are_seconds():
+    for text in ("2026", "1780252205", "1780252205.25", "12345678", "20260531.0"):
+        assert parse_time(text, "x") == 1000 * float(text)
+
+
 def test_times_are_printed_as_dates_or_from_the_start_of_a_video():
     assert format_time(milliseconds(2026, 5, 31, 18, 30, 5)) == "2026-05-31 18:30:05"
     assert format_time(83_400) == "0:01:23.4"
