@@ -14,7 +14,7 @@ RECIPE = "recipe.json"
 
 @contextmanager
 def generating(folder: Path) -> Iterator[None]:
-    """Hold the lock of a data set; wait for another process that generates it.
+    """Hold the lock of a folder; wait for another process that generates it.
 
     Raises:
         InputError: the folder cannot be written.

@@ -18,6 +18,7 @@ from reid_dcs.data.datasets.listing import SPLITS, Counts, Item, Listing
 from reid_dcs.data.datasets.market_layout import list_market_layout, required_folders
 from reid_dcs.data.datasets.names import Ignored, images_among
 from reid_dcs.data.datasets.places import locate
+from reid_dcs.data.generated import generating
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text
 
@@ -107,7 +108,9 @@ def _images(folder: Path, kind: str) -> Path:
     raw = next((folder / name for name in RAW_FILES if (folder / name).is_file()), None)
     if raw is None:
         raise InputError(f"CUHK03 in {folder} lacks images_{kind}/ and {RAW_FILES[0]}; {_OBTAIN}")
-    extract_images(raw, kind, images)
+    with generating(images):
+        if not images.is_dir():  # no other process has extracted them meanwhile
+            extract_images(raw, kind, images)
     return images
 
 

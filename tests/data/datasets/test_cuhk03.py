@@ -1,6 +1,8 @@
 """CUHK03 from a generated raw file and from extracted images, and its official lists."""
 
 import json
+import time
+from concurrent.futures import ThreadPoolExecutor
 
 import h5py
 import numpy as np
@@ -10,7 +12,7 @@ from scipy.io import loadmat, savemat
 from torchreid import data as torchreid_data
 
 from reid_dcs import InputError
-from reid_dcs.data.datasets import cuhk03_raw
+from reid_dcs.data.datasets import cuhk03, cuhk03_raw
 from reid_dcs.data.datasets.cuhk03 import CUHK03
 
 PEOPLE = (3, 2, 1, 1, 1)  # of each camera pair; in CUHK03 843, 440, 77, 58, 49
@@ -181,6 +183,22 @@ def test_an_interrupted_extraction_leaves_nothing(raw, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         CUHK03(str(root))
     assert len(saved) == 3 and sorted((root / "cuhk03").iterdir()) == before
+
+
+def test_runs_that_need_the_images_at_once_extract_them_once(raw, monkeypatch):
+    root, _ = raw
+    original, extracted = cuhk03.extract_images, []
+
+    def slowly(*arguments):
+        extracted.append(arguments)
+        time.sleep(0.3)
+        original(*arguments)
+
+    monkeypatch.setattr(cuhk03, "extract_images", slowly)
+    with ThreadPoolExecutor(3) as pool:
+        first, *others = pool.map(CUHK03.list_files, [root] * 3)
+    assert len(extracted) == 1 and first.train and all(other == first for other in others)
+    assert [path.name for path in (root / "cuhk03").iterdir() if path.name[0] == "."] == []
 
 
 def test_what_is_missing_or_damaged_is_named(raw, tmp_path):
