@@ -70,7 +70,8 @@ class TrainLoader:
         for number, index in enumerate(self.sampler):
             if number < self.first_batch:
                 continue
-            random = torch.Generator().manual_seed(-1 - first_seed - number)  # not the sampler's
+            seed = -1 - first_seed - number  # negative: not the sampler's
+            random = torch.Generator().manual_seed(seed % 2**64)
             images = self.augmentation(self.store.images, index, random, self.device)
             batch = _batch(self.store, index, images)
             if self.mixup:

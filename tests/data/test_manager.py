@@ -13,7 +13,7 @@ from torchreid import models as torchreid_models
 from reid_dcs import build_model
 from reid_dcs.data.augment import Augmentation
 from reid_dcs.data.datasets import load_dataset
-from reid_dcs.data.manager import InMemoryDataManager, build_test_loaders
+from reid_dcs.data.manager import InMemoryDataManager, TrainLoader, build_test_loaders
 from reid_dcs.data.store import ImageStore
 from reid_dcs.engine.reid import ReIDEngine
 from reid_dcs.evaluation import extract_features
@@ -156,6 +156,34 @@ def test_ranks_get_different_images(tiny_root):
         for manager in (first, second)
     ]
     assert not paths[0] & paths[1]
+
+
+class Batches(list):
+    """Two batches of a sampler, on one of many processes."""
+
+    def __init__(self, seed, world_size):
+        super().__init__([torch.tensor([0])] * 2)
+        self.epoch_seed, self.world_size, self.rank = seed * 1_000_003 + 7, world_size, 3
+
+
+@pytest.mark.parametrize(
+    "seed, world_size", [(0, 8), (1, 8), (2**32 - 1, 8), (2**32 - 1, 1_000), (2**32 - 1, 100_000)]
+)
+def test_every_batch_has_a_seed_of_its_own_for_every_seed(seed, world_size):
+    store = ImageStore(torch.zeros(1, 8, 4, 3, dtype=torch.uint8), *[torch.zeros(1)] * 3, ("",))
+    states = []
+
+    def augmentation(images, index, random, device):
+        states.append(random.get_state())
+        return images
+
+    sampler = Batches(seed, world_size)
+    list(TrainLoader(store, sampler, augmentation, torch.device("cpu")))
+    assert len(states) == 2 and not torch.equal(*states)
+    first = -1 - (sampler.epoch_seed * world_size + 3) * 2
+    if first - 1 >= -(2**63):  # as ever, so that resumed runs go on as they were
+        for state, number in zip(states, (first, first - 1), strict=True):
+            assert torch.equal(state, torch.Generator().manual_seed(number).get_state())
 
 
 @pytest.mark.parametrize("free, moved", [(10**6, True), (60_000, False)])
