@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from tqdm import tqdm
 
+from reid_dcs.files import read_text
+
 if TYPE_CHECKING:
     from requests import Response
 
@@ -116,10 +118,9 @@ def _stream(url: str, part: Path, size: int | None, deadline: "_Deadline") -> No
 
     version = _version(part)
     start, headers = 0, {"Accept-Encoding": "identity"}
-    known = version.read_text().splitlines() if part.is_file() and version.is_file() else []
-    if len(known) == 2 and known[0] == url:
+    if part.is_file() and (known := _saved_version(version, url)):
         start = part.stat().st_size
-        headers |= {"Range": f"bytes={start}-", "If-Range": known[1]}
+        headers |= {"Range": f"bytes={start}-", "If-Range": known}
     with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
         if response.status_code == 416 and start:  # the part is complete, or longer than the file
             part.unlink()
@@ -199,10 +200,25 @@ def _save_version(version: Path, url: str, response: "Response") -> None:
     """Record the version of the file, for a request that resumes the download."""
     tag = response.headers.get("ETag", "")
     known = response.headers.get("Last-Modified") if tag.startswith("W/") or not tag else tag
-    if known:
-        version.write_text(f"{url}\n{known}\n")
+    if known and _can_be_sent(known):
+        version.write_text(f"{url}\n{known}\n", encoding="utf-8")
     else:
         version.unlink(missing_ok=True)
+
+
+def _saved_version(version: Path, url: str) -> str:
+    """The version of the file of an address; empty if another or none was recorded."""
+    try:
+        recorded = read_text(version).splitlines()
+    except (OSError, UnicodeDecodeError):  # none, or damaged
+        return ""
+    is_one = len(recorded) == 2 and recorded[0] == url and _can_be_sent(recorded[1])
+    return recorded[1] if is_one else ""
+
+
+def _can_be_sent(version: str) -> bool:
+    """Whether a version can be in the header of a request."""
+    return version.isascii() and version.isprintable() and version == version.strip() != ""
 
 
 def _one_line(error: Exception) -> str:

@@ -126,6 +126,35 @@ def test_a_part_that_is_too_long_starts_over(serve, tmp_path):
     assert_downloaded(server, tmp_path)
 
 
+@pytest.mark.parametrize(
+    "version",
+    [
+        b"\xff\xfe\x00",
+        b"%s\n\xff\n",
+        b"%s\n\xc3\xa9\n",
+        b"%s\n\x01\n",
+        b"%s\n 1\n",
+        b"%s\n\n",
+        b"%s",
+    ],
+)
+def test_a_part_whose_version_is_damaged_starts_over(version, serve, tmp_path):
+    server = serve()
+    (tmp_path / "weights.pth.part").write_bytes(CONTENT[:100])
+    written = version.replace(b"%s", server.url.encode())
+    (tmp_path / "weights.pth.part.version").write_bytes(written)
+    assert_downloaded(server, tmp_path)
+    assert server.ranges == [None]
+
+
+def test_a_version_that_cannot_be_asked_for_is_not_recorded(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(sources, "ATTEMPTS", 1)
+    server = serve(behavior.HALF, etag='"\xe9"')
+    refusal(tmp_path, server.url)
+    assert not (tmp_path / "weights.pth.part.version").exists()
+    assert_downloaded(server, tmp_path)
+
+
 def test_a_download_from_another_address_is_not_resumed(serve, tmp_path, monkeypatch):
     monkeypatch.setattr(sources, "ATTEMPTS", 1)
     broken, other = serve(behavior.HALF), serve()
