@@ -115,8 +115,13 @@ def chunks(shape: tuple[int, int]) -> list[slice]:
 
     Args:
         shape: (num_query, num_gallery), in float32.
+
+    Raises:
+        ValueError: there are no queries, or the gallery is empty.
     """
     num_query, num_gallery = shape
+    if not num_query or not num_gallery:
+        raise ValueError(f"{num_query} query and {num_gallery} gallery images: none to compare")
     count = -(-num_query // max(1, CHUNK_BYTES // (4 * num_gallery)))
     edges = [num_query * i // count for i in range(count + 1)]
     return [slice(a, b) for a, b in pairwise(edges) if a < b]

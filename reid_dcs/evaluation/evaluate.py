@@ -40,7 +40,7 @@ def evaluate_rank(
         the CMC curve, (max_rank,) float32, and mAP.
 
     Raises:
-        ValueError: the labels do not have the shape of the matrix.
+        ValueError: the labels do not have the shape of the matrix, or query or gallery is empty.
         InputError: no query has a match, or a distance is not a number.
     """
     labels = Labels(q_pids, g_pids, q_camids, g_camids)
@@ -144,7 +144,8 @@ def rank_gallery(
             :func:`~reid_dcs.evaluation.distances.map_chunks`.
 
     Raises:
-        ValueError: the labels do not have the shape of the distances, or unknown rule.
+        ValueError: the labels do not have the shape of the distances, query or gallery is empty,
+            or unknown rule.
     """
     if tuple(distances.shape) != labels.shape:
         raise ValueError(

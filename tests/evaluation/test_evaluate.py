@@ -217,6 +217,15 @@ def test_mismatched_shapes_are_a_value_error():
         evaluate_features(torch.ones(2), torch.ones(3), *labels)
 
 
+@pytest.mark.parametrize("queries, gallery", [(0, 3), (2, 0), (0, 0)])
+def test_an_empty_query_or_gallery_is_a_value_error(queries, gallery):
+    labels = (np.zeros(queries), np.zeros(gallery), np.zeros(queries), np.ones(gallery))
+    with pytest.raises(ValueError, match=f"{queries} query and {gallery} gallery images: none"):
+        evaluate_rank(np.zeros((queries, gallery)), *labels)
+    with pytest.raises(ValueError, match=r"features must be \(N, D\)"):
+        evaluate_features(torch.ones(queries, 4), torch.ones(gallery, 4), *labels)
+
+
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
 def test_features_that_are_not_finite_are_refused(value):
     gf = torch.ones(3, 4)
