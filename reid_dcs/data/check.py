@@ -81,11 +81,6 @@ class _Image(NamedTuple):
     reason: str = ""  # why its numbers are refused
 
 
-def check_dataset(name: str, root: str, options: Mapping[str, Any]) -> list[Finding]:
-    """The findings of :func:`inspect_dataset`; empty if there are none."""
-    return inspect_dataset(name, root, options).findings
-
-
 def inspect_dataset(name: str, root: str, options: Mapping[str, Any]) -> Report:
     """Check every file of a data set, with a progress bar, and count its splits.
 

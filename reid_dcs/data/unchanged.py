@@ -29,7 +29,7 @@ def check_unchanged(before: Mapping[str, Any], now: Mapping[str, Any], source: o
             continue
         if not isinstance(then, Mapping):
             raise InputError(
-                f"{source}: its data entry is damaged or of another version: start over with "
+                f"{source}: its data entry is damaged or of another version: start over "
                 "in another folder with --output-dir"
             )
         counts = [

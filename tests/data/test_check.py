@@ -5,7 +5,7 @@ import shutil
 import pytest
 from PIL import Image
 
-from reid_dcs.data.check import check_dataset
+from reid_dcs.data.check import inspect_dataset
 
 
 @pytest.fixture
@@ -19,7 +19,7 @@ def images(root, split):
 
 
 def check(root, name="folder"):
-    return {finding.fault: finding.places for finding in check_dataset(name, str(root), {})}
+    return dict(inspect_dataset(name, str(root), {}).findings)
 
 
 def test_an_intact_data_set_has_no_findings(root):

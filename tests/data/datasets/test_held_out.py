@@ -4,7 +4,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from reid_dcs.data.check import check_dataset
+from reid_dcs.data.check import inspect_dataset
 from reid_dcs.data.datasets import DATASETS, load_dataset
 from reid_dcs.data.datasets.held_out import hold_out
 from reid_dcs.data.datasets.listing import Listing
@@ -81,7 +81,8 @@ def test_the_test_split_is_not_used(tiny_root):
     assert used == {path for path, *_ in whole.train}
     assert {pid for _, pid, *_ in split.train} == set(range(4))  # of 8, relabeled
     assert split.unofficial == "4 of 8 training identities are held out to evaluate"
-    faults = {fault for fault, _ in check_dataset("synthetic", str(tiny_root), {"held_out": 0.5})}
+    report = inspect_dataset("synthetic", str(tiny_root), {"held_out": 0.5})
+    faults = {fault for fault, _ in report.findings}
     assert faults == {"difference(s) from the official split"}
 
 
