@@ -36,12 +36,10 @@ class Gallery:
 
     Attributes:
         address: the path or address it was opened with.
-        device: device of the network.
     """
 
     def __init__(self, address: str, store: Store | None, device: str = "auto") -> None:
-        self.address, self.device = address, device
-        self._store = store
+        self.address, self._store = address, store
         self._network = GalleryNetwork(address, device)
 
     @classmethod
@@ -53,7 +51,8 @@ class Gallery:
         Args:
             address: a path ending in ``.db``, or ``http://HOST:PORT[/COLLECTION]`` of a Milvus
                 server, whose token is ``MILVUS_TOKEN`` in the environment.
-            device: device of the network: ``auto``, ``cpu``, ``cuda``.
+            device: where the network runs, which is opened when it is first needed: ``auto``,
+                ``cpu``, ``cuda``.
             create: if there is no gallery, :meth:`add` creates it; False: it is an error.
 
         Raises:

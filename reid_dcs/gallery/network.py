@@ -12,15 +12,16 @@ from reid_dcs.inference.extractor import FeatureExtractor
 FORMAT = 1
 
 About = Mapping[str, Any]
-"""Description of a gallery: format, weights, their fingerprint and card, length of a feature."""
+"""Description of a gallery: format, weights, their fingerprint and card, length of a feature;
+and, once they are known, its threshold and how its people were found."""
 
 
 class GalleryNetwork:
-    """Opens the weights of a gallery, once, and refuses others.
+    """Opens the weights of a gallery, keeps them open, and refuses others.
 
     Args:
         address: of the gallery, for messages.
-        device: of the network.
+        device: where the network runs, read when it is opened.
     """
 
     def __init__(self, address: str, device: str) -> None:
@@ -32,14 +33,15 @@ class GalleryNetwork:
     def open(
         self, about: About | None, weights: str | Path | None, model: str | None
     ) -> FeatureExtractor:
-        """The network, from its file if it is not open yet.
+        """The network that is open; from its file if none is, or if weights are given.
 
         Args:
             about: of the gallery; None if it is new.
             weights, model: as of :meth:`reid_dcs.gallery.Gallery.extractor`.
 
         Raises:
-            InputError: other weights than the gallery's, or a new gallery and no weights.
+            InputError: other weights than the gallery's, weights that cannot be read, or a new
+                gallery and no weights.
         """
         if self._extractor is not None and weights is None:
             self._check(about, self._fingerprint, self._source)
@@ -62,7 +64,7 @@ class GalleryNetwork:
         return extractor
 
     def describe(self, extractor: FeatureExtractor) -> dict[str, Any]:
-        """The description of a new gallery that is made with the open network."""
+        """The description of a new gallery that is made with the network that :meth:`open` gave."""
         path = Path(os.path.expanduser(self._source))
         return {
             "format": FORMAT,
