@@ -192,7 +192,11 @@ class FeatureExtractor:
                 image = (image.movedim(0, -1) if image.ndim == 3 else image).cpu().numpy()
             picture = Image.fromarray(array_to_rgb(image, bgr))
         pixels = self.card.preprocessing
-        return resize(picture, self.height, self.width, pixels.interpolation, pixels.center_crop)
+        how = (pixels.interpolation, pixels.center_crop)
+        try:
+            return resize(picture, self.height, self.width, *how)
+        except OSError as error:  # too large on the way
+            raise InputError(f"unusable image: {error}") from error
 
 
 def _each_image(images: ImageLike | Iterable[ImageLike]) -> Iterator[ImageLike]:

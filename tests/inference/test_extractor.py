@@ -242,6 +242,14 @@ def test_a_name_that_begins_with_a_tilde_is_a_name(weights, tmp_path, monkeypatc
     assert FeatureExtractor("~w.pt", "osnet_x0_25", device="cpu")("~a.jpg").shape == (1, 512)
 
 
+def test_a_picture_that_is_too_long_to_be_resized_is_refused():
+    long = np.zeros((2_000_000, 2, 3), np.uint8)
+    extractor = FeatureExtractor("mobilenetv2_dcs_synthetic", device="cpu")
+    for image in (long, Image.fromarray(long)):
+        with pytest.raises(InputError, match="unusable image"):
+            extractor(image)
+
+
 def test_wrong_weights_are_refused(weights, tmp_path):
     with pytest.raises(InputError, match="pass --model"):
         FeatureExtractor(weights)

@@ -56,11 +56,11 @@ class Samples(Dataset):
         label, name = int(self.images.labels[draw.image]), self.images.names[draw.image]
         try:
             image = self.images.read(draw.image)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(draw.seed)
+                return Sample(self.transform(image), label, name)
         except OSError as error:  # an exception would lose its name on the way out of a worker
             return Sample(None, label, name, str(error))
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(draw.seed)
-            return Sample(self.transform(image), label, name)
 
 
 class TrainLoader:

@@ -153,14 +153,28 @@ def list_folder(folder: Path, classes: Sequence[str]) -> FolderImages:
 
 
 def _images_below(folder: Path) -> Iterator[str]:
-    """Images in a folder and those below, without hidden ones and the thumbnails of systems."""
+    """Images in a folder and those below, without hidden ones and the thumbnails of systems.
+
+    Linked folders are read, unless a link leads into a folder that is read anyway, or to one above
+    it: it would give its images again, or never end.
+    """
 
     def refuse(error: OSError) -> None:
         raise InputError(f"cannot read {error.filename}: {error.strerror}") from error
 
-    suffixes = tuple(IMAGE_SUFFIXES)
+    def is_new(path: Path) -> bool:
+        if not path.is_symlink():
+            return True
+        target = path.resolve()
+        if any(target.is_relative_to(read) or read.is_relative_to(target) for read in places):
+            return False
+        places.append(target)
+        return True
+
+    suffixes, places = tuple(IMAGE_SUFFIXES), [folder.parent.resolve(), folder.resolve()]
     for place, folders, names in os.walk(folder, onerror=refuse, followlinks=True):
-        folders[:] = [name for name in folders if why_ignored(Path(place, name)) != SYSTEM]
+        below = [(name, Path(place, name)) for name in folders]
+        folders[:] = [name for name, path in below if why_ignored(path) != SYSTEM and is_new(path)]
         for name in names:
             if name.lower().endswith(suffixes) and not name.startswith("."):
                 yield os.path.join(place, name)

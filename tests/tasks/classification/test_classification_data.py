@@ -18,6 +18,7 @@ from reid_dcs.tasks.classification.data import (
     list_images,
     stored,
 )
+from reid_dcs.tasks.classification.loader import evaluation_loader
 from reid_dcs.tasks.classification.settings import ClassifyTrainRun
 from reid_dcs.tasks.classification.sources import chosen_classes
 from reid_dcs.tasks.classification.transforms import evaluation_transform, training_transform
@@ -112,6 +113,27 @@ def test_a_store_has_the_pixels_that_an_evaluation_reads(changed, storage):
     for i in range(len(files.names)):
         assert torch.equal(of_store(kept.read(i)), of_files(files.read(i)))
     assert storage == "memory" or len(list((changed / "stores").glob("*-val-16x16.npy"))) == 1
+
+
+@pytest.mark.parametrize("target", [".", "..", "../blue", "elsewhere"])
+def test_links_to_folders_give_no_image_twice_and_end(changed, target):
+    elsewhere = changed.parent / "elsewhere"
+    elsewhere.mkdir()
+    shutil.copy(changed / "train/red/000.png", elsewhere / "more.png")
+    (elsewhere / "again").symlink_to(elsewhere)
+    found = list_images(settings(changed), seed=1).train
+    link = elsewhere if target == "elsewhere" else target
+    (changed / "train/red/link").symlink_to(link)
+    names = list_images(settings(changed), seed=1).train.names
+    assert len(names) == len(found.names) + (target == "elsewhere")
+
+
+def test_an_image_too_long_for_its_crop_is_named(changed):
+    Image.new("RGB", (60_000, 4)).save(changed / "val/red/000.png")
+    data, pixels = settings(changed), Preprocessing(224, 224, center_crop=0.875)
+    files = list_images(data, seed=1).val
+    loader = evaluation_loader(files, as_evaluated(files, pixels), 4, workers=0)
+    assert any("red/000.png" in error for batch in loader for error in batch["errors"])
 
 
 def test_stores_of_two_interpolations_are_two_files(changed):
