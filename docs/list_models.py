@@ -23,7 +23,8 @@ HEAD = """\
 
 | option | of | default |
 |---|---|---|
-| `windows`: M, windows of a position | `dcs`, `dcs_pos`; `dcs_dim` | 2; 1 |
+| `windows`: M, windows of a position | `dcs`, `dcs_pos` | 2 |
+| the same | `dcs_dim` | 1 |
 | `mode`: how fractions are read, `bilinear`, `mask` or `interp` | all but `dcs_mask` | `bilinear` |
 | `union`: how windows join, `max` or `sum` | all but `dcs_mask` | `max` |
 | `bounds`: `clamp`, `softplus`, `reflect`, `sigmoid` | kinds with learned windows | `clamp` |
