@@ -90,7 +90,7 @@ OTHERS = {  # type of the input, shape of the output; 189 anchors are right
 
 def network(path, kind, shape):
     """A network from (1, 3, 96, 96) to zeros of a shape that its graph does not state."""
-    onnx = pytest.importorskip("onnx")
+    onnx = pytest.importorskip("onnx", reason="the extra [export] is not installed")
     helper, kinds = onnx.helper, onnx.TensorProto
     size = [abs(side) for side in shape]
     image = helper.make_tensor_value_info("image", getattr(kinds, kind), [1, 3, 96, 96])
