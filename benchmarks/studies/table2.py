@@ -63,7 +63,7 @@ def page() -> str:
 
 NOTES = """
 - The rows without attention agree with those of ConvNeXt's paper, 86 / 741, 108 / 827 and
-  146 / 964, within 0.3 %. The 86.43 M of the first row is not reproduced.
+  146 / 964, to all printed digits. The 86.43 M of the first row is not reproduced.
 - The paper's DCS adds 0.5 M (T) to 2.5 M (S) parameters, its SA 0.4 to 1.5 M. Ours adds at most
   0.03 M: a depthwise 3x3 convolution and a BN after each of the four stages, and for DCS a 1x1
   convolution to the windows. Three full 1x1 convolutions (query, key, value) after each stage would
