@@ -159,3 +159,9 @@ def test_a_batch_of_one_identity_has_no_triplet_loss(margin):
     loss = batch_hard_triplet(features, torch.zeros(6, dtype=torch.int64), margin)
     loss.backward()
     assert loss.item() == 0 and features.grad.abs().max() == 0
+
+
+def test_without_a_weight_the_triplet_term_is_not_minimized_at_all():
+    logits, features, pids = random_batch(BATCHES["4x4"])
+    losses = IdentityTripletLoss(triplet_weight=0)(logits, features * torch.inf, pids)
+    assert losses.total.isfinite() and losses.total == losses.identity

@@ -56,14 +56,14 @@ class BilinearQuery(Function):
             """(B, N, C), or (C,), at a, q and q + 1: (3, B, N, M)."""
             return channels.expand(3, *x.shape).gather(-1, channel)
 
-        counts = places < x.shape[-1]
+        counts = (places >= 0) & (places < x.shape[-1])
         if ctx.union == "max" and start.shape[-1] > 1:
             weight = blend(start, length, lambda edge: (edge - channel).clamp(0, 1))
             # the same sum in another kernel: it may round otherwise
             counts &= weight.to(x.dtype) >= at(weights) - torch.finfo(x.dtype).eps
         at_first, at_end, after = torch.where(counts, at(grad) * at(x), 0).to(start.dtype)
         d_start = torch.lerp(at_end, after, length.frac()) - at_first
-        d_length = torch.lerp(at_end, after, start.frac())
+        d_length = torch.lerp(at_end, after, start - start.floor())
         return d_x, d_start.sum_to_size(start.shape), d_length.sum_to_size(length.shape), None
 
 

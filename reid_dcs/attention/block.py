@@ -90,7 +90,14 @@ class AttentionBlock(nn.Module):
         raise NotImplementedError
 
     def keep(self, channels: Tensor) -> None:
-        """Restrict the affinities to these channels, (C,) bool; the others no longer contribute."""
+        """Restrict the affinities to these channels, (C,) bool; the others no longer contribute.
+
+        What was left out before stays out.
+        """
+        if self.kept is not None:
+            before = torch.zeros_like(channels)
+            before[self.kept] = True
+            channels = channels & before
         index = channels.nonzero().flatten()
         first, last = (int(index[0]), int(index[-1]) + 1) if len(index) else (0, 0)
         if len(index) == self.channels:
@@ -124,10 +131,17 @@ class AttentionBlock(nn.Module):
 
 
 def named_blocks(network: nn.Module) -> dict[str, AttentionBlock]:
-    """The attention blocks of a network by name, in the order of its modules."""
-    return {
-        name: block for name, block in network.named_modules() if isinstance(block, AttentionBlock)
-    }
+    """The attention blocks of a network by name, in the order of its modules.
+
+    A block inside another one, such as the original of a substituted block, is part of that one.
+    """
+    blocks: dict[str, AttentionBlock] = {}
+    inside: tuple[str, ...] = ()  # how names in these blocks begin
+    for name, module in network.named_modules():
+        if isinstance(module, AttentionBlock) and not name.startswith(inside):
+            blocks[name] = module
+            inside += (f"{name}." if name else "",)
+    return blocks
 
 
 class WindowedAttention(AttentionBlock):
@@ -155,7 +169,7 @@ class WindowedAttention(AttentionBlock):
         self, channels: int, *, mode: str = DEFAULT_MODE, union: str = "max", **options
     ) -> None:
         super().__init__(channels, **options)
-        if mode not in MODES:
+        if mode not in tuple(MODES):
             raise ValueError(f"mode must be one of {tuple(MODES)}, not {mode!r}")
         if union not in UNIONS:
             raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
@@ -200,7 +214,8 @@ class WindowedAttention(AttentionBlock):
     def report(self, x: Tensor) -> WindowReport:
         """Windows of each position of x (B, C, H, W); deterministic, without side effects."""
         start, length = self.windows(x)
-        selected = self.channel_weights(x).mean(-1)  # (B, N)
+        weights = overlap_union(x.flatten(2).mT, start, length, "max")  # (B, N, C), or (C,)
+        selected = weights.mean(-1).expand(len(x), x.shape[2:].numel())  # (B, N)
         shape = (*selected.shape, start.shape[-1])  # (B, N, M)
         return WindowReport(start.expand(shape), length.expand(shape), selected)
 

@@ -8,7 +8,8 @@ inside, and differ in what they do at an end:
 - ``clamp`` stops there; a gradient that points outwards is dropped, one that points back inside
   passes with slope 1, from however far outside;
 - ``softplus`` rounds the corners of the clamp, one channel wide; its slope vanishes outside;
-- ``reflect`` turns back at each end; its slope is 1 or -1 everywhere.
+- ``reflect`` turns back at each end; its slope is 1 or -1 everywhere. Where the end moves, too, as
+  the room of a start does with the length, each turn adds 2 to the slope in that.
 """
 
 from collections.abc import Callable

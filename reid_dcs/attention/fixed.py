@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention.affinity import channel_attention
 from reid_dcs.attention.block import Reach, SharedWindowAttention, Windows
-from reid_dcs.attention.checks import checked_ratio
+from reid_dcs.attention.checks import checked_ratio, checked_temperature
 from reid_dcs.attention.windows import countable
 
 
@@ -61,9 +61,7 @@ class GSA(SharedWindowAttention):
 
     def __init__(self, channels: int, *, temperature: float = 1.0, **options) -> None:
         super().__init__(channels, **options)
-        if not temperature > 0:
-            raise ValueError(f"temperature must be a number above 0, not {temperature!r}")
-        self.temperature = temperature
+        self.temperature = checked_temperature(temperature)
         parts = [(k, n) for n in (1, 2, 4, 8) for k in range(n)]
         places, ratios = [k / n for k, n in parts], [1 / n for _, n in parts]
         self.register_buffer("places", torch.tensor(places), persistent=False)
@@ -73,7 +71,8 @@ class GSA(SharedWindowAttention):
     def candidates(self, reach: Reach = None) -> Windows:
         """Starts floor(C k / n) and lengths floor(C / n), at least 1; (15,) each."""
         reach = self.channels if reach is None else reach
-        return Windows((reach * self.places).floor(), (reach * self.ratios).floor().clamp(min=1))
+        places, ratios = countable(self.places), countable(self.ratios)
+        return Windows((reach * places).floor(), (reach * ratios).floor().clamp(min=1))
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """Start and length of the likeliest window, (1,) each."""

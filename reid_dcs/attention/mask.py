@@ -43,7 +43,7 @@ class MaskedQuery(Function):
             """(B, N, C), or (C,), in the channel of each edge: (2, B, N, M)."""
             return channels.expand(2, *x.shape).gather(-1, channel)
 
-        counts = edges < x.shape[-1]
+        counts = (edges >= 0) & (edges < x.shape[-1])
         if ctx.union == "max" and start.shape[-1] > 1:
             overlap = (end - channel).clamp(0, 1) - (first - channel).clamp(0, 1)
             counts &= overlap.to(x.dtype) >= at(weights)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention.affinity import channel_attention, product_macs
 from reid_dcs.attention.block import AttentionBlock, Reach, WindowReport
+from reid_dcs.attention.checks import checked_temperature
 from reid_dcs.attention.windows import countable
 
 NORMALIZATIONS = ("positions", "softmax")
@@ -47,9 +48,8 @@ class DCSMask(AttentionBlock):
             raise ValueError(
                 f"normalization must be one of {NORMALIZATIONS}, not {normalization!r}"
             )
-        if not temperature > 0:
-            raise ValueError(f"temperature must be a number above 0, not {temperature!r}")
-        self.normalization, self.temperature = normalization, temperature
+        self.normalization = normalization
+        self.temperature = checked_temperature(temperature)
         self.select = nn.Conv2d(channels, channels, 1)
 
     def search_parameters(self) -> dict[str, list[nn.Parameter]]:
@@ -116,7 +116,7 @@ class DCSMask(AttentionBlock):
     @torch.no_grad()
     def reads(self, x: Tensor) -> Tensor:
         """The mask without noise: (B, N, C) bool."""
-        return self.logits(x) > 0
+        return self.channel_weights(x) > 0
 
     @torch.no_grad()
     def affinities(self, x: Tensor, positions: Sequence[int]) -> Tensor:

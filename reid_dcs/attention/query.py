@@ -12,6 +12,7 @@ from reid_dcs.attention.bilinear import BilinearQuery
 from reid_dcs.attention.interp import InterpolatedQuery
 from reid_dcs.attention.mask import MaskedQuery
 from reid_dcs.attention.soft import SOFTEST, SoftQuery
+from reid_dcs.attention.windows import countable
 
 MODES = {"bilinear": BilinearQuery, "interp": InterpolatedQuery, "mask": MaskedQuery}
 DEFAULT_MODE = "bilinear"
@@ -48,10 +49,11 @@ def windowed_query(
     Raises:
         ValueError: an unknown mode or union.
     """
-    if mode not in MODES:
+    if mode not in tuple(MODES):
         raise ValueError(f"mode must be one of {tuple(MODES)}, not {mode!r}")
     if union not in UNIONS:
         raise ValueError(f"union must be one of {UNIONS}, not {union!r}")
+    start, length = countable(start), countable(length)
     if softness > SOFTEST:
         return SoftQuery.apply(x, start, length, softness)
     return MODES[mode].apply(x, start, length, union)

@@ -28,7 +28,7 @@ class SelectionConv(nn.Conv2d):
     def __init__(
         self, channels: int, bounds: str, room: float, *, starts: int = 0, lengths: int = 0
     ) -> None:
-        windows = max(starts, lengths)
+        windows = lengths or starts
         if type(windows) is not int or not 1 <= windows <= channels:
             raise ValueError(
                 f"windows must be a whole number from 1 to the {channels} channels, not {windows!r}"
@@ -55,8 +55,10 @@ class SelectionConv(nn.Conv2d):
         if self.bounds == "sigmoid":
             return countable(self(x).flatten(2).mT)
         assert self.bias is not None
-        moved = countable(F.conv2d(x, self.weight))
-        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=moved.dtype)
-        moved = (moved / norm.clamp(min=1e-6)).flatten(2).mT
+        precise = torch.promote_types(x.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(x, dim=1, keepdim=True, dtype=precise).clamp(min=1e-6)
+        if x.dtype == torch.float16:  # which a sum over many channels exceeds
+            x, norm = x / norm.to(x.dtype), torch.ones_like(norm)
+        moved = (countable(F.conv2d(x, self.weight)) / norm).flatten(2).mT
         # the bias last: in half precision it is rounded, which a division would magnify
         return moved + countable(self.bias)

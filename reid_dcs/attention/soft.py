@@ -13,8 +13,6 @@ the weights are ``w_p = F(s + l) - F(s)``. For a large tau that is
 whole channels, which gives a window inside another one a gradient.
 """
 
-import math
-
 import torch
 from torch import Tensor
 from torch.autograd import Function
@@ -89,8 +87,9 @@ def overlap(at_start: Tensor, at_end: Tensor, softness: float) -> Tensor:
     ``softplus(v + 1 / tau) - softplus(v) = log(1 + expm1(1 / tau) sigmoid(v))``, which does not
     subtract large numbers from each other.
     """
-    gain, one = math.expm1(1 / softness), at_start.new_ones(())
-    ratio = torch.add(one, at_end, alpha=gain) / torch.add(one, at_start, alpha=gain)
+    one = at_start.new_ones(())
+    gain = at_start.new_full((), 1 / softness).expm1()  # math's would be compiled in as a number
+    ratio = torch.addcmul(one, at_end, gain) / torch.addcmul(one, at_start, gain)
     return ratio.log_().mul_(softness)
 
 

@@ -64,7 +64,8 @@ def substitute(network: nn.Module, substitution: str, seed: int = 0) -> nn.Modul
 
         seed: seed of the permutations and the starts, at least 0. Each block draws for image after
             image in a sequence of its own, on the CPU: the draws depend on the order in which the
-            network sees the images, and not on the size of the batches or the device.
+            network sees the images, and not on the size of the batches or the device. What a
+            block reports (``describe_windows``) is drawn in this sequence, too.
 
     Raises:
         ValueError: an unknown substitution.
@@ -158,6 +159,7 @@ class _Substituted(WindowedAttention):
         self.block, self.replacement, self.draws = block, replacement, draws
         self.project, self.norm = block.project, block.norm
         self.kept = block.kept
+        self.train(block.training)
 
     def windows(self, x: Tensor, reach: Reach = None) -> Windows:
         """Start and length in the place of the block's."""
@@ -182,3 +184,7 @@ class _SubstitutedMask(DCSMask):
     def mask(self, x: Tensor) -> Tensor:
         """Masks in the place of the block's."""
         return self.replacement(super().mask(x), self.draws)
+
+    def channel_weights(self, x: Tensor) -> Tensor:
+        """Masks in the place of the block's, without noise: (B, N, C)."""
+        return self.replacement(super().channel_weights(x), self.draws)

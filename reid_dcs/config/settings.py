@@ -41,7 +41,8 @@ _SEEDS = {"at_least": 0, "at_most": 2**32 - 1}
 
 
 NOT_OPTIONS = frozenset(
-    {"name", "num_classes", "loss", "pretrained", "use_gpu", "task", "min_size", "max_size"}
+    ("name", "attention", "num_classes", "loss", "pretrained", "use_gpu", "task")
+    + ("min_size", "max_size")
 )
 """What ``model.options`` cannot have: arguments of networks that come from other settings."""
 

@@ -29,6 +29,9 @@ class Policy:
     def begin_turn(self, turn: Sequence[str]) -> None:
         """Called before the forward pass of a turn."""
 
+    def end_turn(self) -> None:
+        """Called after the backward pass, and the step if one is due, of a turn."""
+
     def losses(self, losses: dict[str, Tensor], turn: Sequence[str]) -> dict[str, Tensor]:
         """Adapt the losses of a batch to this turn; the first one is minimized."""
         return losses

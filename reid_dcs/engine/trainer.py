@@ -193,6 +193,7 @@ class Trainer(RunState):
             self.precision.scaler.scale(minimized).backward()
         if self._step_due:
             self.step(turn)
+        self.policy.end_turn()
         return {name: value.detach() for name, value in losses.items()}
 
     def step(self, turn: Sequence[str]) -> None:

@@ -44,7 +44,8 @@ class IdentityTripletLoss(nn.Module):
         """
         identity = F.cross_entropy(logits, pids, label_smoothing=self.label_smoothing)
         triplet = batch_hard_triplet(features, pids, self.margin)
-        return Losses(identity + self.triplet_weight * triplet, identity, triplet)
+        total = identity + self.triplet_weight * triplet if self.triplet_weight else identity
+        return Losses(total, identity, triplet)
 
 
 def batch_hard_triplet(features: Tensor, pids: Tensor, margin: float | None) -> Tensor:

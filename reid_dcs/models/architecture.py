@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from reid_dcs.attention import ATTENTIONS
 from reid_dcs.config.settings import NOT_OPTIONS
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json
@@ -13,6 +14,9 @@ from reid_dcs.models.space import Space
 
 PACKAGED = Path(__file__).with_name("found")
 """Folder of architectures found by our searches: NAME.json, and the search's NAME.yaml."""
+
+READING = ("bounds", "min_length")
+"""Options of an attention that decide what the logits of its windows mean."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,8 @@ class Architecture:
     windows: tuple[Mapping[str, list[float]], ...] = ()
     """Window logits of each attention block, for kinds whose windows do not depend on the input
     (``dcs_sw``, ``gsa``). Networks with another attention ignore them."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Those of ``READING`` that the search had: a network with others would have other windows."""
 
     @classmethod
     def largest(cls, space: Space) -> "Architecture":
@@ -82,6 +88,8 @@ class Architecture:
         for key in lists:
             if not isinstance(content.get(key, ()), Sequence) or isinstance(content.get(key), str):
                 raise InputError(f"{where}: {key} must be a list, one entry for each block")
+        if not isinstance(content.get("options", {}), Mapping):
+            raise InputError(f"{where}: options must be a mapping, such as {{bounds: clamp}}")
         arguments: dict[str, Any] = {
             key: tuple(value) if key in lists else value for key, value in content.items()
         }
@@ -98,9 +106,14 @@ class Architecture:
             if len(given) != len(blocks):
                 raise InputError(f"{where}: {len(given)} {name}, but {len(blocks)} blocks")
             for i, (value, block) in enumerate(zip(given, blocks, strict=True)):
-                if value not in options(block):
+                if value not in options(block) or (name == "widths" and type(value) is not int):
                     allowed = ", ".join(map(str, options(block)))
                     raise InputError(f"{where}: {name}[{i}] is {value!r}, not one of {allowed}")
+        if self.attention not in (None, *ATTENTIONS):
+            known = ", ".join(ATTENTIONS)
+            raise InputError(f"{where}: attention is {self.attention!r}, not one of {known}")
+        if self.windows and self.attention is None:
+            raise InputError(f"{where}: windows belong to a kind of attention, which it must name")
 
     def write(self, path: str | Path) -> None:
         """Write the JSON file that :meth:`load` reads."""

@@ -26,26 +26,28 @@ def with_attention(
     Args:
         network: any network.
         after: names of modules, as in ``network.named_modules()``, such as ``["layer1",
-            "layer2"]``. Each must return a map (B, C, H, W).
+            "layer2"]``. Each must return a map (B, C, H, W), and have one name only.
         kind: a key of ``reid_dcs.attention.ATTENTIONS``.
-        input_size: (channels, height, width) of an image that the network accepts; it is run once
-            to find C after each module.
+        input_size: (channels, height, width) of an image that the network accepts; it is run to
+            find C after each module, and at twice the size to see that C does not follow it.
         options: of the attention, such as ``windows=1``.
 
     Returns:
         the network.
 
     Raises:
-        ValueError: a module that does not exist, does not run or does not return a 4-D map; an
-            image size that the network does not accept; an unknown kind or a bad value of an
-            option. The network is then unchanged.
+        ValueError: no module, or one that does not exist, does not run, does not return a 4-D map
+            with the channels first, or has another name, too; an image size that the network does
+            not accept; an unknown kind or a bad value of an option. The network is then unchanged.
         TypeError: an option that the kind does not have.
     """
     names = [after] if isinstance(after, str) else list(after)
     _check_names(network, names)
     shapes = _output_shapes(network, names, input_size)
+    channels = {name: _channels(name, shapes[name]) for name in names}
+    _check_channels_first(network, channels, input_size)
     blocks = {
-        name: build_attention(kind, _channels(name, shapes[name]), **options).to(weight_of(network))
+        name: build_attention(kind, channels[name], **options).to(weight_of(network))
         for name in names
     }
     for name in sorted(blocks, key=len, reverse=True):  # inner modules first
@@ -68,7 +70,9 @@ class Attended(nn.Module):
 
 
 def _check_names(network: nn.Module, names: list[str]) -> None:
-    known = [name for name, _ in network.named_modules() if name]
+    if not names:
+        raise ValueError("after names no module")
+    known = {name: each for name, each in network.named_modules(remove_duplicate=False) if name}
     for name in names:
         if name not in known:
             close = get_close_matches(name, known, n=3)
@@ -76,6 +80,11 @@ def _check_names(network: nn.Module, names: list[str]) -> None:
             raise ValueError(f"the network has no module {name!r}: {hint}")
         if names.count(name) > 1:
             raise ValueError(f"the module {name!r} is named twice")
+        others = [other for other, each in known.items() if each is known[name] and other != name]
+        if others:
+            raise ValueError(
+                f"the module {name!r} is {others[0]!r}, too, and may be called by that name"
+            )
 
 
 def _output_shapes(
@@ -111,3 +120,24 @@ def _channels(name: str, shapes: list[torch.Size | None]) -> int:
     if len(channels) > 1:
         raise ValueError(f"the module {name!r} runs with different channels: {sorted(channels)}")
     return channels.pop()
+
+
+def _check_channels_first(
+    network: nn.Module, channels: dict[str, int], input_size: Sequence[int]
+) -> None:
+    """Check that C does not follow the size of the image, where the network takes another size.
+
+    Raises:
+        ValueError: a module that returns (B, H, W, C).
+    """
+    first, height, width = input_size
+    try:
+        shapes = _output_shapes(network, list(channels), (first, 2 * height, 2 * width))
+    except ValueError:  # a network of one size
+        return
+    for name, expected in channels.items():
+        if _channels(name, shapes[name]) != expected:
+            raise ValueError(
+                f"the second dimension of what the module {name!r} returns follows the height of "
+                "the image: it must return its channels there, (B, C, H, W)"
+            )

@@ -167,6 +167,7 @@ def _build_reid(
     name: str,
     function: BackboneFunction,
     kind: str,
+    /,  # an option may have one of these names, and is unknown then
     num_classes: int,
     loss: str = "softmax",
     pretrained: bool | str = False,

@@ -114,13 +114,16 @@ class Alternation(Policy):
             return windows
         recipe = self.search.window_optimizer
         power = 2 if recipe.optimizer == "sgd" else 1
-        return [
+        groups: list[Any] = [
             {
                 "params": block.search_parameters()["windows"],
                 "lr": recipe.learning_rate * block.channels**power,
             }
             for block in learned_windows(self.model).values()
         ]
+        in_channels = {parameter for group in groups for parameter in group["params"]}
+        masks = [parameter for parameter in windows if parameter not in in_channels]
+        return [*groups, {"params": masks}] if masks else groups
 
     def _optimization(
         self, recipe: OptimizerConfig, parameters: list[Any], steps: int
@@ -157,6 +160,11 @@ class Alternation(Policy):
         if "lengths" in self.optimizers:
             fix_windows(self.model, FIXED.get(turn[0]))
 
+    def end_turn(self) -> None:
+        """Let all windows learn again: so the search leaves its network."""
+        if "lengths" in self.optimizers:
+            fix_windows(self.model, None)
+
     def losses(self, losses: Losses, turn: Sequence[str]) -> Losses:
         """Report penalties as losses, and in the windows' turn add them to the minimized one."""
         penalties = {}
@@ -176,10 +184,15 @@ def _check_windows(model: nn.Module, search: ChannelSearchConfig, control: bool)
     """Refuse settings of learned windows for a network that has none, but a control.
 
     Raises:
-        InputError: a setting that would be ignored.
+        InputError: a setting that would be ignored, or rates in channels for windows in logits.
     """
-    masks = bool(learned_masks(model))
-    if learned_windows(model) or (control and not masks):
+    windows, masks = learned_windows(model), bool(learned_masks(model))
+    if search.window_unit == "block" and any(b.bounds == "sigmoid" for b in windows.values()):
+        raise InputError(
+            "search.window_unit=block: with model.options.bounds=sigmoid, windows move in logits, "
+            "whose rate does not depend on the channels; set it to channel"
+        )
+    if windows or (control and not masks):
         return
     network = "dcs_mask has no windows" if masks else "the network has no learned windows"
     of_windows = {

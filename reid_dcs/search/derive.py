@@ -17,7 +17,7 @@ def derive(supergraph: Supergraph) -> nn.Module:
     """
     attention = attention_factory(supergraph.attention, **supergraph.options)
     trunk = FBNetV2(attention, supergraph.space, supergraph.architecture())
-    network = supergraph.with_head(trunk)
+    network = supergraph.with_head(trunk).to(weight_of(supergraph))
     wide = supergraph.state_dict()
     network.load_state_dict(
         {
@@ -25,4 +25,4 @@ def derive(supergraph: Supergraph) -> nn.Module:
             for name, narrow in network.state_dict().items()
         }
     )
-    return network.to(weight_of(supergraph)).train(supergraph.training)
+    return network.train(supergraph.training)

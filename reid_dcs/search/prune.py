@@ -53,6 +53,9 @@ def describe_windows(network: nn.Module, batches: Iterable[Tensor]) -> dict[str,
         ``[first, last + 1]`` ranges); and the multiply-adds of the affinity products per image
         before and after pruning, ``macs`` and ``pruned_macs``. A block with a mask has no windows,
         and none of their statistics.
+
+    Raises:
+        ValueError: no images.
     """
     found = {}
     for name, (block, seen) in _watch(network, batches).items():
@@ -85,7 +88,11 @@ def pruned(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
     """Copy a network, with affinities that leave out the channels that no position reads.
 
     On these batches its output equals the network's. On other images, windows per position may
-    select channels that were left out; a shared window cannot.
+    select channels that were left out; a shared window cannot. A state dict does not hold what was
+    left out.
+
+    Raises:
+        ValueError: no images.
     """
     reads = {name: seen.reads for name, (_, seen) in _watch(network, batches).items()}
     smaller = copy.deepcopy(network)
@@ -120,13 +127,17 @@ def _watch(
         block.register_forward_pre_hook(lambda block, inputs, seen=seen: seen.add(block, inputs[0]))
         for block, seen in blocks.values()
     ]
+    count = 0
     try:
         with evaluating(network):
             for images in batches:
                 network(images)
+                count += len(images)
     finally:
         for hook in hooks:
             hook.remove()
+    if not count:  # such as a generator that was used before
+        raise ValueError("no images to measure the windows on")
     return blocks
 
 

@@ -24,16 +24,25 @@ def recalibrate(network: nn.Module, batches: Iterable[Tensor]) -> nn.Module:
 
     Returns:
         the network.
+
+    Raises:
+        ValueError: no batches; the statistics are then those of a new network.
     """
     norms = [module for module in network.modules() if isinstance(module, _BatchNorm)]
     momenta = [norm.momentum for norm in norms]
-    with evaluating(network):
-        for norm in norms:
-            norm.train()
-            norm.reset_running_stats()
-            norm.momentum = None  # a cumulative average
-        for images in batches:
-            network(images)
-    for norm, momentum in zip(norms, momenta, strict=True):
-        norm.momentum = momentum
+    count = 0  # of batches
+    try:
+        with evaluating(network):
+            for norm in norms:
+                norm.train()
+                norm.reset_running_stats()
+                norm.momentum = None  # a cumulative average
+            for images in batches:
+                network(images)
+                count += 1
+    finally:
+        for norm, momentum in zip(norms, momenta, strict=True):
+            norm.momentum = momentum
+    if not count:
+        raise ValueError("no images to compute the statistics of batch norms on")
     return network

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from reid_dcs.attention import ATTENTIONS, AttentionBlock
 from reid_dcs.errors import InputError
-from reid_dcs.models.architecture import Architecture
+from reid_dcs.models.architecture import READING, Architecture
 from reid_dcs.models.backbones.base import AttentionFactory
 from reid_dcs.models.backbones.bottleneck import Bottleneck, fit
 from reid_dcs.models.backbones.fbnetv2 import FBNetV2
@@ -99,7 +99,7 @@ class Supergraph(nn.Module):
 
     trunk: MaskedFBNetV2
 
-    def __init__(self, space: Space, attention: str, *head: Any, **options: Any) -> None:
+    def __init__(self, space: Space, attention: str, /, *head: Any, **options: Any) -> None:
         self.space, self.attention = space, attention
         self.options = options
         trunk = MaskedFBNetV2(attention_factory(attention, **options), space)
@@ -126,12 +126,15 @@ class Supergraph(nn.Module):
             for block in self.trunk.attentions
         ]
         learned = any(windows)
+        block = self.trunk.attentions[0]
+        read_by = {name: getattr(block, name) for name in READING if hasattr(block, name)}
         return Architecture(
             self.space.name,
             widths=tuple(m.filters.options[m.filters.choice.likeliest()] for m in masks),
             expansions=tuple(m.expansions[m.expansion.likeliest()] for m in masks),
             attention=self.attention if learned else None,
             windows=tuple(windows) if learned else (),
+            options=read_by if learned else {},
         )
 
 
@@ -141,13 +144,15 @@ class ReIDSupergraph(Supergraph, ReIDNetwork):
     trunk: MaskedFBNetV2
 
     def __init__(
-        self, space: Space, attention: str, num_classes: int, loss: str = "triplet", **options
+        self, space: Space, attention: str, /, num_classes: int, loss: str = "triplet", **options
     ) -> None:
         super().__init__(space, attention, num_classes, loss, **options)
 
     def with_head(self, trunk: FBNetV2) -> ReIDNetwork:
         """A plain Re-ID network on another trunk."""
-        return ReIDNetwork(trunk, self.classifier.out_features, self.loss)
+        network = ReIDNetwork(trunk, self.classifier.out_features, self.loss)
+        network.triplet_feature = self.triplet_feature
+        return network
 
 
 class ClassificationSupergraph(Supergraph, ClassificationNetwork):
@@ -155,7 +160,7 @@ class ClassificationSupergraph(Supergraph, ClassificationNetwork):
 
     trunk: MaskedFBNetV2
 
-    def __init__(self, space: Space, attention: str, num_classes: int, **options) -> None:
+    def __init__(self, space: Space, attention: str, /, num_classes: int, **options) -> None:
         super().__init__(space, attention, num_classes, **options)
 
     def with_head(self, trunk: FBNetV2) -> ClassificationNetwork:
@@ -184,7 +189,7 @@ def build_supergraph(
         options: options of the attention, such as ``windows=1``.
 
     Raises:
-        InputError: unknown name or option, or a value out of range.
+        InputError: unknown name, task or option, or a value out of range.
     """
     if not is_space(name):
         close = get_close_matches(name, _NAMES, n=3)
@@ -194,6 +199,8 @@ def build_supergraph(
     try:
         if task == "classification":
             return ClassificationSupergraph(SPACES[space], kind, num_classes, **options)
-        return ReIDSupergraph(SPACES[space], kind, num_classes, loss, **options)
+        if task == "reid":
+            return ReIDSupergraph(SPACES[space], kind, num_classes, loss, **options)
+        raise ValueError(f"task must be reid or classification, not {task!r}")
     except (TypeError, ValueError) as error:
         raise InputError(f"supergraph of {name}: {error}") from error

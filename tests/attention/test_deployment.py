@@ -5,8 +5,8 @@ import torch
 from helpers.attention_kinds import READINGS, every_reading, reading_id
 from torch import Tensor
 
-from reid_dcs.attention import build_attention
-from reid_dcs.attention.query import DEFAULT_MODE
+from reid_dcs.attention import build_attention, windowed_query
+from reid_dcs.attention.query import DEFAULT_MODE, MODES
 from reid_dcs.inference.onnx import OnnxNetwork, onnx_graph
 
 slow = pytest.mark.slow
@@ -145,3 +145,49 @@ def test_onnx_gives_the_same(kind, options):
     for images in (x, feature_map(5, *SIZE[1:], seed=1)):
         with torch.no_grad():
             torch.testing.assert_close(exported(images), block(images), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("channels", [320, 2048])
+def test_windows_of_gsa_are_the_same_in_bfloat16(channels):
+    """Which counts channels above 256 in twos, and those above 1024 in eights."""
+    block = active_block("gsa", channels)
+    expected = block.masks()
+    assert torch.equal(block.bfloat16().masks().float(), expected)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_windows_in_bfloat16_select_their_channels(mode):
+    start, length = (torch.tensor([v], dtype=torch.bfloat16) for v in (300.0, 8.0))
+    query = windowed_query(torch.ones(1, 1, 320), start, length, mode=mode)
+    assert query[0, 0].nonzero().flatten().tolist() == [*range(300, 308)]
+
+
+def test_windows_of_large_features_in_float16_are_near_those_in_float32():
+    """A sum over 2048 channels passes 65504; divided by the norm it is small."""
+    block = active_block("dcs", 2048).eval()
+    x = 8 * feature_map(1, 2048, 4, 2).relu()
+    expected = block.windows(x)
+    for found, window in zip(block.half().windows(x.half()), expected, strict=True):
+        torch.testing.assert_close(found, window, rtol=0, atol=4)
+
+
+def test_annealed_edges_and_temperatures_are_not_compiled_in():
+    """Or each batch of a search would compile its network anew, up to a limit."""
+    graphs = []
+
+    def backend(graph, example_inputs):
+        graphs.append(graph)
+        return graph.forward
+
+    for kind, attribute in (
+        ("dcs", "softness"),
+        ("gsa", "temperature"),
+        ("dcs_mask", "temperature"),
+    ):
+        block, x = active_block(kind, SIZE[1]).train(), feature_map(*SIZE)
+        compiled = torch.compile(block, backend=backend)
+        graphs.clear()
+        for step in range(6):
+            setattr(block, attribute, 2 / (1 + step))
+            compiled(x)
+        assert len(graphs) <= 3

@@ -64,3 +64,14 @@ def test_keeps_nothing_but_x_and_the_windows(windows, mode):
     with torch.autograd.graph.saved_tensors_hooks(lambda v: kept.append(v) or v, lambda v: v):
         windowed_query(x, start, length, mode=mode)
     assert {v.data_ptr() for v in kept} == {v.data_ptr() for v in (x, start, length)}
+
+
+@all_modes
+def test_gradcheck_of_a_window_that_begins_before_the_first_channel(mode):
+    """Blocks keep their windows inside; the function takes any."""
+    x = random_features(1, 2, 8, seed=11).requires_grad_()
+    start = torch.tensor([-0.4, -2.3], dtype=torch.float64, requires_grad=True)
+    length = torch.tensor([3.7, 4.8], dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(
+        lambda *inputs: windowed_query(*inputs, mode=mode, union="sum"), (x, start, length)
+    )

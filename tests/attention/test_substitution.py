@@ -13,6 +13,8 @@ from reid_dcs.attention import (
     substitute,
     substitutions,
 )
+from reid_dcs.attention.mask import overlap_union
+from reid_dcs.search import describe_windows
 
 CHANNELS = 24
 LEARNED = ("dcs", "dcs_pos", "dcs_dim")
@@ -172,3 +174,20 @@ def test_blocks_do_not_share_their_draws():
 def test_an_unknown_substitution_is_refused():
     with pytest.raises(ValueError, match="must be one of .*'shuffled'.*not 'shuffle'"):
         substitute(block("dcs")[0], "shuffle")
+
+
+@pytest.mark.parametrize("kind", ["dcs", "dcs_mask"])
+def test_what_is_described_is_what_is_read(kind):
+    network, x = block(kind)
+    everything = describe_windows(substitute(network, "all_channels"), [x])
+    assert list(everything) == ["0"]  # not the original block inside
+    assert everything["0"]["selected"]["mean"] == 1
+    report = substitute(network, "random")[0].report(x)
+    if kind == "dcs":  # those of the same windows
+        covered = overlap_union(x.flatten(2).mT, report.start, report.length, "max")
+        torch.testing.assert_close(report.selected, covered.mean(-1))
+
+
+def test_a_substituted_block_is_in_the_mode_of_its_network():
+    network, _ = block("dcs")
+    assert not any(module.training for module in substitute(network, "random").modules())

@@ -138,7 +138,9 @@ def test_a_bad_file_is_refused(tmp_path, content, said):
 
 
 @pytest.mark.parametrize("kind", [TrainRun, SearchRun, EvaluateRun])
-@pytest.mark.parametrize("option", ["num_classes", "pretrained", "loss", "use_gpu", "task"])
+@pytest.mark.parametrize(
+    "option", ["num_classes", "pretrained", "loss", "use_gpu", "task", "attention"]
+)
 def test_what_other_settings_decide_is_no_option_of_a_network(kind, option):
     said = refused(f"model.options.{option}=3", kind=kind)
     assert said == f"model.options.{option} is not an option of a network"

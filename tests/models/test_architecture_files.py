@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import random
 
 import pytest
@@ -144,6 +145,24 @@ def test_wrong_entries_are_named():
     assert "depth" not in good and "may have" in refusal(good | {"depth": 3})
     wrong = good | {"attention": "dcs_sw", "windows": [{"start_logit": [0.0]}] * 4}
     assert "dcs_sw" in refusal(wrong, "fbnetv2_dcs_sw")
+    assert "widths[0] is" in refusal(good | {"widths": [float(w) for w in good["widths"]]})
+    assert "options must be" in refusal(good | {"options": ["clamp"]})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"attention": "dcs-sw", "windows": [{}] * 4}, "attention is 'dcs-sw'"),
+        ({"windows": [{"logits": [0.0] * 15}] * 4}, "windows belong to a kind"),
+        ({"attention": "gsa", "windows": [{"logits": [7.0]}] * 4}, "logits must be 15"),
+        ({"attention": "gsa", "windows": [{"logits": [math.nan] * 15}] * 4}, "logits must be 15"),
+        ({"attention": "gsa", "windows": [{"logits": [0.0] * 15, "a": [1]}] * 4}, "has logits"),
+        ({"attention": "gsa", "windows": [3] * 4}, "has logits"),
+    ],
+)
+def test_wrong_windows_are_refused_and_not_ignored(content, message):
+    wrong = dataclasses.asdict(random_architecture()) | content
+    assert message in refusal(wrong, "fbnetv2_gsa")
 
 
 def test_networks_without_a_space_have_no_option_architecture():

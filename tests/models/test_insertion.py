@@ -7,7 +7,7 @@ import torch
 from helpers.networks import images, settle
 from torch import nn
 from torchreid import models as torchreid_models
-from torchvision.models import VisionTransformer, convnext_tiny, resnet18
+from torchvision.models import VisionTransformer, convnext_tiny, resnet18, swin_t
 
 from reid_dcs.attention import ATTENTIONS, AttentionBlock
 from reid_dcs.models import with_attention
@@ -184,3 +184,16 @@ def test_unknown_kinds_and_bad_options_are_refused():
     assert "windows" in error_message(resnet18(), ["layer1"], windows=0)
     with pytest.raises(TypeError, match="color"):
         with_attention(resnet18(), ["layer1"], color=3)
+
+
+def test_a_module_that_returns_channels_last_is_refused():
+    message = error_message(swin_t(), ["features.1"])
+    assert "'features.1'" in message and "(B, C, H, W)" in message
+
+
+def test_a_block_that_would_not_run_is_refused():
+    assert "no module" in error_message(resnet18(), [])
+    network = resnet18()
+    network.alias = network.layer1
+    assert "'layer1'" in error_message(network, ["alias"])
+    assert "'alias'" in error_message(network, ["layer1"])

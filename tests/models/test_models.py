@@ -152,6 +152,27 @@ def test_the_error_names_a_bad_value():
     assert "windows" in error_message("mobilenetv2_dcs", windows=0)
 
 
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("dcs_pos", {"windows": "two"}, "windows must be a whole number"),
+        ("dcs_dim", {"windows": "two"}, "windows must be a whole number"),
+        ("dcs", {"windows": None}, "windows must be a whole number"),
+        ("dcs", {"mode": ["bilinear"]}, "mode must be one of"),
+        ("dcs", {"bounds": ["clamp"]}, "bounds must be one of"),
+        ("gsa", {"temperature": "hot"}, "temperature must be a number above 0"),
+        ("dcs_mask", {"temperature": "hot"}, "temperature must be a number above 0"),
+        ("dcs_mask", {"temperature": float("inf")}, "temperature must be a number above 0"),
+        ("dcs_pos", {"kind": "sa"}, "unknown option 'kind'"),
+        ("dcs_pos", {"function": 1}, "unknown option 'function'"),
+    ],
+)
+def test_an_option_of_another_type_or_with_an_arguments_name_is_refused_in_plain_words(
+    kind, options, message
+):
+    assert message in error_message(f"mobilenetv2_{kind}", **options)
+
+
 def test_an_unknown_model_is_refused_with_the_closest_name():
     assert "mobilenetv2_dcs" in error_message("mobilenetv2_dsc")
     assert "zzz" in error_message("zzz")

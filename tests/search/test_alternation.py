@@ -258,3 +258,30 @@ def test_a_rate_in_blocks_moves_windows_by_the_same_share(optimizer, power):
         windows.step()
         moved[channels] = logit.item() / channels
     assert moved[8] == pytest.approx(moved[64], rel=1e-4)
+
+
+def test_a_rate_in_blocks_is_refused_for_windows_in_logits():
+    """A rate of C or C^2 on a logit would move it to an end of its range in one step."""
+    model = build_attention("dcs", 64, bounds="sigmoid")
+    with pytest.raises(InputError, match="window_unit=block: .*bounds=sigmoid"):
+        Alternation(model, SearchConfig(window_unit="block"), BATCHES)
+    Alternation(model, SearchConfig(window_unit="channel"), BATCHES)
+
+
+def test_masks_beside_windows_have_an_optimizer_whatever_the_unit_of_rates():
+    model = nn.Sequential(build_attention("dcs", 8), build_attention("dcs_mask", 8))
+    policy = Alternation(model, SearchConfig(window_unit="block"), BATCHES)
+    stepped = [
+        parameter
+        for optimizer, _ in policy.optimizers.values()
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    ]
+    assert len(stepped) == len(set(stepped))
+    assert set(stepped) == set(model.parameters())
+
+
+def test_after_separate_steps_all_windows_learn_again(tmp_path):
+    trainer = make_trainer("dcs", window_steps="separate")
+    trainer.run(tmp_path, EPOCHS)
+    assert trainer.model[1].fixed is None

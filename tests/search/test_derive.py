@@ -77,8 +77,37 @@ def test_mode_and_type_are_the_supergraphs():
     derived = derive(network.train().double())
     assert derived.training and next(derived.parameters()).dtype == torch.double
     assert derived.neck.bias.requires_grad is False
+    wide = network.state_dict()
+    for name, narrow in derived.state_dict().items():  # not by way of float32
+        assert torch.equal(narrow, wide[name][tuple(map(slice, narrow.shape))])
     logits, features = derived(images().double())
     assert (logits.shape, features.shape) == ((4, CLASSES), (4, 64))
+
+
+def test_the_triplet_loss_sees_the_supergraphs_feature():
+    network = random_supergraph("dcs")
+    network.triplet_feature = "before_neck"
+    assert derive(network).triplet_feature == "before_neck"
+
+
+@pytest.mark.parametrize("option", [{"bounds": "sigmoid"}, {"min_length": 4.0}])
+def test_an_architecture_says_how_its_windows_are_read(option, tmp_path):
+    """Logits of a sigmoid would be offsets in channels to another network."""
+    network = random_supergraph("dcs_sw", space=SPACES["fbnetv2"], **option)
+    network.architecture().write(tmp_path / "found.json")
+    file = {"architecture": str(tmp_path / "found.json")}
+    ((name, value),) = option.items()
+    with pytest.raises(reid_dcs.InputError, match=f"pass model.options.{name}={value}"):
+        reid_dcs.build_model("fbnetv2_dcs_sw", CLASSES, **file)
+    built = reid_dcs.build_model("fbnetv2_dcs_sw", CLASSES, **file, **option)
+    x = torch.zeros(1, network.trunk.attentions[-1].channels, 1, 1)
+    for windows in zip(
+        built.trunk.attentions[-1].windows(x)[0],
+        derive(network).trunk.attentions[-1].windows(x)[0],
+        strict=True,
+    ):
+        torch.testing.assert_close(*windows)
+    reid_dcs.build_model("fbnetv2_dcs", CLASSES, **file)  # which ignores these windows
 
 
 def test_the_supergraph_is_left_as_it_was():

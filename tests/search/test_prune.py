@@ -8,7 +8,7 @@ from torch import nn
 
 from reid_dcs.attention import WindowedAttention, Windows, build_attention, windowed_query
 from reid_dcs.jobs.windows import write_windows
-from reid_dcs.search import describe_windows, pruned
+from reid_dcs.search import describe_windows, pruned, recalibrate
 from reid_dcs.search.prune import compare
 
 CHANNELS = 32
@@ -155,3 +155,24 @@ def test_the_summary_has_a_line_for_each_block_and_none_without(kind, blocks, tm
     assert (tmp_path / "windows.json").exists() and len(content["blocks"]) == blocks
     said = capsys.readouterr().out
     assert ("affinity products" in said) == ("saturated" in said) == (blocks == 1)
+
+
+def test_what_was_left_out_stays_out():
+    model, (images, others) = network("dcs")
+    once = pruned(model, [images])
+    read = torch.zeros(CHANNELS, dtype=torch.bool)
+    read[once[0].kept] = True
+    read[read.nonzero()[0]] = False
+    once[0].keep(read)
+    twice = pruned(once, [images, others])
+    torch.testing.assert_close(twice(others), once(others), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("measure", [describe_windows, pruned, recalibrate])
+def test_no_images_are_refused(measure):
+    """Such as a generator of images that was used before."""
+    model, _ = network("dcs")
+    momentum = model[0].norm.momentum
+    with pytest.raises(ValueError, match="no images"):
+        measure(model, iter([]))
+    assert model[0].norm.momentum == momentum

@@ -190,3 +190,12 @@ def test_compiled_whole_it_gives_the_same(training):
 def test_what_is_no_option_of_a_search_is_named(option):
     with pytest.raises(reid_dcs.InputError, match=f"fbnetv2_dcs: unknown option '{option}'"):
         build_supergraph("fbnetv2_dcs", 2, **{option: 1})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"task": "detection"}, "task must be"), ({"space": 1}, "unknown option 'space'")],
+)
+def test_what_a_supergraph_does_not_know_is_refused(options, message):
+    with pytest.raises(reid_dcs.InputError, match=message):
+        build_supergraph("fbnetv2_dcs", CLASSES, **options)

@@ -1,8 +1,9 @@
 """FBNetV2 networks (Tables 5 and 6): one network of a search space, with four attention blocks."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -89,15 +90,36 @@ class FBNetV2(Backbone):
         kind = architecture.attention
         if kind is None or ATTENTIONS.get(kind) is not type(self.attentions[0]):
             return
+        for option, found in architecture.options.items():
+            given = getattr(self.attentions[0], option, None)
+            if given != found:
+                raise InputError(
+                    f"the architecture's windows were found with {option}={found}, and the network "
+                    f"has {given}: pass model.options.{option}={found}"
+                )
         try:
             for block, logits in zip(self.attentions, architecture.windows, strict=True):
-                for name, parameter in block.named_parameters(recurse=False):
-                    parameter.copy_(torch.tensor(list(logits[name])))
-        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+                _set_logits(dict(block.named_parameters(recurse=False)), logits)
+        except (TypeError, ValueError) as error:
             raise InputError(
                 f"the architecture's windows do not fit {len(self.attentions)} blocks of "
-                f"{kind} ({error})"
+                f"{kind}: {error}"
             ) from error
+
+
+def _set_logits(parameters: Mapping[str, nn.Parameter], logits: Any) -> None:
+    """Set a block's parameters, each (n,), from lists of numbers by name.
+
+    Raises:
+        ValueError, TypeError: other names, another length, or not numbers.
+    """
+    if not isinstance(logits, Mapping) or logits.keys() != parameters.keys():
+        raise ValueError(f"a block has {' and '.join(parameters)}")
+    for name, parameter in parameters.items():
+        values = torch.tensor(logits[name], dtype=parameter.dtype)
+        if values.shape != parameter.shape or values.isnan().any():
+            raise ValueError(f"{name} must be {len(parameter)} number(s)")
+        parameter.copy_(values)
 
 
 def fbnetv2(
