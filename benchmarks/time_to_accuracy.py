@@ -108,7 +108,8 @@ def reid_dcs_training(options: argparse.Namespace, clock: Clock):
     _, manager = load_data(config, clock.device)
     torch.manual_seed(config.seed)
     model = build_network(config, manager.num_train_pids, clock.device)
-    epochs = options.epochs
+    saved = read_last_checkpoint(options.output / "checkpoints")
+    epochs = saved["epochs"] if saved else options.epochs  # the schedule is for as many
     if not epochs and getattr(config.data, "phases", None):
         epochs = config.train.epochs
     if not epochs:
@@ -197,7 +198,7 @@ def measure(library: str, options: argparse.Namespace) -> None:
 
     ours = isinstance(engine, Trainer)
     if ours:
-        points = go_on(engine, clock, options.output / "checkpoints")
+        points = go_on(engine, clock, options.output / "checkpoints", epochs)
     evaluate_now = clock.watch(engine, evaluate)
     engine.max_epoch = epochs
     try:
@@ -213,11 +214,12 @@ def measure(library: str, options: argparse.Namespace) -> None:
     write_json(options.output / f"{library}.json", content(finished=True))
 
 
-def go_on(engine: Trainer, clock: Clock, folder: Path) -> list[dict[str, float]]:
+def go_on(engine: Trainer, clock: Clock, folder: Path, epochs: int) -> list[dict[str, float]]:
     """Continue from the last checkpoint in a folder if there is one, and save to it from now on.
 
     Returns:
-        the evaluations so far, which are saved with the checkpoints, as is the clock.
+        the evaluations so far, which are saved with the checkpoints, as are the clock and the
+        number of epochs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     points: list[dict[str, float]] = []
@@ -228,7 +230,7 @@ def go_on(engine: Trainer, clock: Clock, folder: Path) -> list[dict[str, float]]
     write = engine.write_checkpoint
 
     def write_with_clock(is_best: bool) -> None:
-        engine.description |= {"minutes": clock.minutes, "points": points}
+        engine.description |= {"minutes": clock.minutes, "points": points, "epochs": epochs}
         write(is_best)
 
     engine.save_dir, engine.write_checkpoint = folder, write_with_clock

@@ -65,10 +65,16 @@ def as_layer(kind: type, layer: Layer, where: str = "configuration") -> dict[str
 
 
 def merge_layers(*layers: Mapping[str, Any]) -> dict[str, Any]:
-    """Merge nested mappings; a later one wins."""
+    """Merge nested mappings; a later one wins.
+
+    Raises:
+        InputError: an empty group, which is None in YAML, would replace settings.
+    """
     merged: dict[str, Any] = {}
     for layer in layers:
         for key, value in layer.items():
+            if value is None and isinstance(merged.get(key), Mapping):
+                raise InputError(f"configuration: {key} must hold settings, not None")
             both = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
             merged[key] = merge_layers(merged[key], value) if both else value
     return merged
@@ -107,6 +113,9 @@ def _checked(
         if hint is None:
             if isinstance(value, Mapping) and not value and not prefix:
                 continue  # an empty group
+            if "." in str(key) and has_setting(kind, name):
+                above, _, setting = name.rpartition(".")
+                raise InputError(f"{where}: {name} must be {setting} in the group {above}")
             _refuse_known(kind, next(_leaves(name, value)), where)
             checked[key] = value  # unknown to all commands: merging raises, and names the key
         elif isinstance(hint, type) and is_dataclass(hint) and isinstance(value, Mapping):
@@ -126,10 +135,12 @@ def _leaf(name: str, hint: Any, value: Any, is_path: bool, where: str) -> Any:
     text = is_text(hint) or is_switch_or_text(hint)
     if text and isinstance(value, bool | int | float):
         raise InputError(f"{where}: {name} must be text, not {value!r}: put it in quotes")
+    if text and isinstance(value, list | tuple | Mapping):
+        raise InputError(f"{where}: {name} must be text, not {reprlib.repr(value)}")
     if get_origin(hint) is list and not isinstance(value, list | tuple | None):
         raise InputError(f"{where}: {name} must be a list, not {reprlib.repr(value)}")
     holds_settings = get_origin(hint) is dict or is_dataclass(hint)
-    if holds_settings and not isinstance(value, Mapping | None):
+    if holds_settings and not isinstance(value, Mapping):
         raise InputError(f"{where}: {name} must hold settings, not {reprlib.repr(value)}")
     if is_path and isinstance(value, str):
         return checked_path(value, f"{where}: {name}")

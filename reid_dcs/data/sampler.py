@@ -14,6 +14,24 @@ Group = tuple[int, Tensor]
 """An identity's index and (K,) image indices of it."""
 
 
+def check_batch_size(batch_size: int, num_instances: int) -> None:
+    """Check that a batch has several images, as many of each identity.
+
+    Raises:
+        InputError: it has not.
+    """
+    if num_instances < 1 or batch_size < 1 or batch_size % num_instances:
+        raise InputError(
+            f"data.batch_size={batch_size} is not a positive multiple of "
+            f"data.num_instances={num_instances}: change one of them"
+        )
+    if batch_size == 1:
+        raise InputError(
+            "data.batch_size=1: batch normalization and the triplet loss need several images: "
+            "raise it"
+        )
+
+
 class IdentitySampler(Sampler[Tensor]):
     """Batches of image indices: K images of each of P = batch_size / K identities.
 
@@ -51,16 +69,7 @@ class IdentitySampler(Sampler[Tensor]):
         rank: int = 0,
         world_size: int = 1,
     ) -> None:
-        if num_instances < 1 or batch_size < 1 or batch_size % num_instances:
-            raise InputError(
-                f"data.batch_size={batch_size} is not a positive multiple of "
-                f"data.num_instances={num_instances}: change one of them"
-            )
-        if batch_size == 1:
-            raise InputError(
-                "data.batch_size=1: batch normalization and the triplet loss need several images: "
-                "raise it"
-            )
+        check_batch_size(batch_size, num_instances)
         self.num_identities, self.num_instances = batch_size // num_instances, num_instances
         self.images_by_pid = [torch.nonzero(pids == pid).flatten() for pid in pids.unique()]
         num_groups = sum(-(-len(images) // num_instances) for images in self.images_by_pid)

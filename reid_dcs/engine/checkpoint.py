@@ -24,7 +24,7 @@ import torch
 
 from reid_dcs.config import SearchRun, TrainRun, upgraded
 from reid_dcs.errors import InputError
-from reid_dcs.files import link_whole, written_whole
+from reid_dcs.files import kept_as, link_whole, written_whole
 from reid_dcs.weights import read_weights
 
 CHECKPOINT, PREVIOUS, BEST = "checkpoint.pt", "previous.pt", "best.pt"
@@ -59,7 +59,8 @@ _FREE = (
 def save_checkpoint(folder: Path, content: Mapping[str, Any], is_best: bool = False) -> None:
     """Write tensors and plain types as ``checkpoint.pt``; the one before becomes ``previous.pt``.
 
-    Atomic: once there is a ``checkpoint.pt``, there is a complete one at every moment.
+    Atomic: once there is a ``checkpoint.pt``, there is a complete one at every moment. It may be
+    damaged since: ``previous.pt`` goes when there is another.
 
     Raises:
         InputError: the folder cannot be written to.
@@ -69,13 +70,12 @@ def save_checkpoint(folder: Path, content: Mapping[str, Any], is_best: bool = Fa
     torch.save({"format": FORMAT, **content}, buffer)
     path = folder / CHECKPOINT
     try:
-        # best.pt comes first: a run that is killed in between evaluates, and writes it, again
-        with written_whole(folder / BEST if is_best else path) as file:
-            file.write(buffer.getbuffer())
-            if path.exists():  # it may be damaged: previous.pt goes when there is another
-                link_whole(path, folder / PREVIOUS)
-        if is_best:
-            link_whole(folder / BEST, path)
+        with kept_as(folder / PREVIOUS, path):
+            # best.pt comes first: a run that is killed in between evaluates, and writes it, again
+            with written_whole(folder / BEST if is_best else path) as file:
+                file.write(buffer.getbuffer())
+            if is_best:
+                link_whole(folder / BEST, path)
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error
 
@@ -150,6 +150,10 @@ def check_same_run(
     free: tuple[str, ...] = _FREE
     if now["train.schedule"] == "step":  # the first epochs of a longer run are the same
         free += ("train.epochs",)
+    for key in ("model.pretrained", "train.init"):  # a file may be elsewhere
+        for settings in (then, now):
+            if isinstance(settings.get(key), str):
+                settings[key] = Path(settings[key]).name
     differing = [key for key in (*now, *then) if then.get(key) != now.get(key)]
     for key in differing:
         if not any(key == name or key.startswith(f"{name}.") for name in free):

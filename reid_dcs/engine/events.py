@@ -30,15 +30,24 @@ def event_log(folder: Path, finished: int) -> Iterator[Log]:
     if not is_main():
         yield lambda values, epoch: None
         return
+    with _writing(folder):
+        writer = SummaryWriter(folder, purge_step=finished + 1, filename_suffix=SUFFIX)
+
+    def log(values: Mapping[str, float], epoch: int) -> None:
+        with _writing(folder):
+            for name, value in values.items():
+                writer.add_scalar(f"train/{name}", value, epoch)
+
     try:
-        with SummaryWriter(folder, purge_step=finished + 1, filename_suffix=SUFFIX) as writer:
+        yield log
+    finally:
+        with _writing(folder):
+            writer.close()
 
-            def log(values: Mapping[str, float], epoch: int) -> None:
-                for name, value in values.items():
-                    writer.add_scalar(f"train/{name}", value, epoch)
 
-            yield log
-    except BrokenPipeError:  # the reader of the printed output is gone; the disk is fine
-        raise
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise InputError(f"cannot write to {folder}: {error.strerror}") from error

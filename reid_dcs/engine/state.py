@@ -81,7 +81,8 @@ class RunState:
         for name, (optimizer, scheduler) in self.optimizers.items():
             optimizer.load_state_dict(state["optimizer"][name])
             scheduler.load_state_dict(state["scheduler"][name])
-        self.precision.scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the run was not in float16
+            self.precision.scaler.load_state_dict(state["scaler"])
         set_random_state(state["rng"][distributed.rank()], self.device)
         # files of earlier versions have no seconds and images
         spent = state.get("seconds", 0.0), state.get("images", 0)

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,8 @@ class Trainer(RunState):
         task: computes losses and metrics.
         model: network to train, on the training device.
         train_loader: batches of an epoch, with a length. A loader with
-            ``set_epoch(epoch, first_batch)`` resumes within an epoch; any other restarts an
-            interrupted epoch.
+            ``set_epoch(epoch, first_batch)`` resumes within an epoch; of any other, as many batches
+            as an interrupted epoch has had are read and left out.
         optimizers: optimizer and learning rate scheduler by name, stepped together.
         policy: chooses the optimizers that step on a batch; by default all of them.
         best_metric: metric (higher is better) that chooses ``best.pt``; by default the first.
@@ -147,9 +148,10 @@ class Trainer(RunState):
         loader, before = self.train_loader, self.so_far
         if hasattr(loader, "set_epoch"):
             loader.set_epoch(self.epoch, before.batches)
+            self.num_batches = len(loader)
         else:
-            before = Done()
-        self.num_batches = len(loader)
+            self.num_batches = len(loader)
+            loader = islice(loader, before.batches, None)
         progress = Progress(self.epoch, self.max_epoch, self.num_batches, before)
         read_every = READ_EVERY if is_accelerator(self.device) else 1
         saved_at = time.monotonic()
@@ -189,7 +191,7 @@ class Trainer(RunState):
         no_sync = getattr(self.task_losses, "no_sync", contextlib.nullcontext)
         with contextlib.nullcontext() if self._step_due else no_sync():
             losses = self.policy.losses(self.task_losses(data), turn)
-            minimized = next(iter(losses.values())) / self.accumulate
+            minimized = next(iter(losses.values())) / self._batches_of_step
             self.precision.scaler.scale(minimized).backward()
         if self._step_due:
             self.step(turn)
@@ -267,6 +269,12 @@ class Trainer(RunState):
     def _step_due(self) -> bool:
         done = self.batch_idx + 1
         return done % self.accumulate == 0 or done == self.num_batches
+
+    @property
+    def _batches_of_step(self) -> int:
+        """``accumulate``, or fewer in the last step of an epoch."""
+        first = self.batch_idx - self.batch_idx % self.accumulate
+        return min(self.accumulate, self.num_batches - first)
 
     def _stop_if_asked(self) -> None:
         if distributed.any_rank(self.signals.received):

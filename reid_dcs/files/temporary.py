@@ -10,6 +10,7 @@ import fcntl
 import os
 import re
 import shutil
+from hashlib import blake2b
 from pathlib import Path
 from typing import IO
 
@@ -17,9 +18,10 @@ _TEMPORARY = re.compile(r"\.reid-dcs-[0-9a-f]{16}\.tmp")
 in_use: set[Path] = set()  # temporary files and folders, and lock files, of this process
 
 
-def temporary_path(folder: Path) -> Path:
-    """A new name that :func:`remove_leftovers` recognizes."""
-    return folder / f".reid-dcs-{os.urandom(8).hex()}.tmp"
+def temporary_path(folder: Path, of: str | None = None) -> Path:
+    """A name that :func:`remove_leftovers` recognizes: a new one, or always the same of a file."""
+    digits = os.urandom(8) if of is None else blake2b(of.encode(), digest_size=8).digest()
+    return folder / f".reid-dcs-{digits.hex()}.tmp"
 
 
 def create_temporary(folder: Path) -> tuple[Path, IO[bytes]]:

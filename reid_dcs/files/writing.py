@@ -149,6 +149,31 @@ def link_whole(path: Path, name: Path) -> None:
         temporary.unlink(missing_ok=True)
 
 
+@contextmanager
+def kept_as(name: Path, path: Path) -> Iterator[None]:
+    """Give the file at ``path``, if there is one, the name ``name`` once the block has replaced it.
+
+    Raises:
+        InputError, OSError: as :func:`link_whole`.
+    """
+    if not path.exists():
+        yield
+        return
+    temporary = temporary_path(name.parent, of=name.name)
+    try:
+        temporary.unlink(missing_ok=True)  # of a process that was killed
+        os.link(path, temporary)
+    except OSError:  # the file system has no links: a copy, made before
+        link_whole(path, name)
+        yield
+        return
+    try:
+        yield
+        os.replace(temporary, name)
+    finally:  # a rename of one name of a file to another does nothing
+        temporary.unlink(missing_ok=True)
+
+
 def check_writable(path: Path) -> None:
     """Check that :func:`written_whole` could write ``path``, before the work that it shall hold.
 

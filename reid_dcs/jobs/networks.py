@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -50,13 +51,16 @@ Build = Callable[..., nn.Module]
 """Builds a network from name, number of classes, ``pretrained`` and options."""
 
 
-def check_network(build: Build, config: Any, initial: InitialWeights | None) -> None:
+def check_network(
+    build: Build, config: Any, initial: InitialWeights | None, is_resumed: bool = False
+) -> None:
     """Check name, options and weights of a network, before any image is read.
 
     Args:
         build: :func:`~reid_dcs.models.build_model` or :func:`~reid_dcs.models.build_classifier`.
         config: settings with the groups ``model`` and ``train``.
         initial: weights of ``train.init``.
+        is_resumed: a checkpoint has the weights.
 
     Raises:
         InputError: an unknown name or option, or weights that are missing or do not fit.
@@ -66,7 +70,7 @@ def check_network(build: Build, config: Any, initial: InitialWeights | None) -> 
         network = build(name, 2, **options)
     if initial:
         load_initial(network, initial, name, options)
-    if isinstance(config.model.pretrained, str) and not config.train.init:
+    if isinstance(config.model.pretrained, str) and not config.train.init and not is_resumed:
         find_weights(config.model.pretrained)
 
 
@@ -90,6 +94,11 @@ def build_initialized(
     if initial:
         print(load_initial(network, initial, name, options), flush=True)
     return to_device(network, device, config.train.sync_bn)
+
+
+def without_pretrained(config: Any) -> Any:
+    """The settings of a network whose weights a checkpoint has, so that no other file is needed."""
+    return replace(config, model=replace(config.model, pretrained=False))
 
 
 def written_options(model: ModelConfig) -> dict[str, Any]:

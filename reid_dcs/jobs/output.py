@@ -105,8 +105,10 @@ class OutputFolder:
         """Check that :meth:`open` will not refuse to overwrite a file, before a long computation.
 
         Raises:
-            InputError: it will.
+            InputError: it will, or a file has the name of the folder.
         """
+        if self.path.is_file():
+            raise InputError(f"cannot write to {self.path}: it is a file, not a folder")
         if distributed.is_main() and self.path.is_dir():
             self._refuse_to_overwrite(set(files) - self._listed().union(files if resumed else ()))
 
@@ -130,6 +132,8 @@ class OutputFolder:
             return {name for name in names if Path(name).name == name}
         except FileNotFoundError:
             return self._unlisted_of_a_run()
+        except OSError as error:
+            raise InputError(f"cannot read {self.path / _LIST}: {error.strerror}") from error
         except (ValueError, TypeError, KeyError, RecursionError) as error:
             raise InputError(
                 f"{self.path / _LIST} is damaged: move it away, or choose another folder with "

@@ -1,5 +1,6 @@
 """Resume a run: read the checkpoint, check that it belongs to the run, restore its state."""
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,8 +16,9 @@ from reid_dcs.engine import (
     read_checkpoint,
     read_last_checkpoint,
 )
+from reid_dcs.engine.checkpoint import BEST
 from reid_dcs.errors import InputError
-from reid_dcs.files import is_in
+from reid_dcs.files import link_whole
 from reid_dcs.jobs.networks import written_options
 from reid_dcs.runtime import distributed
 
@@ -39,6 +41,12 @@ def checkpoint_to_resume(config: Any, folder: Path) -> dict[str, Any] | None:
         check_parts(content, source)
         with _readable(source):
             check_resumable(content, config, source)
+    read = (content["epoch"], content["batch"]) if content else None
+    if len(set(distributed.gathered(read))) > 1:
+        raise InputError(
+            f"resume={config.resume}: the processes have read different checkpoints: the output "
+            "folder must be on a file system that all nodes share"
+        )
     return content
 
 
@@ -62,6 +70,27 @@ def restore(trainer: Trainer, content: dict[str, Any], epochs: int, source: obje
         trainer.load_state_dict(content)
 
 
+def restore_training(
+    trainer: Trainer, content: dict[str, Any], recipe: Any, source: object
+) -> None:
+    """Let the trainer of a training continue; warn of a warm-up that stays as short as it was.
+
+    Args:
+        recipe: the group ``train`` of the settings.
+
+    Raises:
+        InputError: see :func:`restore`.
+    """
+    restore(trainer, content, recipe.epochs, source)
+    epochs, warmup = content["config"]["train"]["epochs"], recipe.warmup_epochs
+    if epochs < recipe.epochs and epochs < 2 * warmup and distributed.is_main():
+        print(
+            f"warning: {source} is of a run of {epochs} epochs, whose warm-up was cut to half of "
+            f"them; train.warmup_epochs={warmup:g} does not change it any more",
+            file=sys.stderr,
+        )
+
+
 @contextmanager
 def _readable(source: object) -> Iterator[None]:
     """Turn whatever goes wrong with a part of a checkpoint into an InputError."""
@@ -79,7 +108,31 @@ def _readable(source: object) -> Iterator[None]:
 
 def continues_in(config: Any, folder: Path, resumed: object) -> bool:
     """Whether a run continues from a checkpoint in its output folder, not from one elsewhere."""
-    return bool(resumed) and (config.resume == "auto" or is_in(config.resume, folder))
+    if not resumed or config.resume == "auto":
+        return bool(resumed)
+    return os.path.realpath(Path(config.resume).parent) == os.path.realpath(folder)
+
+
+def bring_best(source: Path, content: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Bring the best checkpoint of a run to the folder that it continues in.
+
+    Args:
+        source: the checkpoint that it continues from; the best one is this one or beside it.
+
+    Returns:
+        the best metrics so far; none if there is no such file, so that a later epoch is the best.
+    """
+    best = content["best"]
+    for path in (source, source.with_name(BEST)):
+        try:
+            found = read_checkpoint(path)
+        except InputError:  # there is none, or it is damaged
+            continue
+        if best and found["epoch"] == best["epoch"] and not found["batch"]:
+            if distributed.is_main():
+                link_whole(path, folder / BEST)
+            return dict(best)
+    return {}
 
 
 def check_resumable(content: dict[str, Any], config: Any, source: Path) -> None:
@@ -103,10 +156,3 @@ def check_resumable(content: dict[str, Any], config: Any, source: Path) -> None:
     check_same_run(
         content | {"config": stored}, now, distributed.world_size(), source, type(config)
     )
-    epochs, warmup = stored["train"]["epochs"], config.train.warmup_epochs
-    if epochs < config.train.epochs and epochs < 2 * warmup and distributed.is_main():
-        print(
-            f"warning: {source} is of a run of {epochs} epochs, whose warm-up was cut to half of "
-            f"them; train.warmup_epochs={warmup:g} does not change it any more",
-            file=sys.stderr,
-        )

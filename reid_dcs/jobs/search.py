@@ -10,10 +10,13 @@ from torch import nn
 
 from reid_dcs.config import compose, to_layer
 from reid_dcs.engine import Trainer
+from reid_dcs.engine.checkpoint import CHECKPOINT
 from reid_dcs.errors import InputError
+from reid_dcs.files import link_whole
 from reid_dcs.jobs.job import Job
+from reid_dcs.jobs.networks import without_pretrained
 from reid_dcs.jobs.output import CHECKPOINTS, TRAINING_FILES, OutputFolder, write_settings
-from reid_dcs.jobs.resume import checkpoint_to_resume, continues_in, restore
+from reid_dcs.jobs.resume import checkpoint_to_resume, continues_in, restore, restore_training
 from reid_dcs.jobs.train import begin, fit, write_metrics
 from reid_dcs.jobs.trainer import is_warm
 from reid_dcs.models.complexity import complexity
@@ -26,6 +29,7 @@ from reid_dcs.search.transfer import load_search_result, training_weights
 from reid_dcs.visual.curves import draw_curves
 
 SEARCH_FILES = (*TRAINING_FILES, "windows.json", "architecture.json")
+PHASE_FILES = (*CHECKPOINTS, "curves.png")  # in search/
 
 
 def search(job: Job) -> dict[str, Any]:
@@ -70,21 +74,26 @@ def _run_search(
     finished = resumed if resumed and _is_finished(config, resumed) else None
     goes_on = continues_in(config, folder.path, resumed)
     whole.check(SEARCH_FILES, resumed=goes_on)
+    folder.check(PHASE_FILES, resumed=goes_on)
     initial = None if resumed else job.read_initial()
     job.load_data(initial, resumed)
     with seeded(config.seed):
-        network = build_searched(job, initial)
+        network = build_searched(job, without_pretrained(config) if resumed else config, initial)
     trainer = None if finished else job.build_search_trainer(network)
+    if trainer and resumed:
+        restore(trainer, resumed, config.search.epochs, f"resume={config.resume}")
+        if training_weights(network, config.search.retrain) == "rebuild":
+            initial = job.read_initial()  # of the training, before the rest of the search
     whole.open(SEARCH_FILES, fresh=not finished, resumed=goes_on)
-    folder.open((*CHECKPOINTS, "curves.png"), fresh=not goes_on, resumed=goes_on)
+    folder.open(PHASE_FILES, fresh=not goes_on, resumed=goes_on)
     write_settings(whole.path, config, job.precision)
     job.announce(network)
     if finished:
+        if not goes_on and distributed.is_main():  # so that resume=auto goes on from here
+            link_whole(Path(config.resume), folder.path / CHECKPOINT)
         network.load_state_dict(finished["state_dict"])
         history = finished["history"]
     elif trainer is not None:
-        if resumed:
-            restore(trainer, resumed, config.search.epochs, f"resume={config.resume}")
         print("search", flush=True)
         with job.searching():
             trainer.run(folder.path, config.search.epochs, eval_freq=config.eval.every)
@@ -117,11 +126,12 @@ def _train_result(
     if begins_anew and initial is None:  # the search was resumed
         initial = job.read_initial()
     with seeded(config.seed):
-        network = job.build_network(config, initial if begins_anew else None)
+        built = config if begins_anew else without_pretrained(config)
+        network = job.build_network(built, initial if begins_anew else None)
     load_search_result(network, result.state, retrain)
     trainer = job.build_trainer(config, network)
     if resumed:
-        restore(trainer, resumed, config.train.epochs, output)
+        restore_training(trainer, resumed, config.train, output)
     print("\ntraining", flush=True)
     return _fit(job, config, trainer, output)
 
@@ -134,11 +144,13 @@ def _fit(job: Job, config: Any, trainer: Trainer, output: Path) -> dict[str, Any
     return write_metrics(job, metrics, output)
 
 
-def build_searched(job: Job, initial: InitialWeights | None = None) -> nn.Module:
+def build_searched(job: Job, config: Any, initial: InitialWeights | None) -> nn.Module:
     """Build the network to search: the supergraph of a search space, or the network itself."""
-    if not is_space(job.config.model.name):
-        return job.build_network(job.config, initial)
-    return job.build_supergraph()
+    return (
+        job.build_supergraph()
+        if is_space(config.model.name)
+        else job.build_network(config, initial)
+    )
 
 
 def training_config(job: Job, result: SearchResult) -> Any:

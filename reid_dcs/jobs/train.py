@@ -7,8 +7,9 @@ from typing import Any
 from reid_dcs.engine import Trainer
 from reid_dcs.files import write_json
 from reid_dcs.jobs.job import Job
+from reid_dcs.jobs.networks import without_pretrained
 from reid_dcs.jobs.output import TRAINING_FILES, OutputFolder, write_settings
-from reid_dcs.jobs.resume import checkpoint_to_resume, continues_in, restore
+from reid_dcs.jobs.resume import bring_best, checkpoint_to_resume, continues_in, restore_training
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.randomness import seeded
 from reid_dcs.visual.curves import draw_curves
@@ -43,11 +44,13 @@ def begin(job: Job, output: OutputFolder, files: Sequence[str]) -> Trainer:
     initial = None if resumed else job.read_initial()
     job.load_data(initial, resumed)
     with seeded(config.seed):
-        network = job.build_network(config, initial)
+        network = job.build_network(without_pretrained(config) if resumed else config, initial)
     trainer = job.build_trainer(config, network)
     if resumed:
-        restore(trainer, resumed, config.train.epochs, f"resume={config.resume}")
+        restore_training(trainer, resumed, config.train, f"resume={config.resume}")
     output.open(files, fresh=not goes_on, resumed=goes_on)
+    if resumed and not goes_on:
+        trainer.best = bring_best(Path(config.resume), resumed, output.path)
     write_settings(output.path, config, job.precision)
     job.announce(network)
     return trainer

@@ -9,15 +9,24 @@ from pathlib import Path
 from typing import Any
 
 from reid_dcs.config import TrainRun, compose, read_config, to_layer, upgraded
+from reid_dcs.config.settings import AblationConfig
 from reid_dcs.data.datasets import DATASETS
 from reid_dcs.errors import InputError
 from reid_dcs.files import read_text, write_json, written_whole
 from reid_dcs.jobs.output import OutputFolder
+from reid_dcs.runtime import distributed
 from reid_dcs.weights.safetensors import without_local_keys
 
 Metrics = dict[str, Any]
 
 TABLES = ("table.json", "table.md")
+OF_ALL_ROWS = {
+    "seed": "ablation.seeds are those of all rows",
+    "output_dir": "it is <output_dir>/<row>/seed-<seed>",
+    "resume": "interrupted runs of a table are always resumed",
+    "ablation": "a row is one run",
+}
+"""Settings that a row cannot have, and why."""
 
 
 def ablate(
@@ -76,10 +85,23 @@ def ablate(
     return table
 
 
+def check_no_seeds(ablation: AblationConfig) -> None:
+    """Check that a run without rows does not name their seeds.
+
+    Raises:
+        InputError: it does, and they would be ignored.
+    """
+    if ablation.seeds != AblationConfig().seeds:
+        raise InputError(
+            f"ablation.seeds={ablation.seeds} would be ignored without ablation.rows: set seed, or "
+            "name rows"
+        )
+
+
 @contextmanager
 def _tables(output: Path) -> Iterator[OutputFolder | None]:
     """The folder of the tables; None if torchrun started this process and its rank is not 0."""
-    if os.environ.get("RANK", "0") != "0":  # each run has a process group of its own
+    if distributed.is_launched() and os.environ["RANK"] != "0":  # each run has a group of its own
         yield None
         return
     with OutputFolder(output) as folder:
@@ -123,6 +145,13 @@ def _row_config(config: TrainRun, row: str, seed: int, output: Path) -> TrainRun
     settings = config.ablation.rows[row]
     if not isinstance(settings, dict):
         raise InputError(f"configuration: ablation.rows.{row} must hold settings, not {settings!r}")
+    if Path(row).name != row or row in ("", "..", *TABLES) or "|" in row:
+        raise InputError(
+            f"configuration: ablation.rows: {row!r} must be the name of a folder, without / and |, "
+            f"and not {' or '.join(TABLES)}"
+        )
+    for key in settings.keys() & OF_ALL_ROWS.keys():
+        raise InputError(f"configuration: ablation.rows.{row} has {key}: {OF_ALL_ROWS[key]}")
     _check_figures(row, settings.get("paper", {}))
     changes = {key: value for key, value in settings.items() if key != "paper"}
     shared = to_layer(config) | {"ablation": {}, "output_dir": str(output), "resume": "auto"}
@@ -155,5 +184,8 @@ def _finished(config: TrainRun) -> Metrics | None:
         return None
     if without_local_keys(upgraded(stored, type(config))) != without_local_keys(now):
         return None
-    metrics = json.loads(read_text(output / "metrics.json"))
+    try:
+        metrics = json.loads(read_text(output / "metrics.json"))
+    except ValueError:  # damaged: the run says its metrics again
+        return None
     return None if "weights" in metrics else metrics  # of an evaluation, perhaps by other rules

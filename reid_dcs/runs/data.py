@@ -19,6 +19,7 @@ from reid_dcs.data.datasets.joint import (
 from reid_dcs.data.datasets.listed import ListedDataset
 from reid_dcs.data.fingerprint import check_same_data, fingerprint_data
 from reid_dcs.data.manager import InMemoryDataManager, TestLoader, build_test_loaders
+from reid_dcs.data.sampler import check_batch_size
 from reid_dcs.data.store import store_prefix
 from reid_dcs.errors import InputError
 from reid_dcs.jobs.networks import check_network
@@ -28,6 +29,7 @@ from reid_dcs.runs.network import check_triplet_feature, training_preprocessing
 from reid_dcs.runs.outside import check_outside_data
 from reid_dcs.runtime import distributed
 from reid_dcs.runtime.capture import check_capture
+from reid_dcs.runtime.device import check_synchronized
 from reid_dcs.weights import Preprocessing
 
 Dataset = ListedDataset | JointDataset
@@ -57,12 +59,7 @@ def load_data(
             output folder inside the data set; the model's name, options and file of weights are
             checked before any image is read.
     """
-    for name, (_, options) in _parts(config).items():
-        find_dataset(name, options)
-    check_phases(config)
-    check_network(build_model, config, initial)
-    check_triplet_feature(config)
-    check_capture(config.train, device)
+    check_without_data(config, device, initial, is_resumed=bool(resumed))
     with distributed.main_first():
         if len(_parts(config)) > 1:
             data = config.data
@@ -79,6 +76,35 @@ def load_data(
         manager = build_manager(config, dataset, device)
     manager.fingerprints = fingerprints
     return LoadedData(dataset, manager)
+
+
+def check_without_data(
+    config: TrainRun,
+    device: torch.device,
+    initial: InitialWeights | None,
+    *,
+    is_resumed: bool = False,
+) -> None:
+    """Check the settings of a training as far as they can be before an image is read.
+
+    Args:
+        initial: weights that the run starts from.
+        is_resumed: a checkpoint has the weights.
+
+    Raises:
+        InputError: a setting that does not fit the network, the device or another setting.
+    """
+    for name, (_, options) in _parts(config).items():
+        find_dataset(name, options)
+    check_phases(config)
+    data = config.data
+    for batch_size in (data.batch_size, *(phase.batch_size for phase in data.phases)):
+        check_batch_size(batch_size or data.batch_size, data.num_instances)
+    check_network(build_model, config, initial, is_resumed)
+    check_triplet_feature(config)
+    check_capture(config.train, device)
+    if config.train.sync_bn:
+        check_synchronized(device)
 
 
 def load_test_data(config: Run) -> ListedDataset:

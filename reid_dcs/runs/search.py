@@ -8,7 +8,7 @@ from reid_dcs import jobs
 from reid_dcs.config import Layer, SearchRun, compose
 from reid_dcs.jobs.trainer import build_policy, is_warm
 from reid_dcs.models import build_model
-from reid_dcs.runs.ablation import ablate
+from reid_dcs.runs.ablation import ablate, check_no_seeds
 from reid_dcs.runs.job import ReIDJob
 from reid_dcs.runs.train import check_training, run_training
 from reid_dcs.runtime import distributed
@@ -41,6 +41,7 @@ def search(config: Layer) -> dict[str, Any]:
     config = compose(SearchRun, config)
     if config.ablation.rows:
         return ablate(config, search_or_train, check_search)
+    check_no_seeds(config.ablation)
     with distributed.process_group(choose_device(config.device)) as device:
         return jobs.search(ReIDJob(config, device))
 
@@ -63,12 +64,11 @@ def check_search(config: SearchRun) -> None:
     Raises:
         InputError: a setting that does not fit the network, the device or another setting.
     """
+    searched = _is_searched(config)
+    if searched:
+        ReIDJob(config, choose_device(config.device)).check_searchable()
     check_training(config)
-    if not _is_searched(config):
-        return
-    job = ReIDJob(config, choose_device(config.device))
-    job.check_searchable()
-    if not config.search.epochs:
+    if not searched or not config.search.epochs:
         return
     name, options = config.model.name, config.model.options
     size = (3, config.data.height, config.data.width)

@@ -6,14 +6,13 @@ import torch
 
 from reid_dcs import jobs
 from reid_dcs.config import Layer, TrainRun, compose
-from reid_dcs.models import build_model
-from reid_dcs.runs.ablation import ablate
-from reid_dcs.runs.data import check_phases
+from reid_dcs.jobs.networks import initial_weights
+from reid_dcs.runs.ablation import ablate, check_no_seeds
+from reid_dcs.runs.data import check_without_data
 from reid_dcs.runs.engine import build_criterion
 from reid_dcs.runs.job import ReIDJob
-from reid_dcs.runs.network import check_triplet_feature
+from reid_dcs.runs.network import training_preprocessing
 from reid_dcs.runtime import distributed
-from reid_dcs.runtime.capture import check_capture
 from reid_dcs.runtime.device import choose_device
 from reid_dcs.runtime.precision import Precision
 
@@ -37,6 +36,7 @@ def train(config: Layer) -> dict[str, Any]:
     config = compose(TrainRun, config)
     if config.ablation.rows:
         return ablate(config, train, check_training)
+    check_no_seeds(config.ablation)
     with distributed.process_group(choose_device(config.device)) as device:
         return run_training(config, device)
 
@@ -47,13 +47,10 @@ def check_training(config: TrainRun) -> None:
     Raises:
         InputError: a setting that does not fit the network, the device or another setting.
     """
-    with torch.device("meta"):
-        build_model(config.model.name, num_classes=1, **config.model.options)
-    check_phases(config)
-    check_triplet_feature(config)
-    build_criterion(config)
     device = choose_device(config.device)
-    check_capture(config.train, device)
+    initial = initial_weights(config.train.init, training_preprocessing(config))
+    check_without_data(config, device, initial)
+    build_criterion(config)
     Precision(config.train.precision, device)
 
 

@@ -106,17 +106,26 @@ def compiled(model: nn.Module, wanted: bool | None) -> nn.Module:
     return cast(nn.Module, torch.compile(model, mode=mode))  # annotated as any callable
 
 
-def synchronized(model: nn.Module, device: torch.device) -> nn.Module:
-    """Convert batch norms to synchronized ones, with statistics over the batches of all ranks.
+def check_synchronized(device: torch.device) -> None:
+    """Check that batch norms can be synchronized.
 
     Raises:
-        InputError: the device is a CPU, where PyTorch does not support them.
+        InputError: the device is a CPU, where PyTorch does not support it.
     """
     if device.type == "cpu":
         raise InputError(
             "train.sync_bn=true: PyTorch synchronizes batch norms on accelerators only; "
             "use train.sync_bn=false"
         )
+
+
+def synchronized(model: nn.Module, device: torch.device) -> nn.Module:
+    """Convert batch norms to synchronized ones, with statistics over the batches of all ranks.
+
+    Raises:
+        InputError: see :func:`check_synchronized`.
+    """
+    check_synchronized(device)
     return nn.SyncBatchNorm.convert_sync_batchnorm(model)
 
 

@@ -4,6 +4,7 @@ Processes are started by torchrun. Only rank 0 prints and writes files.
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -17,6 +18,12 @@ from torch.nn.parallel import DistributedDataParallel
 T = TypeVar("T")
 
 _TIMEOUT = timedelta(minutes=60)  # other ranks wait while rank 0 decodes a large data set
+_groups = itertools.count()
+
+
+def is_launched() -> bool:
+    """Whether torchrun, or what sets the same variables, started this process."""
+    return {"RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"} <= os.environ.keys()
 
 
 def rank() -> int:
@@ -44,7 +51,7 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
     Yields:
         the device of this rank.
     """
-    if "RANK" not in os.environ or dist.is_initialized():
+    if not is_launched() or dist.is_initialized():
         yield device
         return
     backend = "gloo"
@@ -52,7 +59,10 @@ def process_group(device: torch.device) -> Iterator[torch.device]:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
         backend = "cpu:gloo,cuda:nccl"
-    dist.init_process_group(backend, timeout=_TIMEOUT)
+    store, number, size = next(dist.rendezvous("env://", timeout=_TIMEOUT))
+    # keys of its own: those of the group before it, in this process, hold addresses that are closed
+    store = dist.PrefixStore(f"reid_dcs/{next(_groups)}", store)
+    dist.init_process_group(backend, store=store, rank=number, world_size=size, timeout=_TIMEOUT)
     with contextlib.ExitStack() as stack:
         if not is_main():
             devnull = stack.enter_context(open(os.devnull, "w"))

@@ -80,7 +80,9 @@ def test_ours_goes_on_where_it_was_stopped(tiny_root, tmp_path, monkeypatch):
         "model: {name: mobilenetv2_base}\n"
     )
     arguments = ["--minutes", "60", "--output", str(tmp_path), "--root", str(tiny_root)]
-    arguments += ["--config-file", str(settings), "--epochs", "3", "--only", "reid_dcs"]
+    arguments += ["--config-file", str(settings), "--only", "reid_dcs"]
+    monkeypatch.setattr(time_to_accuracy, "epochs_within", lambda *_: next(estimates))
+    estimates = iter([3, 7])  # another one when it goes on, which its schedule would not fit
     trained, train = [], ReIDEngine.train
 
     def stopped_in_the_third(engine):

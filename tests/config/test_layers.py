@@ -11,8 +11,10 @@ from reid_dcs.config import (
     SearchRun,
     TrainConfig,
     TrainRun,
+    WorthRun,
     as_layer,
     compose,
+    merge_layers,
     parse_overrides,
     read_config,
     to_layer,
@@ -144,3 +146,25 @@ def test_a_bad_file_is_refused(tmp_path, content, said):
 def test_what_other_settings_decide_is_no_option_of_a_network(kind, option):
     said = refused(f"model.options.{option}=3", kind=kind)
     assert said == f"model.options.{option} is not an option of a network"
+
+
+@pytest.mark.parametrize("kind", [TrainRun, SearchRun, EvaluateRun, WorthRun])
+@pytest.mark.parametrize("group", ["eval", "model", "data"])
+def test_an_empty_group_is_refused_and_drops_nothing(kind, group):
+    """It is None in YAML, as where all of its settings are comments."""
+    said = f"^configuration: {group} must hold settings, not None$"
+    with pytest.raises(InputError, match=said):
+        compose(kind, {group: None})
+    with pytest.raises(InputError, match=said):
+        merge_layers({group: {"name": "x"}}, {group: None})
+
+
+@pytest.mark.parametrize("value", [["a"], {"a": 1}])
+def test_text_is_no_list_and_no_mapping(value):
+    with pytest.raises(InputError, match="eval.weights must be text"):
+        as_layer(EvaluateRun, {"eval": {"weights": value}})
+
+
+def test_a_dotted_key_says_where_it_belongs():
+    with pytest.raises(InputError, match="train.epochs must be epochs in the group train"):
+        compose(TrainRun, {"train.epochs": 3})

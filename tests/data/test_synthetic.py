@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from reid_dcs.data.datasets import load_dataset
 from reid_dcs.data.synthetic import CAMERAS, draw_person, photograph, sample_person, scenes
 from reid_dcs.data.synthetic.cloth import WEAVES, weave
 from reid_dcs.data.synthetic.painting import EYE_COLOR
@@ -264,3 +265,11 @@ def test_stripes_are_horizontal_and_bars_vertical():
     bars = weave(Fabric(RED, BLUE, "bars", 0.06), grid, grid)
     assert (stripes == stripes[:, :1]).all() and (stripes != stripes[:1]).any()
     assert (bars == bars[:1]).all() and (bars != bars[:, :1]).any()
+
+
+def test_the_folder_of_a_generated_set_is_a_root_too(tiny_root):
+    """As for every data set; nothing is generated inside it."""
+    found = load_dataset("synthetic", str(tiny_root / "synthetic"), {})
+    expected = load_dataset("synthetic", str(tiny_root), {})
+    assert [path for path, *_ in found.train] == [path for path, *_ in expected.train]
+    assert not (tiny_root / "synthetic/synthetic").exists()

@@ -13,6 +13,7 @@ from helpers.small_run import make_engine, run_to_the_end
 
 from reid_dcs.engine import CHECKPOINT, checkpoint, read_checkpoint, read_last_checkpoint, trainer
 from reid_dcs.engine.reid import ReIDEngine
+from reid_dcs.files import remove_leftovers
 from reid_dcs.runtime.signals import Interrupted
 
 BATCHES = 12  # three epochs of four
@@ -129,6 +130,21 @@ def test_killed_again_and_again(processes, never_killed, tmp_path):
         process.start()
         process.join(60)
     assert 0 < read_last_checkpoint(tmp_path)["epoch"] < 3
+    assert_ends_as(tmp_path, never_killed)
+
+
+@pytest.mark.parametrize("moment, number", [("replace", 1), ("replace", 2), ("link", 1)])
+def test_a_damaged_checkpoint_and_a_kill_leave_the_one_before(
+    processes, never_killed, tmp_path, moment, number
+):
+    run_to_the_end(tmp_path)
+    (tmp_path / "checkpoint.pt").unlink()  # another name of best.pt
+    (tmp_path / "checkpoint.pt").write_bytes(b"torn")
+    process = processes.Process(target=run_and_be_killed, args=(tmp_path, moment, number))
+    process.start()
+    process.join(60)
+    assert read_last_checkpoint(tmp_path)["epoch"] >= 2
+    remove_leftovers(tmp_path)  # as the next run does
     assert_ends_as(tmp_path, never_killed)
 
 

@@ -38,6 +38,27 @@ def step_by_step(engine):
     return seen
 
 
+def test_the_last_step_of_an_epoch_takes_the_mean_of_fewer_batches(monkeypatch):
+    """Four batches, three a step: the last step is that of the fourth batch alone."""
+    norms = {}
+    for accumulate in (1, 3):
+        engine = make_engine(replace(PLAIN, accumulate=accumulate))
+        engine.optimizers["weights"][0].param_groups[0]["lr"] = 0.0  # all at the same weights
+        monkeypatch.setattr(engine.model.drop, "p", 0.0)
+        seen = norms.setdefault(accumulate, [])
+        step = engine.step
+
+        def noted(turn, engine=engine, step=step, seen=seen):
+            gradients = [p.grad for p in engine.model.parameters() if p.grad is not None]
+            seen.append(torch.nn.utils.get_total_norm(gradients).item())
+            step(turn)
+
+        engine.step = noted
+        engine.train()
+    assert (len(norms[1]), len(norms[3])) == (4, 2)
+    assert norms[3][1] == pytest.approx(norms[1][3], rel=1e-4)
+
+
 def test_a_step_takes_the_mean_gradient_of_the_batches_it_accumulates():
     engine = make_engine(replace(PLAIN, accumulate=2))
     engine.model.drop.p = 0.0
@@ -108,16 +129,24 @@ def test_a_loss_that_is_no_number_stops_the_run(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "error, raised",
-    [(OSError(28, "No space left"), InputError), (BrokenPipeError(), BrokenPipeError)],
+    "place, error, raised",
+    [
+        ("SummaryWriter.add_scalar", OSError(28, "No space left"), InputError),
+        ("SummaryWriter.close", OSError(28, "No space left"), InputError),
+        ("Progress.line", BrokenPipeError(), BrokenPipeError),
+        ("Progress.line", FileNotFoundError(2, "No such file", "7.jpg"), FileNotFoundError),
+    ],
 )
-def test_a_disk_is_told_from_a_reader_of_the_output(tmp_path, monkeypatch, error, raised):
+def test_a_full_disk_is_told_from_other_errors(tmp_path, monkeypatch, place, error, raised):
     def fails(*_, **__):
         raise error
 
-    monkeypatch.setattr("reid_dcs.engine.progress.Progress.line", fails)
-    with pytest.raises(raised):
+    module = "events" if "Writer" in place else "progress"
+    monkeypatch.setattr(f"reid_dcs.engine.{module}.{place}", fails)
+    with pytest.raises(raised) as caught:
         run_to_the_end(tmp_path, PLAIN)
+    if raised is InputError:
+        assert str(caught.value) == f"cannot write to {tmp_path}: No space left"
 
 
 @pytest.mark.parametrize("name", ["bfloat16", "float16"])

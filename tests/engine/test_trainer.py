@@ -16,6 +16,7 @@ from reid_dcs.engine import Trainer, read_checkpoint, read_last_checkpoint, trai
 from reid_dcs.engine.checkpoint import BEST
 from reid_dcs.engine.progress import batch_size, sample_names
 from reid_dcs.runtime.precision import Precision
+from reid_dcs.runtime.signals import Interrupted
 
 BATCHES = 6  # of an epoch
 
@@ -160,3 +161,43 @@ def test_sizes_and_names_of_batches_in_any_form():
     assert batch_size([[images] * 2, [{}, {}]]) == 2  # lists of images and of targets
     assert sample_names((images, names)) == sample_names({"img": images, "path": names}) == names
     assert sample_names(images) == ()
+
+
+def test_a_loader_that_knows_no_epochs_gives_the_rest_of_an_interrupted_one(tmp_path):
+    """Each batch once, and as many steps in all, so that the schedule ends where it should."""
+    seen = []
+
+    def make_and_run(stop_at=None):
+        toy = make_trainer()
+        toy.train_loader = list(toy.train_loader)
+        if content := read_last_checkpoint(tmp_path):
+            toy.load_state_dict(content)
+        forward_backward = toy.forward_backward
+
+        def noted(batch):
+            seen.append((toy.epoch, batch[2]))
+            if (toy.epoch, toy.batch_idx) == stop_at:
+                os.kill(os.getpid(), signal.SIGTERM)
+            return forward_backward(batch)
+
+        toy.forward_backward = noted
+        toy.run(tmp_path, EPOCHS)
+        return toy
+
+    with pytest.raises(Interrupted):
+        make_and_run(stop_at=(1, 3))
+    assert read_last_checkpoint(tmp_path)["batch"] == 4
+    _, schedule = make_and_run().optimizers["all"]
+    assert schedule.last_epoch == EPOCHS * BATCHES // 2
+    names = [batch[2] for batch in make_trainer().train_loader]
+    assert seen == [(epoch, name) for epoch in range(EPOCHS) for name in names]
+
+
+def test_a_run_without_a_scaler_goes_on_with_one():
+    """As on a device whose number type is float16, after one where it was another."""
+    state = make_trainer().state_dict()
+    assert state["scaler"] == {}
+    toy = make_trainer()
+    toy.precision.scaler = torch.amp.GradScaler("cpu", enabled=True)
+    toy.load_state_dict(state)
+    assert toy.precision.scaler.get_scale() > 1

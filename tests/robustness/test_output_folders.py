@@ -94,6 +94,13 @@ def test_a_damaged_list_is_refused(folder, listed):
         write_run(folder, "first", fresh=True)
 
 
+def test_a_list_that_is_a_folder_is_refused_when_it_is_checked(folder):
+    (folder / "reid_dcs_files.json").unlink(missing_ok=True)
+    (folder / "reid_dcs_files.json").mkdir()
+    with OutputFolder(folder) as output, pytest.raises(InputError, match="^cannot read"):
+        output.check(["metrics.json"])
+
+
 def test_a_list_leads_to_no_other_folder(tmp_path, folder):
     (tmp_path / "other.txt").write_text("mine")
     (folder / "reid_dcs_files.json").write_text('{"files": ["../other.txt", "metrics.json"]}')

@@ -157,6 +157,14 @@ def test_a_table_has_mean_and_deviation_beside_the_papers():
             {"model": {"name": "mobilenetv2_dcs"}, "data": {"phases": [{"epochs": 1}]}},
             "data.phases",
         ),
+        ({"data": {"name": "nonsense"}}, "unknown data set 'nonsense'"),
+        ({"train": {"init": "absent.pt"}}, "no weights at"),
+        ({"data": {"batch_size": 16, "num_instances": 3}}, "is not a positive multiple"),
+        ({"train": {"sync_bn": True}, "device": "cpu"}, "train.sync_bn=true"),
+        ({"ablation": {"rows": {"b": {}}}}, "ablation.rows.odd has ablation: a row is one run"),
+        ({"seed": 7}, "ablation.rows.odd has seed"),
+        ({"resume": "none"}, "ablation.rows.odd has resume"),
+        ({"output_dir": "x"}, "ablation.rows.odd has output_dir"),
         (["mobilenetv2_dcs"], "ablation.rows.odd must hold settings"),
         (
             {"paper": [84.5, 93.9]},
@@ -174,6 +182,29 @@ def test_a_wrong_row_is_refused_before_any_run(tmp_path, row, said):
     with pytest.raises(InputError, match=said):
         runs.search({"ablation": {"rows": rows}, "output_dir": str(tmp_path / "out")})
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["../outside", "./a", "a/b", "", "..", "table.json", "a|b"])
+def test_a_row_has_the_name_of_a_folder(tmp_path, name):
+    with pytest.raises(InputError, match="must be the name of a folder"):
+        runs.train({"ablation": {"rows": {name: {}}}, "output_dir": str(tmp_path / "out")})
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("run", [runs.train, runs.search])
+def test_seeds_of_no_rows_are_refused(tmp_path, run):
+    with pytest.raises(InputError, match=r"ablation.seeds=\[4, 5\] would be ignored"):
+        run({"ablation": {"seeds": [4, 5]}, "output_dir": str(tmp_path / "out")})
+
+
+def test_damaged_metrics_are_those_of_no_finished_run(one_row):
+    job, folder = one_row
+    runs.train(job)
+    whole = (folder / "metrics.json").read_text()
+    (folder / "metrics.json").write_text(whole[: len(whole) // 2])
+    found = runs.train(job)["a"][0]
+    assert found["mAP"] == json.loads(whole)["mAP"]
+    assert json.loads((folder / "metrics.json").read_text()) == found
 
 
 @pytest.mark.parametrize("seeds", [[], [1, 1]])

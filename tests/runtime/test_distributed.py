@@ -47,6 +47,43 @@ def run_rank(rank, port, target, folder, arguments):
         torch.save(target(folder, *arguments), folder / f"rank{rank}.pt")
 
 
+def join_again(rank, port, folder):
+    """Three groups, one after the other, as the rows of a table have them."""
+    os.environ |= {
+        "RANK": str(rank),
+        "LOCAL_RANK": str(rank),
+        "WORLD_SIZE": "2",
+        "MASTER_ADDR": "localhost",
+        "MASTER_PORT": str(port),
+        "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's store outlives a group
+    }
+    sums = []
+    for number in range(3):
+        with distributed.process_group(CPU):
+            sums.append(distributed.summed(torch.tensor(rank + number)).item())
+    torch.save(sums, folder / f"rank{rank}.pt")
+
+
+def test_one_group_follows_another(processes, tmp_path):
+    store = torch.distributed.TCPStore("localhost", 0, is_master=True)
+    ranks = [
+        processes.Process(target=join_again, args=(rank, store.port, tmp_path)) for rank in (0, 1)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(30)
+    assert [process.exitcode for process in ranks] == [0, 0]
+    for rank in (0, 1):
+        assert torch.load(tmp_path / f"rank{rank}.pt") == [1, 3, 5]
+
+
+def test_a_variable_alone_starts_no_group(monkeypatch):
+    monkeypatch.setenv("RANK", "0")  # as some schedulers set it
+    with distributed.process_group(CPU) as device:
+        assert device == CPU and distributed.world_size() == 1
+
+
 @pytest.fixture(scope="module")
 def on_two_ranks(processes, tmp_path_factory):
     """Run ``target(folder, *arguments)`` on two ranks; return both results."""

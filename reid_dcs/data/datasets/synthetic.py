@@ -47,7 +47,7 @@ class Synthetic(ListedDataset):
     For another size or seed, call :func:`draw_dataset` first.
 
     Args:
-        root: folder that contains ``synthetic``.
+        root: folder that contains ``synthetic``, or that one itself.
         kwargs: see :class:`ListedDataset`.
 
     Raises:
@@ -58,7 +58,7 @@ class Synthetic(ListedDataset):
 
     @classmethod
     def list_files(cls, root: Path, required: Collection[str] = SPLITS) -> Listing:
-        folder = root / "synthetic"
+        folder = root if read_recipe(root) else root / "synthetic"
         if not _is_current(folder):
             with generating(folder):
                 if not _is_current(folder):  # no other process has drawn it meanwhile

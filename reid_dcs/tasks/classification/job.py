@@ -62,7 +62,7 @@ class ClassificationJob(Job):
     def load_data(self, initial: InitialWeights | None, resumed: Mapping[str, Any] | None) -> None:
         """List the images, and decode them if they are stored."""
         config, data = self.config, self.config.data
-        check_network(build_classifier, config, initial)
+        check_network(build_classifier, config, initial, is_resumed=bool(resumed))
         check_capture(config.train, self.device)
         listed = list_images(data, config.seed)
         check_outside_splits(config.output_dir, data)
