@@ -126,7 +126,7 @@ def measure(row: Row, config: SearchRun, rounds: int) -> Seconds:
     job = ReIDJob(config, device)
     job.manager = manager
     with seeded(config.seed):
-        searched = build_searched(job)
+        searched = build_searched(job, job.config, None)
     search = job.build_search_trainer(searched)
     options = {"model": {"options": dict(config.model.options) | row.found}}
     found = compose(SearchRun, config, options)

@@ -79,6 +79,8 @@ def test_windows_of_a_file_are_loaded_into_their_blocks(kind, names, length):
     for block, given in zip(model.trunk.attentions, windows, strict=True):
         for name in names:
             torch.testing.assert_close(getattr(block, name).tolist(), given[name])
+    with torch.device("meta"):  # as where settings are checked
+        reid_dcs.build_model(f"fbnetv2_{kind}", 2, architecture=found)
     for other in {"base", "dcs", "dcs_sw", "gsa"} - {kind}:  # they ignore the windows
         reid_dcs.build_model(f"fbnetv2_{other}", 2, architecture=found)
 

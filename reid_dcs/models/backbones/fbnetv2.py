@@ -116,7 +116,7 @@ def _set_logits(parameters: Mapping[str, nn.Parameter], logits: Any) -> None:
     if not isinstance(logits, Mapping) or logits.keys() != parameters.keys():
         raise ValueError(f"a block has {' and '.join(parameters)}")
     for name, parameter in parameters.items():
-        values = torch.tensor(logits[name], dtype=parameter.dtype)
+        values = torch.tensor(logits[name], dtype=parameter.dtype, device="cpu")
         if values.shape != parameter.shape or values.isnan().any():
             raise ValueError(f"{name} must be {len(parameter)} number(s)")
         parameter.copy_(values)
