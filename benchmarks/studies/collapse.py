@@ -4,10 +4,10 @@
 
 For each checkpoint below the folders (of an ablation, or of single runs): its mAP, and the spread
 of the pooled features, before the BN neck, sqrt(sum of their variances) / |their mean|, from the
-neck's running statistics. By default the triplet loss sees these features. With a margin, a
-batch-hard one can lower itself to the margin by giving all images the same feature (Hermans et al.,
-2017); the identity loss, which sees the features after the neck, does not notice. Prints
-rows in Markdown, by spread, and the rank correlation of spread and mAP.
+neck's running statistics. With `train.triplet_feature=before_neck` the triplet loss sees these
+features. With a margin, a batch-hard one can lower itself to the margin by giving all images the
+same feature (Hermans et al., 2017); the identity loss, which sees the features after the neck, does
+not notice. Prints rows in Markdown, by spread, and the rank correlation of spread and mAP.
 """
 
 import argparse
