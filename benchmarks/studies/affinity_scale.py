@@ -16,9 +16,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from reid_dcs.attention import SUBSTITUTIONS
+from reid_dcs.attention import SUBSTITUTIONS, substitute
 from reid_dcs.attention.affinity import channel_attention
-from reid_dcs.attention.block import Reach, WindowedAttention, named_blocks
+from reid_dcs.attention.block import AttentionBlock, named_blocks
 from reid_dcs.inference.load import load_trained, read_trained
 from reid_dcs.runs.data import build_evaluation_loaders, load_test_data
 from reid_dcs.runs.worth import evaluate_model
@@ -27,27 +27,15 @@ WINDOWS, ALL = "windows as trained", SUBSTITUTIONS["all_channels"]
 QUERIES = 64
 
 
-class Rescaled(nn.Module):
-    """A trained block, its affinities through windows or from all channels, times a factor."""
+@torch.no_grad()
+def rescaled(network: nn.Module, factors: Mapping[str, float]) -> nn.Module:
+    """A copy of a network, the affinities of each block times its factor.
 
-    def __init__(self, block: WindowedAttention, selected: bool, factor: float) -> None:
-        super().__init__()
-        self.block, self.selected, self.factor = block, selected, factor
-
-    def forward(self, x: Tensor, reach: Reach = None, mask: Tensor | None = None) -> Tensor:
-        """(B, C, H, W) -> (B, C, H, W)."""
-        tokens = x.flatten(2).mT  # (B, N, C)
-        query = self.block.query(tokens, self.block.windows(x)) if self.selected else tokens
-        attended = channel_attention(query, tokens, tokens) * self.factor  # (B, N, C)
-        return x + self.block.norm(self.block.project(attended.mT.unflatten(2, x.shape[2:])))
-
-
-def rescaled(network: nn.Module, selected: bool, factors: Mapping[str, float]) -> nn.Module:
-    """A copy of a network, each attention block rescaled by its factor."""
+    The depthwise convolution that follows is linear and has no bias: its weights get the factor.
+    """
     changed = copy.deepcopy(network)
     for name, block in named_blocks(changed).items():
-        assert isinstance(block, WindowedAttention)
-        changed.set_submodule(name, Rescaled(block, selected, factors[name]))
+        block.project.weight *= factors[name]
     return changed
 
 
@@ -56,7 +44,7 @@ def enlargements(network: nn.Module, images: Tensor) -> dict[str, float]:
     """By block, the norm of ``(1/N) R X`` with all channels over that with its windows."""
     found = {}
 
-    def compare(name: str, block: WindowedAttention, x: Tensor) -> None:
+    def compare(name: str, block: AttentionBlock, x: Tensor) -> None:
         tokens = x.flatten(2).mT
         whole, windowed = channel_attention(tokens, tokens, tokens), block.attend_map(x)
         found[name] = (whole.norm() / windowed.norm()).item()
@@ -86,11 +74,12 @@ def main() -> None:
     for name, factor in factors.items():
         print(f"{name}: f = {factor:.2f}")
     print("\n| affinities from | scale of | mAP | R1 | mINP |\n|---|---|---|---|---|")
-    for selected, power in ((True, 0), (True, 1), (False, 0), (False, -1)):
-        changed = rescaled(network, selected, {key: f**power for key, f in factors.items()})
+    whole = substitute(network, "all_channels")
+    for form, power in ((network, 0), (network, 1), (whole, 0), (whole, -1)):
+        changed = rescaled(form, {name: factor**power for name, factor in factors.items()})
         metrics = evaluate_model(weights.config, changed, loaders, device).metrics()
-        scores = " | ".join(f"{100 * metrics[name]:.2f}" for name in ("mAP", "rank1", "mINP"))
-        kinds = (WINDOWS, ALL) if selected else (ALL, WINDOWS)
+        scores = " | ".join(f"{100 * metrics[key]:.2f}" for key in ("mAP", "rank1", "mINP"))
+        kinds = (ALL, WINDOWS) if form is whole else (WINDOWS, ALL)
         print(f"| {kinds[0]} | {kinds[bool(power)]} | {scores} |", flush=True)
 
 

@@ -33,15 +33,15 @@ def free_port():
         return taken.getsockname()[1]
 
 
+def be_launched(rank, port):
+    """Set what torchrun sets for one of two processes."""
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
+    os.environ |= {"MASTER_ADDR": "localhost", "MASTER_PORT": str(port)}
+
+
 def run_rank(rank, port, target, folder, arguments):
     """Entry point of one process: join the group and save what ``target`` returns."""
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(port),
-    }
+    be_launched(rank, port)
     torch.set_num_threads(1)
     with distributed.process_group(CPU):
         torch.save(target(folder, *arguments), folder / f"rank{rank}.pt")
@@ -49,14 +49,8 @@ def run_rank(rank, port, target, folder, arguments):
 
 def join_again(rank, port, folder):
     """Three groups, one after the other, as the rows of a table have them."""
-    os.environ |= {
-        "RANK": str(rank),
-        "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
-        "MASTER_ADDR": "localhost",
-        "MASTER_PORT": str(port),
-        "TORCHELASTIC_USE_AGENT_STORE": "True",  # torchrun's store outlives a group
-    }
+    be_launched(rank, port)
+    os.environ["TORCHELASTIC_USE_AGENT_STORE"] = "True"  # torchrun's store outlives a group
     sums = []
     for number in range(3):
         with distributed.process_group(CPU):
